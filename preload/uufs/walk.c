@@ -1,0 +1,694 @@
+/* The path walk: from a container path to what holds it.
+ *
+ * One component at a time, as the kernel does it: `..` is the directory's parent, a symlink is read where it lies and
+ * followed inside the container. Lower names are looked up in the view, in memory; the upper is probed only where its
+ * dirty map says something may be; below a bind each component is read on the host. What it is not: permission checks
+ * (the kernel makes them on the host path) and changes (change.c). */
+#include "uufs.h"
+
+#include <sys/stat.h>
+
+#define MAX_LINKS 40 /* as the kernel's MAXSYMLINKS */
+
+/* Where the walk stands: the directory hit->ctr. The union's facts about it are kept as depths, so that `..` is a
+ * decrement: the view node belongs to the first node_depth components, the upper has the first upper_depth. */
+struct walk {
+    const struct uufs *fs;
+    struct uufs_hit *hit;
+    unsigned how;
+    unsigned links;
+    uint32_t depth;
+    uint32_t node, node_depth;
+    uint32_t upper_depth;
+    uint32_t tree_depth; /* depth from which everything may be in the upper; 0: nowhere */
+    uint32_t bind_depth;
+    const char *rest;              /* what is still to be walked */
+    char target[LPMX_PATH_MAX];    /* a symlink's target as just read */
+    char pending[2 * LPMX_PATH_MAX]; /* rest lives at its end once a symlink was met */
+};
+
+static const char *
+string_at(const struct uufs *fs, uint32_t off)
+{
+    return fs->strings + off;
+}
+
+static bool
+node_visible(const struct walk *w)
+{
+    return w->node != VIEW_NONE && w->node_depth == w->depth;
+}
+
+static void
+walk_reset(struct walk *w)
+{
+    struct uufs_hit *hit = w->hit;
+
+    hit->ctr[0] = '\0';
+    hit->ctr_len = 0;
+    hit->bind = -1;
+    w->depth = w->bind_depth = w->tree_depth = 0;
+    w->node = 0;
+    w->node_depth = 0;
+    w->upper_depth = 0;
+    hit->where = w->fs->upper ? UUFS_UPPER : UUFS_LOWER;
+    hit->type = S_IFDIR;
+    hit->lower_name = true;
+    hit->magic = false;
+}
+
+/* Put @prefix in front of what is left to walk. */
+static int
+push_pending(struct walk *w, const char *prefix, size_t len)
+{
+    size_t rest_len = strlen(w->rest);
+    char *end = w->pending + sizeof(w->pending);
+    char *at;
+
+    if (len + rest_len + 2 > sizeof(w->pending))
+        return -ENAMETOOLONG;
+    at = end - rest_len - 1;
+    memmove(at, w->rest, rest_len + 1);
+    *--at = '/';
+    at -= len;
+    memmove(at, prefix, len);
+    w->rest = at;
+    return 0;
+}
+
+static int
+append_component(struct uufs_hit *hit, const char *name, size_t len)
+{
+    if (len > LPMX_NAME_MAX)
+        return -ENAMETOOLONG;
+    if (hit->ctr_len + len + 2 > sizeof(hit->ctr))
+        return -ENAMETOOLONG;
+    hit->ctr[hit->ctr_len] = '/';
+    memcpy(hit->ctr + hit->ctr_len + 1, name, len);
+    hit->ctr_len += (uint32_t)len + 1;
+    hit->ctr[hit->ctr_len] = '\0';
+    return 0;
+}
+
+static int
+compose_host(struct uufs_hit *hit, const char *prefix, size_t prefix_len, const char *tail, size_t tail_len)
+{
+    size_t len = 0;
+    int err = str_append(hit->host, sizeof(hit->host), &len, prefix, prefix_len);
+
+    if (!err)
+        err = str_append(hit->host, sizeof(hit->host), &len, tail, tail_len);
+    hit->host_len = (uint32_t)len;
+    return err;
+}
+
+static int
+host_in_upper(const struct uufs *fs, struct uufs_hit *hit)
+{
+    return compose_host(hit, fs->upper ? fs->upper : "", fs->upper_len, hit->ctr, hit->ctr_len);
+}
+
+static int
+host_in_layer(const struct uufs *fs, struct uufs_hit *hit, uint32_t node)
+{
+    const struct view_node *n = view_node(&fs->view, node);
+
+    if (!n || n->layer >= fs->n_layers)
+        return -EIO;
+    return compose_host(hit, string_at(fs, fs->layers[n->layer].off), fs->layers[n->layer].len, hit->ctr,
+                        hit->ctr_len);
+}
+
+static int
+host_in_bind(const struct uufs *fs, struct uufs_hit *hit)
+{
+    const struct uufs_bind *b = &fs->binds[hit->bind];
+    const char *src = string_at(fs, b->src);
+    size_t src_len = b->src_len;
+
+    if (hit->ctr_len > b->dst_len && src_len == 1 && src[0] == '/')
+        src_len = 0;
+    return compose_host(hit, src, src_len, hit->ctr + b->dst_len, hit->ctr_len - b->dst_len);
+}
+
+static int
+bind_at(const struct uufs *fs, const struct uufs_hit *hit)
+{
+    for (uint32_t i = 0; i < fs->n_binds; i++)
+        if (fs->binds[i].dst_len == hit->ctr_len &&
+            !memcmp(string_at(fs, fs->binds[i].dst), hit->ctr, hit->ctr_len))
+            return (int)i;
+    return -1;
+}
+
+/* ---- /proc ---- */
+
+static const char *
+skip_component(const char *p)
+{
+    while (*p && *p != '/')
+        p++;
+    return p;
+}
+
+static bool
+component_is(const char *p, const char *name)
+{
+    size_t n = strlen(name);
+
+    return !strncmp(p, name, n) && (p[n] == '\0' || p[n] == '/');
+}
+
+enum proc_link { PROC_PLAIN, PROC_EXE, PROC_CWD, PROC_ROOT, PROC_FD };
+
+/* Is @rel, a path below /proc starting with "/", one of the links that the kernel follows by itself? */
+static enum proc_link
+proc_link_kind(const char *rel)
+{
+    const char *p = rel;
+
+    if (*p++ != '/' || !(component_is(p, "self") || component_is(p, "thread-self") || (*p >= '0' && *p <= '9')))
+        return PROC_PLAIN;
+    p = skip_component(p);
+    if (*p && component_is(p + 1, "task")) {
+        p = skip_component(p + 1);
+        if (*p)
+            p = skip_component(p + 1);
+    }
+    if (!*p)
+        return PROC_PLAIN;
+    p++;
+    if (!strcmp(p, "exe"))
+        return PROC_EXE;
+    if (!strcmp(p, "cwd"))
+        return PROC_CWD;
+    if (!strcmp(p, "root"))
+        return PROC_ROOT;
+    if (component_is(p, "fd") && p[2] == '/' && p[3] && !*skip_component(p + 3))
+        return PROC_FD;
+    return PROC_PLAIN;
+}
+
+/* The container path that a magic link stands for, into w->target; its length, or -errno. */
+static long
+proc_link_target(struct walk *w, enum proc_link kind)
+{
+    char host[LPMX_PATH_MAX];
+    long n;
+
+    if (kind == PROC_ROOT) {
+        memcpy(w->target, "/", 2);
+        return 1;
+    }
+    if (kind == PROC_EXE && w->fs->proc_exe) {
+        int err = w->fs->proc_exe(w->hit->host, w->target, sizeof(w->target));
+
+        if (err <= 0)
+            return err ? err : (long)strlen(w->target);
+    }
+    n = sys4(SYS_readlinkat, AT_FDCWD, w->hit->host, host, sizeof(host) - 1);
+    if (n < 0)
+        return n;
+    host[n] = '\0';
+    n = uufs_from_host(w->fs, host, w->target, sizeof(w->target));
+    return n < 0 ? n : (long)strlen(w->target);
+}
+
+/* ---- one component ---- */
+
+static int
+enter_bind(struct walk *w, int bind)
+{
+    struct uufs_hit *hit = w->hit;
+
+    hit->bind = bind;
+    hit->where = UUFS_BIND;
+    hit->type = w->fs->binds[bind].flags & UUFS_BIND_FILE ? 0 : S_IFDIR;
+    hit->lower_name = false;
+    hit->magic = false;
+    w->bind_depth = w->depth;
+    return host_in_bind(w->fs, hit);
+}
+
+/* A component below a bind. 1: it is a symlink to follow, its target is in w->target. */
+static long
+step_in_bind(struct walk *w, bool last)
+{
+    const struct uufs *fs = w->fs;
+    struct uufs_hit *hit = w->hit;
+    const struct uufs_bind *b = &fs->binds[hit->bind];
+    bool follow = !last || (w->how & UUFS_FOLLOW);
+    struct stat st;
+    long r;
+    int err = host_in_bind(fs, hit);
+
+    if (err)
+        return err;
+    hit->where = UUFS_BIND;
+    hit->type = 0;
+    hit->magic = false;
+    hit->lower_name = false;
+    if (w->how & UUFS_CANONICAL) {
+        hit->type = S_IFDIR;
+        return 0;
+    }
+    if (b->flags & UUFS_BIND_PROC) {
+        enum proc_link kind = proc_link_kind(hit->ctr + b->dst_len);
+
+        hit->magic = kind != PROC_PLAIN;
+        if (!hit->magic || !follow || (kind == PROC_FD && last))
+            return 0;
+        return proc_link_target(w, kind);
+    }
+    if (follow) {
+        r = sys4(SYS_readlinkat, AT_FDCWD, hit->host, w->target, sizeof(w->target) - 1);
+        if (r > 0) {
+            w->target[r] = '\0';
+            return r;
+        }
+        if (r == -EINVAL)
+            return 0;
+        if (r == -ENOENT && last && (w->how & UUFS_MISSING)) {
+            hit->where = UUFS_ABSENT;
+            return 0;
+        }
+        return r;
+    }
+    if (!(w->how & UUFS_MISSING))
+        return 0;
+    r = sys4(SYS_newfstatat, AT_FDCWD, hit->host, &st, AT_SYMLINK_NOFOLLOW);
+    if (r == -ENOENT)
+        hit->where = UUFS_ABSENT;
+    else if (r < 0)
+        return r;
+    else
+        hit->type = st.st_mode & S_IFMT;
+    return 0;
+}
+
+/* What the upper has at hit->ctr: 1 a name (type set), 0 nothing, -ENOENT a whiteout of a lower name. */
+static int
+probe_upper(struct walk *w, bool lower_has)
+{
+    const struct uufs *fs = w->fs;
+    struct uufs_hit *hit = w->hit;
+    struct stat st;
+    long r;
+    int err;
+
+    if (!fs->upper || w->upper_depth + 1 != w->depth)
+        return 0;
+    if (!w->tree_depth && uufs_dirty_test_tree(fs, hit->ctr, hit->ctr_len))
+        w->tree_depth = w->depth;
+    if (!w->tree_depth && !uufs_dirty_test(fs, hit->ctr, hit->ctr_len))
+        return 0;
+    err = host_in_upper(fs, hit);
+    if (err)
+        return err;
+    r = sys4(SYS_newfstatat, AT_FDCWD, hit->host, &st, AT_SYMLINK_NOFOLLOW);
+    if (r == 0) {
+        hit->type = st.st_mode & S_IFMT;
+        return 1;
+    }
+    if (r != -ENOENT)
+        return (int)r;
+    if (!lower_has)
+        return 0;
+    err = whiteout_test(fs, hit->ctr, hit->ctr_len);
+    return err > 0 ? -ENOENT : err;
+}
+
+/* The name is in the upper: does it merge with the lower directory @child? */
+static int
+take_upper(struct walk *w, uint32_t child)
+{
+    struct uufs_hit *hit = w->hit;
+    const struct view_node *n = view_node(&w->fs->view, child);
+
+    hit->where = UUFS_UPPER;
+    w->upper_depth = w->depth;
+    if (hit->type != S_IFDIR || !n || !S_ISDIR(n->mode))
+        return 0;
+    int opaque = opaque_test(w->fs, hit->ctr, hit->ctr_len);
+
+    if (opaque < 0)
+        return opaque;
+    if (!opaque) {
+        w->node = child;
+        w->node_depth = w->depth;
+    }
+    return 0;
+}
+
+static int
+step_in_union(struct walk *w, const char *name, size_t len, bool last, int seed)
+{
+    const struct uufs *fs = w->fs;
+    struct uufs_hit *hit = w->hit;
+    uint32_t parent = w->node_depth == w->depth - 1 ? w->node : VIEW_NONE;
+    uint32_t child = parent == VIEW_NONE ? VIEW_NONE : view_child(&fs->view, parent, name, len);
+    int r;
+
+    hit->lower_name = child != VIEW_NONE;
+    hit->magic = false;
+    hit->type = 0;
+    if (whiteout_is(name, len)) {
+        hit->lower_name = false;
+        child = VIEW_NONE;
+        r = -ENOENT;
+    } else {
+        r = probe_upper(w, child != VIEW_NONE || seed >= 0);
+    }
+    if (r > 0)
+        return take_upper(w, child);
+    if (r == 0 && seed >= 0) {
+        hit->where = UUFS_LOWER;
+        hit->type = S_IFREG;
+        hit->lower_name = true;
+        return compose_host(hit, string_at(fs, fs->binds[seed].src), fs->binds[seed].src_len, "", 0);
+    }
+    if (r == 0 && child != VIEW_NONE) {
+        hit->where = UUFS_LOWER;
+        hit->type = fs->view.nodes[child].mode & S_IFMT;
+        w->node = child;
+        w->node_depth = w->depth;
+        return 0;
+    }
+    if (r != 0 && r != -ENOENT)
+        return r;
+    if (!last || !(w->how & UUFS_MISSING))
+        return -ENOENT;
+    hit->where = UUFS_ABSENT;
+    return 0;
+}
+
+/* The target of the symlink the walk stands on, into w->target; its length or -errno. */
+static long
+read_union_link(struct walk *w)
+{
+    const struct view_node *n = view_node(&w->fs->view, w->node);
+    long r;
+
+    if (w->hit->where == UUFS_LOWER && n) {
+        if (n->link_len >= sizeof(w->target))
+            return -ENAMETOOLONG;
+        memcpy(w->target, view_link(&w->fs->view, n), n->link_len);
+        w->target[n->link_len] = '\0';
+        return n->link_len ? (long)n->link_len : -ENOENT;
+    }
+    r = sys4(SYS_readlinkat, AT_FDCWD, w->hit->host, w->target, sizeof(w->target) - 1);
+    if (r > 0)
+        w->target[r] = '\0';
+    return r;
+}
+
+static void
+pop_component(struct walk *w)
+{
+    struct uufs_hit *hit = w->hit;
+
+    if (!w->depth)
+        return;
+    while (hit->ctr_len && hit->ctr[hit->ctr_len - 1] != '/')
+        hit->ctr_len--;
+    hit->ctr[--hit->ctr_len] = '\0';
+    w->depth--;
+    hit->type = S_IFDIR;
+    hit->magic = false;
+    if (w->tree_depth > w->depth)
+        w->tree_depth = 0;
+    if (w->upper_depth > w->depth)
+        w->upper_depth = w->depth;
+    if (w->node_depth > w->depth) {
+        const struct view_node *n = view_node(&w->fs->view, w->node);
+
+        w->node = n ? n->parent : VIEW_NONE;
+        w->node_depth = w->depth;
+    }
+    hit->where = hit->bind >= 0                               ? UUFS_BIND
+                 : w->fs->upper && w->upper_depth == w->depth ? UUFS_UPPER
+                                                              : UUFS_LOWER;
+    hit->lower_name = node_visible(w);
+}
+
+/* `..`: leaving a bind means walking its parent again, which may be the union or an outer bind. */
+static int
+step_up(struct walk *w)
+{
+    bool leaves_bind = w->hit->bind >= 0 && w->depth == w->bind_depth;
+
+    pop_component(w);
+    if (!leaves_bind)
+        return w->hit->bind >= 0 ? host_in_bind(w->fs, w->hit) : 0;
+    memcpy(w->target, w->hit->ctr, w->hit->ctr_len + 1);
+    size_t len = w->hit->ctr_len;
+
+    walk_reset(w);
+    return push_pending(w, w->target, len);
+}
+
+static int
+follow_link(struct walk *w, long len)
+{
+    if (++w->links > MAX_LINKS)
+        return -ELOOP;
+    int err = push_pending(w, w->target, (size_t)len);
+
+    if (err)
+        return err;
+    if (w->target[0] == '/') {
+        walk_reset(w);
+        return 0;
+    }
+    pop_component(w); /* a relative target counts from the link's directory */
+    return 0;
+}
+
+static int
+step_down(struct walk *w, const char *name, size_t len, bool last, bool trailing)
+{
+    struct uufs_hit *hit = w->hit;
+    bool follow = !last || ((w->how & UUFS_FOLLOW) || (trailing && !(w->how & UUFS_LAST)));
+    int bind = -1;
+    long r;
+
+    if (hit->type && hit->type != S_IFDIR)
+        return -ENOTDIR;
+    r = append_component(hit, name, len);
+    if (r)
+        return (int)r;
+    w->depth++;
+    if (!(w->how & UUFS_PLAIN))
+        bind = bind_at(w->fs, hit);
+    if (bind >= 0 && !(w->fs->binds[bind].flags & UUFS_BIND_SEED))
+        return enter_bind(w, bind);
+    if (hit->bind >= 0) {
+        unsigned how = w->how;
+
+        if (follow)
+            w->how |= UUFS_FOLLOW;
+        r = step_in_bind(w, last);
+        w->how = how;
+        return r > 0 ? follow_link(w, r) : (int)r;
+    }
+    r = step_in_union(w, name, len, last, bind);
+    if (r)
+        return (int)r;
+    if (hit->where == UUFS_ABSENT || hit->type != S_IFLNK || !follow || (w->how & UUFS_PLAIN))
+        return 0;
+    r = read_union_link(w);
+    return r < 0 ? (int)r : follow_link(w, r);
+}
+
+/* Fill in what the last step left open. */
+static int
+walk_finish(struct walk *w)
+{
+    const struct uufs *fs = w->fs;
+    struct uufs_hit *hit = w->hit;
+    int err;
+
+    hit->in_union = hit->bind < 0;
+    hit->node = hit->in_union && node_visible(w) && hit->where != UUFS_ABSENT ? w->node : VIEW_NONE;
+    if (hit->where == UUFS_UPPER && hit->type != S_IFDIR)
+        hit->node = VIEW_NONE;
+    hit->read_only = hit->in_union ? fs->read_only || !fs->upper
+                                   : (fs->binds[hit->bind].flags & UUFS_BIND_RO) != 0;
+    if (!hit->in_union) {
+        err = host_in_bind(fs, hit);
+        if (!err && hit->must_be_dir && hit->where == UUFS_BIND && hit->type != S_IFDIR) {
+            size_t len = hit->host_len;
+
+            err = str_append(hit->host, sizeof(hit->host), &len, "/", 1);
+            hit->host_len = (uint32_t)len;
+        }
+    } else if (hit->where == UUFS_LOWER) {
+        err = hit->node == VIEW_NONE ? 0 /* a seed: its host path is set */ : host_in_layer(fs, hit, hit->node);
+    } else {
+        err = host_in_upper(fs, hit);
+    }
+    if (err)
+        return err;
+    if (hit->must_be_dir && hit->in_union && hit->where != UUFS_ABSENT && hit->type != S_IFDIR)
+        return -ENOTDIR;
+    if (!hit->ctr_len)
+        memcpy(hit->ctr, "/", 2), hit->ctr_len = 1;
+    return 0;
+}
+
+static int
+walk_all(struct walk *w)
+{
+    struct uufs_hit *hit = w->hit;
+
+    for (;;) {
+        const char *name = w->rest, *end;
+        bool last;
+        int err;
+
+        while (*name == '/')
+            name++;
+        if (!*name)
+            return 0;
+        end = skip_component(name);
+        size_t len = (size_t)(end - name);
+        const char *after = end;
+
+        while (*after == '/')
+            after++;
+        last = !*after;
+        w->rest = end;
+        if (hit->where == UUFS_ABSENT)
+            return -ENOENT;
+        if (len == 1 && name[0] == '.') {
+            if (hit->type && hit->type != S_IFDIR)
+                return -ENOTDIR;
+            continue;
+        }
+        if (len == 2 && name[0] == '.' && name[1] == '.') {
+            if (hit->type && hit->type != S_IFDIR)
+                return -ENOTDIR;
+            err = step_up(w);
+        } else {
+            err = step_down(w, name, len, last, last && after > end);
+        }
+        if (err)
+            return err;
+    }
+}
+
+/* A path that ends in "/" or in "." or ".." must name a directory. */
+static bool
+names_directory(const char *path)
+{
+    size_t n = strlen(path);
+
+    if (!n)
+        return false;
+    if (path[n - 1] == '/')
+        return true;
+    return path[n - 1] == '.' && (n == 1 || path[n - 2] == '/' || (path[n - 2] == '.' && (n == 2 || path[n - 3] == '/')));
+}
+
+int
+uufs_walk(const struct uufs *fs, const char *base, const char *path, unsigned how, struct uufs_hit *hit)
+{
+    struct walk w;
+    int err;
+
+    if (!*path)
+        return -ENOENT;
+    w.fs = fs;
+    w.hit = hit;
+    w.links = 0;
+    w.how = how;
+    hit->must_be_dir = names_directory(path);
+    walk_reset(&w);
+    if (path[0] != '/' && base[0] && base[1]) {
+        w.how = UUFS_LAST | UUFS_CANONICAL;
+        w.rest = base;
+        err = walk_all(&w);
+        if (err)
+            return err;
+        w.how = how;
+    }
+    w.rest = path;
+    err = walk_all(&w);
+    return err ? err : walk_finish(&w);
+}
+
+int
+uufs_lookup(const struct uufs *fs, const char *ctr, unsigned how, struct uufs_hit *hit)
+{
+    return uufs_walk(fs, "/", ctr, (how & UUFS_MISSING) | UUFS_PLAIN | UUFS_LAST, hit);
+}
+
+/* ---- host to container ---- */
+
+static bool
+has_prefix(const char *path, const char *prefix, size_t len)
+{
+    return !strncmp(path, prefix, len) && (path[len] == '\0' || path[len] == '/' || (len == 1 && prefix[0] == '/'));
+}
+
+static int
+set_path(char *ctr, size_t cap, const char *head, size_t head_len, const char *tail)
+{
+    size_t len = 0;
+    int err = str_append(ctr, cap, &len, head, head_len);
+
+    if (!err)
+        err = str_append(ctr, cap, &len, tail, strlen(tail));
+    if (!err && !len)
+        err = str_append(ctr, cap, &len, "/", 1);
+    return err;
+}
+
+/* STORE/layers/HEX/fs/REST: REST, or NULL. */
+static const char *
+in_layer_store(const struct uufs *fs, const char *host)
+{
+    for (uint32_t i = 0; i < fs->n_stores; i++) {
+        if (!has_prefix(host, string_at(fs, fs->stores[i].off), fs->stores[i].len))
+            continue;
+        const char *p = host + fs->stores[i].len;
+
+        if (*p != '/')
+            continue;
+        p = skip_component(p + 1);
+        if (p[0] == '/' && component_is(p + 1, "fs"))
+            return p + 3;
+    }
+    return NULL;
+}
+
+int
+uufs_from_host(const struct uufs *fs, const char *host, char *ctr, size_t cap)
+{
+    const char *rest;
+    int best = -1;
+
+    if (host[0] != '/')
+        return -ENOENT;
+    if (fs->upper && has_prefix(host, fs->upper, fs->upper_len))
+        return set_path(ctr, cap, "", 0, host + fs->upper_len);
+    rest = in_layer_store(fs, host);
+    if (rest)
+        return set_path(ctr, cap, "", 0, rest);
+    for (uint32_t i = 0; i < fs->n_binds; i++) {
+        const struct uufs_bind *b = &fs->binds[i];
+
+        if (!has_prefix(host, string_at(fs, b->src), b->src_len))
+            continue;
+        if (best < 0 || b->src_len > fs->binds[best].src_len)
+            best = (int)i;
+    }
+    if (best < 0)
+        return -ENOENT;
+    const struct uufs_bind *b = &fs->binds[best];
+
+    rest = host + b->src_len;
+    if (b->src_len == 1 && *rest)
+        rest--;
+    return set_path(ctr, cap, string_at(fs, b->dst), b->dst_len, rest);
+}
