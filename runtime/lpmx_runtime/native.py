@@ -1,0 +1,31 @@
+"""Where the compiled parts lie: the loader executable and the UUFS library."""
+
+from __future__ import annotations
+
+import os
+
+from .errors import NativeMissingError
+
+__all__ = ["loader_path", "library_path"]
+
+_FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_native")
+
+
+def _native(name: str) -> str:
+    path = os.path.join(os.environ.get("LPMX_NATIVE") or _FOLDER, name)
+    if not os.access(path, os.R_OK):
+        raise NativeMissingError(
+            f"{path}: the compiled part is missing",
+            hint="build it with `make -C preload` and `pip install -e .`, or install the wheel",
+        )
+    return path
+
+
+def loader_path() -> str:
+    """The loader, `lpmx-exec`: it becomes the container's program."""
+    return _native("lpmx-exec")
+
+
+def library_path() -> str:
+    """The UUFS library that the cffi module opens."""
+    return _native("liblpmx_uufs.so")
