@@ -1,0 +1,119 @@
+/* From a call's arguments to a hit in the union: directory descriptors, flags, and what must happen before a change. */
+#include "call.h"
+
+#include <sys/inotify.h>
+#include <sys/stat.h>
+
+int
+call_dirfd(const struct call *c)
+{
+    return c->row->dirfd == CALL_CWD ? AT_FDCWD : (int)c->a[c->row->dirfd];
+}
+
+unsigned
+call_how(const struct call *c)
+{
+    unsigned last = c->row->last_how;
+
+    if (last >= LAST_FLAG_FOLLOW)
+        return c->a[last - LAST_FLAG_FOLLOW] & AT_SYMLINK_FOLLOW ? UUFS_FOLLOW : 0;
+    if (last >= LAST_FLAG_NOFOLLOW)
+        return c->a[last - LAST_FLAG_NOFOLLOW] & AT_SYMLINK_NOFOLLOW ? 0 : UUFS_FOLLOW;
+    if (last == LAST_inotify)
+        return c->a[2] & IN_DONT_FOLLOW ? 0 : UUFS_FOLLOW;
+    return last == LAST_follow ? UUFS_FOLLOW : last == LAST_last ? UUFS_LAST : 0;
+}
+
+int
+call_fd_path(int fd, char *ctr, size_t cap)
+{
+    char link[40], host[LPMX_PATH_MAX];
+    long n;
+
+    memcpy(link, "/proc/self/fd/", 14);
+    if (fd < 0)
+        return -EBADF;
+    str_decimal(link + 14, (uint64_t)fd);
+    n = sys4(SYS_readlinkat, AT_FDCWD, link, host, sizeof(host) - 1);
+    if (n < 0)
+        return n == -ENOENT ? -EBADF : (int)n;
+    host[n] = '\0';
+    if (host[0] != '/')
+        return -ENOTDIR;
+    return uufs_from_host(&engine.fs, host, ctr, cap);
+}
+
+int
+call_base(int dirfd, char *ctr, size_t cap)
+{
+    char host[LPMX_PATH_MAX];
+    long n;
+
+    if (dirfd != AT_FDCWD)
+        return call_fd_path(dirfd, ctr, cap);
+    n = sys2(SYS_getcwd, host, sizeof(host));
+    if (n < 0)
+        return (int)n;
+    return uufs_from_host(&engine.fs, host, ctr, cap);
+}
+
+int
+call_walk(int dirfd, unsigned long user_path, unsigned how, struct uufs_hit *hit)
+{
+    char path[LPMX_PATH_MAX], base[LPMX_PATH_MAX];
+    int err = user_string(path, sizeof(path), user_path);
+
+    if (err)
+        return err;
+    base[0] = '\0';
+    if (path[0] != '/' && path[0] != '\0') {
+        err = call_base(dirfd, base, sizeof(base));
+        if (err)
+            return err;
+    }
+    return uufs_walk(&engine.fs, base, path, how, hit);
+}
+
+int
+call_resolve(const struct call *c, struct uufs_hit *hit)
+{
+    return call_walk(call_dirfd(c), c->a[c->row->path], call_how(c), hit);
+}
+
+int
+call_make_writable(struct uufs_hit *hit, enum uufs_copy_how how)
+{
+    if (hit->read_only)
+        return -EROFS;
+    if (!hit->in_union || hit->where != UUFS_LOWER)
+        return 0;
+    return uufs_copy_up(&engine.fs, hit, how);
+}
+
+long
+call_blocking(const struct call *c, long nr, unsigned long a0, unsigned long a1, unsigned long a2, unsigned long a3,
+              unsigned long a4, unsigned long a5)
+{
+    uint64_t all = ~0UL;
+    long r;
+
+    sys4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, c->mask, 0, 8);
+    r = sys6(nr, a0, a1, a2, a3, a4, a5);
+    sys4(SYS_rt_sigprocmask, 2, &all, 0, 8);
+    return r;
+}
+
+long
+call_raw(const struct call *c)
+{
+    return sys6(c->row->nr, c->a[0], c->a[1], c->a[2], c->a[3], c->a[4], c->a[5]);
+}
+
+int
+call_path_empty(const struct call *c)
+{
+    char first;
+    int err = user_copy(&first, c->a[c->row->path], 1);
+
+    return err ? err : !first;
+}
