@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Run the tests again as an ordinary user: once as they are, once under the denier of privileges. For root.
 
-usage: as_user.py [--plain] [--denied] [PYTEST-ARGUMENT...]      neither: both
+usage: as_user.py [--plain] [--denied] [PYTEST-OPTION...]      neither: both
 
 The project is installed from its wheel for that user first, so these runs also test the installed package from
 outside the checkout. See support/users.py and support/nopriv.py.
@@ -26,12 +26,12 @@ SELECTION = ("tests/integration", "tests/conformance")
 def run_tests(place: Stage, arguments: list[str], *, denied: bool) -> int:
     """One run of pytest as the ordinary user; its exit status."""
     account = ensure_user()
+    selection = [name for name in SELECTION if (place.checkout / name).exists()]
     with tempfile.TemporaryDirectory(prefix="lpmx-as-user-", dir="/var/tmp") as scratch:
         os.chown(scratch, account.pw_uid, account.pw_gid)
-        selection = [name for name in SELECTION if (place.checkout / name).exists()]
         command = [
             str(place.python), "-m", "pytest", "-p", "no:cacheprovider",
-            f"--basetemp={scratch}/pytest", *(arguments or selection),
+            f"--basetemp={scratch}/pytest", *arguments, *selection,
         ]  # fmt: skip
         env = {
             **os.environ,

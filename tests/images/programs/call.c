@@ -16,7 +16,8 @@
 #define ARGUMENTS_MAX 6
 
 static long
-argument_value(const char *text, char **buffer) {
+argument_value(const char *text, char **buffer)
+{
     char *path;
 
     if (strncmp(text, "s:", 2) == 0)
@@ -34,7 +35,8 @@ argument_value(const char *text, char **buffer) {
 }
 
 int
-main(int argc, char **argv) {
+main(int argc, char **argv)
+{
     long values[ARGUMENTS_MAX] = {0}, result;
     char *buffers[ARGUMENTS_MAX] = {NULL};
 

@@ -1,4 +1,5 @@
-/* Walks through the everyday file calls of a libc and prints one line each, the same on every correct system.
+/* Walks through the everyday file calls of a libc and prints one line each, the same on every
+ * correct system.
  *
  * usage: files DIRECTORY     (an empty, writable directory) */
 #include <dirent.h>
@@ -10,12 +11,14 @@
 #include <unistd.h>
 
 static void
-report(const char *what, int status) {
+report(const char *what, int status)
+{
     printf("%s: %s\n", what, status < 0 ? strerror(errno) : "ok");
 }
 
 static void
-report_image(void) {
+report_image(void)
+{
     char line[64] = "unreadable\n";
     FILE *file = fopen("/etc/lpmx-image", "r");
 
@@ -27,7 +30,8 @@ report_image(void) {
 }
 
 static int
-write_file(const char *name, const char *text) {
+write_file(const char *name, const char *text)
+{
     int fd = open(name, O_WRONLY | O_CREAT | O_EXCL, 0640);
 
     if (fd < 0)
@@ -38,7 +42,8 @@ write_file(const char *name, const char *text) {
 }
 
 static void
-report_listing(void) {
+report_listing(void)
+{
     int count = 0;
     DIR *directory = opendir(".");
     struct dirent *entry;
@@ -51,7 +56,8 @@ report_listing(void) {
 }
 
 int
-main(int argc, char **argv) {
+main(int argc, char **argv)
+{
     char buffer[4096] = "";
     struct stat status = {0};
 

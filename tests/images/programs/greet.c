@@ -1,10 +1,12 @@
-/* A program of a conda-like prefix: prints what its library says and what it reads from the image. */
+/* A program of a conda-like prefix: prints what its library says and what it reads from the image.
+ */
 #include <stdio.h>
 
 const char *greeting(void);
 
 int
-main(void) {
+main(void)
+{
     char image[64] = "nothing\n";
     FILE *file = fopen("/etc/lpmx-image", "r");
 

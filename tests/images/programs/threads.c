@@ -16,7 +16,8 @@ static int rounds;
 static atomic_int errors;
 
 static void
-check(int ok, const char *what) {
+check(int ok, const char *what)
+{
     if (!ok) {
         atomic_fetch_add(&errors, 1);
         perror(what);
@@ -24,7 +25,8 @@ check(int ok, const char *what) {
 }
 
 static void
-one_round(int thread, int round) {
+one_round(int thread, int round)
+{
     char name[128], other[128];
     struct stat status;
     int fd;
@@ -41,7 +43,8 @@ one_round(int thread, int round) {
 }
 
 static void *
-work(void *argument) {
+work(void *argument)
+{
     int thread = (int)(long)argument;
 
     for (int round = 0; round < rounds; round++)
@@ -50,7 +53,8 @@ work(void *argument) {
 }
 
 int
-main(int argc, char **argv) {
+main(int argc, char **argv)
+{
     int threads = argc > 2 ? atoi(argv[2]) : 32;
     pthread_t *ids = calloc((size_t)threads, sizeof(*ids));
     pthread_attr_t small;

@@ -1,4 +1,5 @@
-/* Starts a program many times by vfork: the child borrows its parent's memory and leaves it by exec.
+/* Starts a program many times by vfork: the child borrows its parent's memory and leaves it by
+ * exec.
  *
  * usage: vforks COUNT PROGRAM [ARGUMENT...]     prints "vforks COUNT failures 0" */
 #include <stdio.h>
@@ -7,7 +8,8 @@
 #include <unistd.h>
 
 static int
-run_once(char **command) {
+run_once(char **command)
+{
     int status = -1;
     pid_t pid = vfork();
 
@@ -21,7 +23,8 @@ run_once(char **command) {
 }
 
 int
-main(int argc, char **argv) {
+main(int argc, char **argv)
+{
     int count = argc > 2 ? atoi(argv[1]) : 0, failures = 0;
 
     if (argc < 3)

@@ -1,0 +1,54 @@
+"""Rules of the sources that no formatter or compiler knows."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.needs_checkout
+
+C_FILES = sorted(
+    path
+    for folder in ("preload", "tests")
+    for path in (ROOT / folder).glob("**/*.[ch]")
+    if not {".cache", "build"} & set(path.relative_to(ROOT).parts)
+)
+UNBOUNDED = re.compile(r"\b(v?sprintf|strcpy|strcat|stpcpy|gets|alloca)\s*\(")
+TYPEDEF = re.compile(r"^\s*typedef\b(?!.*\()", re.MULTILINE)
+SYSTEM_HEADER = re.compile(r"^\s*#\s*include\s*<(stdio|stdlib|string|unistd)\.h>", re.MULTILINE)
+COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*|\"(?:\\.|[^\"\\\n])*\"", re.DOTALL)
+FREESTANDING = ("loader", "trap", "calls", "agent")
+
+
+def code_of(path: Path) -> str:
+    """The text of a C file without comments and strings, with every line in its place."""
+    return COMMENT.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), path.read_text())
+
+
+def lines_with(pattern: re.Pattern[str], files: list[Path]) -> list[str]:
+    return [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in files
+        for number, line in enumerate(code_of(path).splitlines(), 1)
+        if pattern.search(line)
+    ]
+
+
+def test_there_are_c_files_to_look_at() -> None:
+    assert len(C_FILES) > 10
+
+
+def test_no_unbounded_string_function_is_used() -> None:
+    assert lines_with(UNBOUNDED, C_FILES) == []
+
+
+def test_structs_are_not_hidden_behind_typedefs() -> None:
+    assert lines_with(TYPEDEF, [path for path in C_FILES if "preload" in path.parts]) == []
+
+
+def test_the_engine_includes_no_libc() -> None:
+    engine = [path for path in C_FILES if path.parent.name in FREESTANDING]
+    assert lines_with(SYSTEM_HEADER, engine) == []
