@@ -1,0 +1,72 @@
+/* Directories as seen through a descriptor: getdents64 and its ancestor, and getcwd. */
+#include "call.h"
+
+#include <sys/stat.h>
+
+struct entry64 {
+    uint64_t ino;
+    int64_t off;
+    uint16_t reclen;
+    uint8_t type;
+    char name[];
+};
+
+static long
+getdents(struct call *c)
+{
+    char ctr[LPMX_PATH_MAX];
+    struct uufs_hit hit;
+    int fd = (int)c->a[0];
+
+    if (call_fd_path(fd, ctr, sizeof(ctr)) || uufs_walk(&engine.fs, "/", ctr, 0, &hit) || !hit.in_union ||
+        hit.type != S_IFDIR)
+        return sys3(SYS_getdents64, fd, c->a[1], c->a[2]);
+    int err = user_writable((void *)c->a[1], c->a[2]);
+
+    if (err)
+        return err;
+    return uufs_getdents(&engine.fs, hit.ctr, hit.ctr_len, hit.node, fd, (void *)c->a[1], c->a[2]);
+}
+
+long
+call_getdents64(struct call *c)
+{
+    return getdents(c);
+}
+
+/* The old record has no type byte before the name but one after it: same length, so it is turned in place. */
+long
+call_getdents(struct call *c)
+{
+    long n = getdents(c);
+
+    for (long at = 0; at < n;) {
+        struct entry64 *e = (struct entry64 *)(c->a[1] + (unsigned long)at);
+        uint8_t type = e->type;
+        char *name = (char *)&e->type;
+
+        memmove(name, e->name, strlen(e->name) + 1);
+        ((char *)e)[e->reclen - 1] = (char)type;
+        at += e->reclen;
+    }
+    return n;
+}
+
+long
+call_getcwd(struct call *c)
+{
+    char ctr[LPMX_PATH_MAX];
+    int err = call_base(AT_FDCWD, ctr, sizeof(ctr));
+    size_t n;
+
+    if (err)
+        return err;
+    n = strlen(ctr) + 1;
+    if (n > c->a[1])
+        return -ERANGE;
+    err = user_readable((void *)c->a[0], n);
+    if (err)
+        return err;
+    memcpy((void *)c->a[0], ctr, n);
+    return (long)n;
+}

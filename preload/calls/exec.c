@@ -1,0 +1,386 @@
+/* execve inside a container: every program is started by our loader, which maps it and stays as its engine.
+ *
+ * All that can fail is found out here, in the old image, so that the caller gets the errno a plain exec would give:
+ * resolution, permission, `#!` lines, the ELF header, the interpreter. Then the kernel executes the loader with the
+ * program's own argv and the environment plus one string, which the loader takes out again. */
+#include "call.h"
+#include "../trap/slots.h"
+
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+
+#define HEAD_SIZE 256   /* as the kernel's BINPRM_BUF_SIZE: what a #! line may hold */
+#define MAX_SCRIPTS 5   /* as the kernel's limit of nested interpreters */
+#define SMALL_VECTOR 2048 /* pointers kept on the handler's stack; more go into a mapping */
+
+struct program {
+    char path[LPMX_PATH_MAX];  /* as executed: what argv[0] of a script's interpreter gets */
+    char execfn[LPMX_PATH_MAX]; /* the name first executed */
+    struct uufs_hit hit;
+    char head[HEAD_SIZE + 1];
+    char state[4 * LPMX_PATH_MAX + 64];
+    int fd; /* >= 0: a program without a name in the container (memfd), kept open for the loader */
+    char *small[SMALL_VECTOR];
+};
+
+/* The number of entries of a NULL-terminated vector in the program's memory, or -EFAULT. */
+static long
+vector_length(char **v)
+{
+    long n = 0;
+
+    if (!v)
+        return 0;
+    for (;; n++) {
+        if ((n == 0 || !((unsigned long)&v[n] & 4095)) && user_readable(&v[n], sizeof(*v)))
+            return -EFAULT;
+        if (!v[n])
+            return n;
+    }
+}
+
+/* A program named by a magic link: /proc/self/fd/N of a memfd or of a file that has no path here. The descriptor may be
+ * close-on-exec, so the loader gets a copy that is not. */
+static int
+take_descriptor(struct program *p, int fd)
+{
+    long copy = sys3(SYS_fcntl, fd, F_DUPFD, 100);
+    size_t len = 14;
+
+    if (copy < 0)
+        return (int)copy;
+    p->fd = (int)copy;
+    memcpy(p->hit.host, "/proc/self/fd/", len);
+    len += str_decimal(p->hit.host + len, (uint64_t)copy);
+    p->hit.host_len = (uint32_t)len;
+    p->hit.where = UUFS_BIND;
+    p->hit.in_union = false;
+    p->hit.type = S_IFREG;
+    memcpy(p->hit.ctr, p->hit.host, len + 1);
+    p->hit.ctr_len = (uint32_t)len;
+    return 0;
+}
+
+/* Replace a hit on a descriptor by the file behind it where that has a container path. */
+static int
+follow_descriptor(struct program *p, int fd)
+{
+    char ctr[LPMX_PATH_MAX];
+
+    if (!call_fd_path(fd, ctr, sizeof(ctr)) && !uufs_walk(&engine.fs, "/", ctr, UUFS_FOLLOW, &p->hit))
+        return 0;
+    return take_descriptor(p, fd);
+}
+
+static int
+magic_descriptor(const char *host)
+{
+    const char *p = host + strlen(host);
+    int fd = 0;
+
+    while (p > host && p[-1] != '/')
+        p--;
+    for (; *p >= '0' && *p <= '9'; p++)
+        fd = fd * 10 + *p - '0';
+    return fd;
+}
+
+static int
+locate(struct program *p, int dirfd, bool follow)
+{
+    char base[LPMX_PATH_MAX];
+    int err;
+
+    base[0] = '\0';
+    if (p->path[0] != '/') {
+        err = call_base(dirfd, base, sizeof(base));
+        if (err)
+            return err;
+    }
+    err = uufs_walk(&engine.fs, base, p->path, follow ? UUFS_FOLLOW : 0, &p->hit);
+    if (err)
+        return err;
+    if (p->hit.magic)
+        return follow_descriptor(p, magic_descriptor(p->hit.host));
+    if (p->hit.type == S_IFLNK)
+        return -ELOOP;
+    return 0;
+}
+
+static int
+check_permission(const struct program *p)
+{
+    struct stat st;
+    long r = sys4(SYS_newfstatat, AT_FDCWD, p->hit.host, &st, 0);
+
+    if (r)
+        return (int)r;
+    if (!S_ISREG(st.st_mode))
+        return -EACCES;
+    return (int)sys3(SYS_faccessat, AT_FDCWD, p->hit.host, 1 /* X_OK */);
+}
+
+static int
+read_head(struct program *p)
+{
+    char interp[LPMX_PATH_MAX];
+    struct uufs_hit *hit = &p->hit;
+    long n, fd = sys4(SYS_openat, AT_FDCWD, hit->host, O_RDONLY | O_CLOEXEC, 0);
+    int err;
+
+    if (fd < 0)
+        return (int)fd;
+    n = sys3(SYS_read, fd, p->head, HEAD_SIZE);
+    interp[0] = '\0';
+    err = n < 0 ? (int)n : 0;
+    if (!err) {
+        memset(p->head + n, 0, (size_t)(HEAD_SIZE + 1 - n));
+        if (p->head[0] != '#' || p->head[1] != '!') {
+            err = elf_check(p->head, (size_t)n);
+            if (!err)
+                err = elf_interp((int)fd, interp, sizeof(interp));
+        }
+    }
+    sys1(SYS_close, fd);
+    if (!err && interp[0]) {
+        struct uufs_hit found;
+
+        err = uufs_walk(&engine.fs, "/", interp, UUFS_FOLLOW, &found);
+    }
+    return err;
+}
+
+/* Split "#! INTERPRETER [ARGUMENT]" in place. The argument is one, blanks inside it kept, as in the kernel. */
+static int
+parse_script(char *head, char **interp, char **arg)
+{
+    char *s = head + 2, *end = head + 2;
+
+    while (*end && *end != '\n')
+        end++;
+    if (!*end && end == head + HEAD_SIZE) {
+        /* a line longer than the buffer is only acceptable when the interpreter itself fits */
+        char *q = s;
+
+        while (*q == ' ' || *q == '\t')
+            q++;
+        while (q < end && *q != ' ' && *q != '\t')
+            q++;
+        if (q == end)
+            return -ENOEXEC;
+    }
+    *end = '\0';
+    while (end > s && (end[-1] == ' ' || end[-1] == '\t'))
+        *--end = '\0';
+    while (*s == ' ' || *s == '\t')
+        s++;
+    if (!*s)
+        return -ENOEXEC;
+    *interp = s;
+    while (*s && *s != ' ' && *s != '\t')
+        s++;
+    if (*s)
+        *s++ = '\0';
+    while (*s == ' ' || *s == '\t')
+        s++;
+    *arg = *s ? s : NULL;
+    return 0;
+}
+
+/* A vector of @n pointers. In a vfork child a mapping outlives us in the parent, so small ones live on the stack. */
+static char **
+new_vector(struct program *p, size_t n)
+{
+    long r;
+
+    if (n <= SMALL_VECTOR)
+        return p->small;
+    r = sys6(SYS_mmap, 0, n * sizeof(char *), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return sys_failed(r) ? NULL : (char **)r;
+}
+
+struct script { /* what one #! line adds in front of the arguments */
+    char interp[HEAD_SIZE + 1], arg[HEAD_SIZE + 1], name[LPMX_PATH_MAX];
+    bool has_arg;
+};
+
+/* Where the program is a script, @p becomes its interpreter and the line is kept in @s. 1 when it was one. */
+static int
+step_script(struct program *p, struct script *s)
+{
+    char *interp, *arg;
+    int err;
+
+    if (p->head[0] != '#' || p->head[1] != '!')
+        return 0;
+    err = parse_script(p->head, &interp, &arg);
+    if (err)
+        return err;
+    memcpy(s->interp, interp, strlen(interp) + 1);
+    s->has_arg = arg != NULL;
+    if (arg)
+        memcpy(s->arg, arg, strlen(arg) + 1);
+    memcpy(s->name, p->path, sizeof(s->name));
+    memcpy(p->path, s->interp, strlen(s->interp) + 1);
+    return 1;
+}
+
+static int
+find_program(struct program *p, int dirfd, bool follow)
+{
+    int err = locate(p, dirfd, follow);
+
+    if (!err)
+        err = check_permission(p);
+    return err ? err : read_head(p);
+}
+
+/* Execute the loader for @p. Returns only on failure. */
+static long
+exec_loader(const struct call *c, char **argv, char **envp)
+{
+    uint64_t all = ~0UL;
+    int *old = NULL;
+    long r;
+
+    sys4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, c->mask, 0, 8);
+    if (c->slot >= 0) {
+        /* A vfork child runs on its parent's memory and will not come back to free its stack: the kernel zeroes this
+         * word, and so frees the stack, when the child leaves the shared memory. */
+        if (sys2(SYS_prctl, PR_GET_TID_ADDRESS, &old))
+            old = NULL;
+        sys1(SYS_set_tid_address, slot_word(c->slot));
+    }
+    r = sys3(SYS_execve, engine.loader, argv, envp);
+    if (c->slot >= 0)
+        sys1(SYS_set_tid_address, old);
+    sys4(SYS_rt_sigprocmask, 2, &all, 0, 8);
+    return r;
+}
+
+/* Build the two vectors and go. @scripts are innermost last. */
+static long
+launch(struct call *c, struct program *p, const struct script *scripts, int n_scripts, char **argv, char **envp)
+{
+    long argc = vector_length(argv), envc = vector_length(envp);
+    struct exec_state state = {engine.plan_path, p->hit.ctr, p->hit.host, p->execfn, p->fd};
+    char **vector, **env, **out;
+    size_t n;
+    long r;
+
+    if (argc < 0 || envc < 0)
+        return -EFAULT;
+    r = state_format(&state, p->state, sizeof(p->state));
+    if (r)
+        return r;
+    n = (size_t)envc + 2 + (size_t)argc + 3 * (size_t)n_scripts + 2;
+    vector = new_vector(p, n);
+    if (!vector)
+        return -ENOMEM;
+    env = vector;
+    if (envc)
+        memcpy(env, envp, (size_t)envc * sizeof(*env));
+    env[envc] = p->state;
+    env[envc + 1] = NULL;
+    out = env + envc + 2;
+    char **first = out;
+
+    if (n_scripts) {
+        for (int i = n_scripts - 1; i >= 0; i--) {
+            *out++ = (char *)scripts[i].interp;
+            if (scripts[i].has_arg)
+                *out++ = (char *)scripts[i].arg;
+        }
+        *out++ = (char *)scripts[0].name;
+        for (long i = 1; i < argc; i++)
+            *out++ = argv[i];
+    } else if (argc == 0) {
+        *out++ = (char *)""; /* as Linux since 5.18 */
+    } else {
+        for (long i = 0; i < argc; i++)
+            *out++ = argv[i];
+    }
+    *out = NULL;
+    r = exec_loader(c, first, env);
+    if (vector != p->small)
+        sys2(SYS_munmap, vector, n * sizeof(*vector));
+    return r;
+}
+
+static long
+exec_found(struct call *c, struct program *p, int dirfd, bool follow, char **argv, char **envp)
+{
+    struct script scripts[MAX_SCRIPTS];
+    int n = 0, err = find_program(p, dirfd, follow);
+
+    while (!err) {
+        if (p->head[0] == '#' && p->head[1] == '!') {
+            if (n == MAX_SCRIPTS)
+                return -ELOOP;
+            err = step_script(p, &scripts[n]);
+            if (err < 0)
+                return err;
+            n++;
+            err = find_program(p, AT_FDCWD, true);
+            continue;
+        }
+        return launch(c, p, scripts, n, argv, envp);
+    }
+    return err;
+}
+
+long
+exec_program(struct call *c, int dirfd, const char *path, bool follow, char **argv, char **envp)
+{
+    struct program p;
+    size_t n = strlen(path);
+    long r;
+
+    p.fd = -1;
+    if (!n)
+        return -ENOENT;
+    if (n >= sizeof(p.path))
+        return -ENAMETOOLONG;
+    memcpy(p.path, path, n + 1);
+    memcpy(p.execfn, path, n + 1);
+    r = exec_found(c, &p, dirfd, follow, argv, envp);
+    if (p.fd >= 0)
+        sys1(SYS_close, p.fd);
+    return r;
+}
+
+long
+call_execve(struct call *c)
+{
+    char path[LPMX_PATH_MAX];
+    int err = user_string(path, sizeof(path), c->a[0]);
+
+    return err ? err : exec_program(c, AT_FDCWD, path, true, (char **)c->a[1], (char **)c->a[2]);
+}
+
+/* fexecve: the program behind a descriptor, named /proc/self/fd/N as the kernel names it /dev/fd/N. */
+static long
+exec_descriptor(struct call *c, int fd)
+{
+    char path[40];
+
+    memcpy(path, "/proc/self/fd/", 14);
+    if (fd < 0)
+        return -EBADF;
+    str_decimal(path + 14, (uint64_t)fd);
+    return exec_program(c, AT_FDCWD, path, true, (char **)c->a[2], (char **)c->a[3]);
+}
+
+long
+call_execveat(struct call *c)
+{
+    char path[LPMX_PATH_MAX];
+    int err = user_string(path, sizeof(path), c->a[1]);
+
+    if (err)
+        return err;
+    if (!path[0])
+        return c->a[4] & AT_EMPTY_PATH ? exec_descriptor(c, (int)c->a[0]) : -ENOENT;
+    return exec_program(c, (int)c->a[0], path, !(c->a[4] & AT_SYMLINK_NOFOLLOW), (char **)c->a[2], (char **)c->a[3]);
+}

@@ -1,0 +1,154 @@
+/* open, openat, openat2, creat: the life of one open() ends here, see docs/architecture.md. */
+#include "call.h"
+
+#include <linux/openat2.h>
+#include <sys/stat.h>
+
+struct open_request {
+    unsigned long flags, mode;
+    bool writes, creates, exclusive;
+};
+
+static struct open_request
+request(unsigned long flags, unsigned long mode)
+{
+    struct open_request r = {.flags = flags | O_LARGEFILE, .mode = mode};
+
+    if (flags & O_PATH)
+        return r;
+    r.creates = flags & O_CREAT;
+    r.exclusive = r.creates && (flags & O_EXCL);
+    r.writes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
+    return r;
+}
+
+/* Opening a FIFO or a device may wait: then signals must get through as without us. */
+static long
+open_host(struct call *c, const struct uufs_hit *hit, const struct open_request *r)
+{
+    bool may_wait = hit->type != S_IFREG && hit->type != S_IFDIR && !(r->flags & (O_NONBLOCK | O_PATH));
+
+    if (may_wait)
+        return call_blocking(c, SYS_openat, (unsigned long)AT_FDCWD, (unsigned long)hit->host, r->flags, r->mode, 0, 0);
+    return sys4(SYS_openat, AT_FDCWD, hit->host, r->flags, r->mode);
+}
+
+static long
+open_new(struct call *c, struct uufs_hit *hit, struct open_request *r)
+{
+    int err = 0;
+
+    if (hit->must_be_dir)
+        return -EISDIR;
+    if (hit->in_union)
+        err = uufs_prepare_create(&engine.fs, hit);
+    else if (hit->read_only)
+        err = -EROFS;
+    if (err)
+        return err;
+    hit->type = S_IFREG;
+    return open_host(c, hit, r);
+}
+
+static long
+open_lower(struct call *c, struct uufs_hit *hit, struct open_request *r)
+{
+    bool temporary = (r->flags & O_TMPFILE) == O_TMPFILE;
+    int err;
+
+    if (hit->type == S_IFDIR && (r->writes || r->creates) && !temporary)
+        return -EISDIR;
+    if (hit->type == S_IFLNK)
+        return r->flags & O_PATH ? sys3(SYS_openat, AT_FDCWD, hit->host, r->flags) : -ELOOP;
+    if (r->writes) {
+        if (hit->read_only)
+            return -EROFS;
+        err = (int)sys3(SYS_faccessat, AT_FDCWD, hit->host, 2 /* W_OK */);
+        if (err && err != -EROFS)
+            return err;
+        err = uufs_copy_up(&engine.fs, hit, r->flags & O_TRUNC ? UUFS_COPY_NO_DATA : UUFS_COPY_DATA);
+        if (err)
+            return err;
+    }
+    r->flags &= ~(unsigned long)O_CREAT;
+    return open_host(c, hit, r);
+}
+
+/* /proc/self/fd/N reopened for writing: the file may be a lower one. */
+static int
+leave_magic(struct uufs_hit *hit)
+{
+    char host[LPMX_PATH_MAX], ctr[LPMX_PATH_MAX];
+    long n = sys4(SYS_readlinkat, AT_FDCWD, hit->host, host, sizeof(host) - 1);
+
+    if (n <= 0)
+        return 0;
+    host[n] = '\0';
+    if (uufs_from_host(&engine.fs, host, ctr, sizeof(ctr)))
+        return 0;
+    struct uufs_hit file;
+
+    if (uufs_walk(&engine.fs, "/", ctr, 0, &file) || !file.in_union || file.where != UUFS_LOWER)
+        return 0;
+    *hit = file;
+    return 0;
+}
+
+static long
+open_at(struct call *c, int dirfd, unsigned long path, unsigned long flags, unsigned long mode)
+{
+    struct open_request r = request(flags, mode);
+    struct uufs_hit hit;
+    unsigned how = (r.creates ? UUFS_MISSING : 0) | (flags & O_NOFOLLOW || r.exclusive ? 0 : UUFS_FOLLOW);
+    int err = call_walk(dirfd, path, how, &hit);
+
+    if (err)
+        return err;
+    if (hit.magic && r.writes)
+        leave_magic(&hit);
+    if (hit.where == UUFS_ABSENT)
+        return open_new(c, &hit, &r);
+    if (r.exclusive)
+        return hit.where == UUFS_BIND && !hit.read_only ? open_host(c, &hit, &r) : -EEXIST;
+    if (hit.where == UUFS_LOWER)
+        return open_lower(c, &hit, &r);
+    if (hit.read_only && r.writes && (hit.in_union ? hit.type == S_IFREG || hit.type == S_IFDIR : true))
+        return -EROFS;
+    return open_host(c, &hit, &r);
+}
+
+long
+call_open(struct call *c)
+{
+    return open_at(c, AT_FDCWD, c->a[0], c->a[1], c->a[2]);
+}
+
+long
+call_openat(struct call *c)
+{
+    return open_at(c, (int)c->a[0], c->a[1], c->a[2], c->a[3]);
+}
+
+long
+call_creat(struct call *c)
+{
+    return open_at(c, AT_FDCWD, c->a[0], O_CREAT | O_WRONLY | O_TRUNC, c->a[1]);
+}
+
+/* Without resolve flags it is openat. With them the walk would have to be the kernel's: ENOSYS, as from a kernel before
+ * 5.6, which every user of them copes with. */
+long
+call_openat2(struct call *c)
+{
+    struct open_how how;
+    int err;
+
+    if (c->a[3] < sizeof(how))
+        return -EINVAL;
+    err = user_copy(&how, c->a[2], sizeof(how));
+    if (err)
+        return err;
+    if (how.resolve || c->a[3] != sizeof(how))
+        return -ENOSYS;
+    return open_at(c, (int)c->a[0], c->a[1], how.flags, how.mode);
+}

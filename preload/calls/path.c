@@ -1,0 +1,91 @@
+/* The generic handlers: one path, or one descriptor. */
+#include "call.h"
+
+#include <sys/stat.h>
+
+#ifndef SYS_fchmodat2
+#define SYS_fchmodat2 452
+#endif
+
+/* AT_EMPTY_PATH with an empty path speaks of the descriptor itself. */
+static bool
+is_descriptor_call(const struct call *c)
+{
+    if (c->row->dirfd == CALL_CWD)
+        return false;
+    if ((c->row->nr == SYS_utimensat || c->row->nr == SYS_futimesat) && !c->a[1])
+        return true;
+    switch (c->row->nr) {
+    case SYS_fchmodat2:
+        return (c->a[3] & AT_EMPTY_PATH) && call_path_empty(c) == 1;
+    case SYS_fchownat:
+    case SYS_name_to_handle_at:
+        return (c->a[4] & AT_EMPTY_PATH) && call_path_empty(c) == 1;
+    case SYS_utimensat:
+        return (c->a[3] & AT_EMPTY_PATH) && call_path_empty(c) == 1;
+    }
+    return false;
+}
+
+/* Resolve the path, do what the intent asks, and perform the same call on the host path. */
+long
+call_path(struct call *c)
+{
+    struct uufs_hit hit;
+    int err;
+
+    if (is_descriptor_call(c))
+        return c->row->intent == INTENT_change ? call_descriptor(c) : call_raw(c);
+    err = call_resolve(c, &hit);
+    if (!err && c->row->intent == INTENT_change)
+        err = call_make_writable(&hit, UUFS_COPY_DATA);
+    if (err)
+        return err;
+    c->a[c->row->path] = (unsigned long)hit.host;
+    if (c->row->dirfd != CALL_CWD)
+        c->a[c->row->dirfd] = (unsigned long)AT_FDCWD;
+    return call_raw(c);
+}
+
+/* Replace what descriptor @fd refers to by the upper's copy at @host, same flags and position. */
+static int
+reopen(int fd, const char *host)
+{
+    long flags = sys3(SYS_fcntl, fd, F_GETFL, 0), cloexec = sys3(SYS_fcntl, fd, F_GETFD, 0), pos, copy;
+
+    if (flags < 0)
+        return (int)flags;
+    copy = sys4(SYS_openat, AT_FDCWD, host, (flags & ~(O_CREAT | O_EXCL | O_TRUNC)) | O_CLOEXEC, 0);
+    if (copy < 0)
+        return (int)copy;
+    pos = sys3(SYS_lseek, fd, 0, 1 /* SEEK_CUR */);
+    if (pos > 0)
+        sys3(SYS_lseek, copy, pos, 0 /* SEEK_SET */);
+    sys3(SYS_dup3, copy, fd, cloexec > 0 ? O_CLOEXEC : 0);
+    sys1(SYS_close, copy);
+    return 0;
+}
+
+/* fchmod and the like work on a descriptor that was opened for reading, and it may be of a lower file: that one is
+ * copied up and the descriptor moved over to the copy. */
+long
+call_descriptor(struct call *c)
+{
+    char ctr[LPMX_PATH_MAX];
+    struct uufs_hit hit;
+    int fd = (int)c->a[0], err;
+
+    if (fd >= 0 && !call_fd_path(fd, ctr, sizeof(ctr))) {
+        err = uufs_walk(&engine.fs, "/", ctr, 0, &hit);
+        if (!err && hit.read_only)
+            return -EROFS;
+        if (!err && hit.in_union && hit.where == UUFS_LOWER) {
+            err = uufs_copy_up(&engine.fs, &hit, UUFS_COPY_DATA);
+            if (!err)
+                err = reopen(fd, hit.host);
+            if (err)
+                return err;
+        }
+    }
+    return call_raw(c);
+}

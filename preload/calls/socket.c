@@ -1,0 +1,238 @@
+/* Unix sockets have paths too. The address is replaced by one that names the host path; where that is longer than the
+ * 107 bytes of sun_path, the directory is opened and the socket named through /proc/self/fd. */
+#include "call.h"
+
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#define PATH_OFFSET offsetof(struct sockaddr_un, sun_path)
+#define MAX_MESSAGES 1024
+
+struct address {
+    struct sockaddr_un un;
+    unsigned len;
+    int dir; /* descriptor of the directory, or -1 */
+};
+
+/* Does @p point to the address of a unix socket with a path? Copies it to @un, NUL-terminated. 1, 0 or -errno. */
+static int
+is_path_address(unsigned long p, unsigned len, struct sockaddr_un *un)
+{
+    int err;
+
+    if (!p || len <= PATH_OFFSET || len > sizeof(*un))
+        return 0;
+    memset(un, 0, sizeof(*un));
+    err = user_copy(un, p, len);
+    if (err)
+        return err;
+    return un->sun_family == AF_UNIX && un->sun_path[0];
+}
+
+static int
+name_through_directory(struct address *a, struct uufs_hit *hit)
+{
+    size_t slash = hit->host_len, len = 0;
+    long fd;
+    int err;
+
+    while (slash && hit->host[slash - 1] != '/')
+        slash--;
+    hit->host[slash - 1] = '\0';
+    fd = sys4(SYS_openat, AT_FDCWD, hit->host, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return (int)fd;
+    a->dir = (int)fd;
+    memcpy(a->un.sun_path, "/proc/self/fd/", 14);
+    len = 14 + str_decimal(a->un.sun_path + 14, (uint64_t)fd);
+    err = str_append(a->un.sun_path, sizeof(a->un.sun_path), &len, "/", 1);
+    if (!err)
+        err = str_append(a->un.sun_path, sizeof(a->un.sun_path), &len, hit->host + slash, strlen(hit->host + slash));
+    a->len = (unsigned)(PATH_OFFSET + len + 1);
+    if (err)
+        sys1(SYS_close, fd);
+    return err;
+}
+
+/* The host's form of a container address. */
+static int
+translate(struct address *a, bool create)
+{
+    char path[sizeof(a->un.sun_path) + 1], base[LPMX_PATH_MAX];
+    struct uufs_hit hit;
+    int err = 0;
+
+    memcpy(path, a->un.sun_path, sizeof(a->un.sun_path));
+    path[sizeof(path) - 1] = '\0';
+    base[0] = '\0';
+    if (path[0] != '/')
+        err = call_base(AT_FDCWD, base, sizeof(base));
+    if (!err)
+        err = uufs_walk(&engine.fs, base, path, create ? UUFS_MISSING : UUFS_FOLLOW, &hit);
+    if (err)
+        return err;
+    if (create && hit.where != UUFS_ABSENT)
+        return -EADDRINUSE;
+    if (create && hit.read_only)
+        return -EROFS;
+    if (create && hit.in_union)
+        err = uufs_prepare_create(&engine.fs, &hit);
+    if (err)
+        return err;
+    a->dir = -1;
+    if (hit.host_len >= sizeof(a->un.sun_path))
+        return name_through_directory(a, &hit);
+    memcpy(a->un.sun_path, hit.host, hit.host_len + 1);
+    a->len = (unsigned)(PATH_OFFSET + hit.host_len + 1);
+    return 0;
+}
+
+static void
+release(const struct address *a)
+{
+    if (a->dir >= 0)
+        sys1(SYS_close, a->dir);
+}
+
+/* @nr with its address argument (pointer at index @at, length after it) replaced where it is a path. */
+static long
+with_address(struct call *c, unsigned at, bool create)
+{
+    struct address a;
+    long r = is_path_address(c->a[at], (unsigned)c->a[at + 1], &a.un);
+
+    if (r < 0)
+        return r;
+    if (r == 0)
+        return call_blocking(c, c->row->nr, c->a[0], c->a[1], c->a[2], c->a[3], c->a[4], c->a[5]);
+    r = translate(&a, create);
+    if (r)
+        return r;
+    c->a[at] = (unsigned long)&a.un;
+    c->a[at + 1] = a.len;
+    r = call_blocking(c, c->row->nr, c->a[0], c->a[1], c->a[2], c->a[3], c->a[4], c->a[5]);
+    release(&a);
+    return r;
+}
+
+long
+call_connect(struct call *c)
+{
+    return with_address(c, 1, false);
+}
+
+long
+call_bind(struct call *c)
+{
+    return with_address(c, 1, true);
+}
+
+long
+call_sendto(struct call *c)
+{
+    return with_address(c, 4, false);
+}
+
+/* A message whose destination is a path: @copy gets the message with the address replaced. 1 when it was. */
+static int
+translate_message(unsigned long user, struct msghdr *copy, struct address *a)
+{
+    int r = user_copy(copy, user, sizeof(*copy));
+
+    if (r)
+        return r;
+    r = is_path_address((unsigned long)copy->msg_name, copy->msg_namelen, &a->un);
+    if (r <= 0)
+        return r;
+    r = translate(a, false);
+    if (r)
+        return r;
+    copy->msg_name = &a->un;
+    copy->msg_namelen = a->len;
+    return 1;
+}
+
+long
+call_sendmsg(struct call *c)
+{
+    struct msghdr copy;
+    struct address a;
+    long r;
+    int translated = translate_message(c->a[1], &copy, &a);
+
+    if (translated < 0)
+        return translated;
+    r = call_blocking(c, SYS_sendmsg, c->a[0], translated ? (unsigned long)&copy : c->a[1], c->a[2], 0, 0, 0);
+    if (translated)
+        release(&a);
+    return r;
+}
+
+/* Several messages: as one call where none is addressed by a path, else one by one. */
+long
+call_sendmmsg(struct call *c)
+{
+    struct mmsghdr *user = (struct mmsghdr *)c->a[1];
+    unsigned long n = c->a[2] > MAX_MESSAGES ? MAX_MESSAGES : c->a[2], sent = 0;
+    struct msghdr copy;
+    struct address a;
+
+    for (; sent < n; sent++) {
+        int r = user_readable(&user[sent], sizeof(*user));
+
+        if (!r)
+            r = translate_message((unsigned long)&user[sent].msg_hdr, &copy, &a);
+        if (r == 0 && sent == 0) {
+            /* the usual case: the first is no path, take it that none is until one turns up */
+            unsigned long plain = 1;
+
+            while (plain < n && !user_readable(&user[plain], sizeof(*user)) && !user[plain].msg_hdr.msg_name)
+                plain++;
+            if (plain == n)
+                return call_blocking(c, SYS_sendmmsg, c->a[0], c->a[1], n, c->a[3], 0, 0);
+        }
+        if (r < 0)
+            return sent ? (long)sent : r;
+        long one = call_blocking(c, SYS_sendmsg, c->a[0], r ? (unsigned long)&copy : (unsigned long)&user[sent].msg_hdr,
+                                 c->a[3], 0, 0, 0);
+
+        if (r)
+            release(&a);
+        if (one < 0)
+            return sent ? (long)sent : one;
+        user[sent].msg_len = (unsigned)one;
+    }
+    return (long)sent;
+}
+
+/* The kernel tells the host path that the socket was bound to: give the container's. */
+long
+call_getsockname(struct call *c)
+{
+    struct sockaddr_un un;
+    char host[sizeof(un.sun_path) + 1], ctr[LPMX_PATH_MAX];
+    int room, len = sizeof(un), err = user_copy(&room, c->a[2], sizeof(room));
+    long r;
+
+    if (err)
+        return err;
+    r = sys3(c->row->nr, c->a[0], &un, &len);
+    if (r < 0 || un.sun_family != AF_UNIX || len <= (int)PATH_OFFSET || !un.sun_path[0])
+        return call_raw(c);
+    memset(host, 0, sizeof(host));
+    memcpy(host, un.sun_path, (size_t)len - PATH_OFFSET);
+    if (host[0] != '/' || uufs_from_host(&engine.fs, host, ctr, sizeof(ctr)) || strlen(ctr) >= sizeof(un.sun_path))
+        return call_raw(c);
+    memcpy(un.sun_path, ctr, strlen(ctr) + 1);
+    len = (int)(PATH_OFFSET + strlen(ctr) + 1);
+    if (room < 0)
+        return -EINVAL;
+    if (room > len)
+        room = len;
+    err = user_readable((void *)c->a[1], (size_t)room);
+    if (err)
+        return err;
+    memcpy((void *)c->a[1], &un, (size_t)room);
+    *(int *)c->a[2] = len;
+    return 0;
+}

@@ -1,0 +1,328 @@
+/* stat, statx, access, readlink: for lower files answered from the view, where that is what the disk would say. */
+#include "call.h"
+
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#define MAX_TRUSTED_LAYERS 512
+
+/* The device of a layer's files, read once from its root; 0 not yet, ~0 not to be trusted (the store was copied). */
+static uint64_t layer_device[MAX_TRUSTED_LAYERS];
+
+static bool
+device_of(uint32_t layer, uint64_t *device)
+{
+    struct stat st;
+    uint64_t known;
+
+    if (layer >= engine.fs.n_layers || layer >= MAX_TRUSTED_LAYERS)
+        return false;
+    known = __atomic_load_n(&layer_device[layer], __ATOMIC_RELAXED);
+    if (!known) {
+        const char *root = engine.fs.strings + engine.fs.layers[layer].off;
+
+        known = ~0UL;
+        if (!sys4(SYS_newfstatat, AT_FDCWD, root, &st, 0) && st.st_ino == engine.fs.view.layers[layer].root_ino)
+            known = st.st_dev;
+        __atomic_store_n(&layer_device[layer], known, __ATOMIC_RELAXED);
+    }
+    *device = known;
+    return known != ~0UL;
+}
+
+/* The node of a lower hit whose recorded metadata may be shown, or NULL. */
+static const struct view_node *
+trusted_node(const struct uufs_hit *hit, uint64_t *device)
+{
+    const struct view_node *n = hit->where == UUFS_LOWER ? view_node(&engine.fs.view, hit->node) : NULL;
+
+    return n && device_of(n->layer, device) ? n : NULL;
+}
+
+static void
+stat_from_node(const struct view_node *n, uint64_t device, struct stat *st)
+{
+    memset(st, 0, sizeof(*st));
+    st->st_dev = device;
+    st->st_ino = n->ino;
+    st->st_nlink = n->nlink;
+    st->st_mode = n->mode;
+    st->st_uid = n->uid;
+    st->st_gid = n->gid;
+    st->st_size = (long)n->size;
+    st->st_blksize = 4096;
+    st->st_blocks = (long)n->blocks;
+    st->st_atim = st->st_mtim = (struct timespec){n->mtime, n->mtime_ns};
+    st->st_ctim = (struct timespec){n->ctime, n->ctime_ns};
+}
+
+/* Below a bind the walk has followed what was to be followed, but /proc's own symlinks are the kernel's. */
+static unsigned
+host_flags(const struct uufs_hit *hit, unsigned how)
+{
+    return !hit->in_union && (how & UUFS_FOLLOW) ? 0 : AT_SYMLINK_NOFOLLOW;
+}
+
+static long
+stat_at(int dirfd, unsigned long path, unsigned how, unsigned long buf)
+{
+    struct uufs_hit hit;
+    struct stat st;
+    uint64_t device;
+    const struct view_node *n;
+    long err = call_walk(dirfd, path, how, &hit);
+
+    if (err)
+        return err;
+    n = trusted_node(&hit, &device);
+    if (n)
+        stat_from_node(n, device, &st);
+    else
+        err = sys4(SYS_newfstatat, AT_FDCWD, hit.host, &st, host_flags(&hit, how));
+    if (err)
+        return err;
+    identity_stat(&st);
+    return user_put(buf, &st, sizeof(st));
+}
+
+long
+call_stat(struct call *c)
+{
+    return stat_at(AT_FDCWD, c->a[0], UUFS_FOLLOW, c->a[1]);
+}
+
+long
+call_lstat(struct call *c)
+{
+    return stat_at(AT_FDCWD, c->a[0], 0, c->a[1]);
+}
+
+/* A descriptor's own metadata (fstat, or an empty path). */
+static long
+stat_descriptor(int fd, unsigned long buf)
+{
+    struct stat st;
+    long err = fd == AT_FDCWD ? sys4(SYS_newfstatat, fd, "", &st, AT_EMPTY_PATH) : sys2(SYS_fstat, fd, &st);
+
+    if (err)
+        return err;
+    identity_stat(&st);
+    return user_put(buf, &st, sizeof(st));
+}
+
+long
+call_newfstatat(struct call *c)
+{
+    if (c->a[3] & AT_EMPTY_PATH) {
+        int empty = c->a[1] ? call_path_empty(c) : 1; /* since Linux 6.11 a NULL path counts as empty */
+
+        if (empty < 0)
+            return empty;
+        if (empty)
+            return stat_descriptor((int)c->a[0], c->a[2]);
+    }
+    return stat_at((int)c->a[0], c->a[1], call_how(c), c->a[2]);
+}
+
+long
+call_fstat(struct call *c)
+{
+    return stat_descriptor((int)c->a[0], c->a[1]);
+}
+
+static void
+statx_from_node(const struct view_node *n, uint64_t device, struct statx *sx)
+{
+    memset(sx, 0, sizeof(*sx));
+    sx->stx_mask = STATX_BASIC_STATS;
+    sx->stx_blksize = 4096;
+    sx->stx_nlink = n->nlink;
+    sx->stx_uid = n->uid;
+    sx->stx_gid = n->gid;
+    sx->stx_mode = (uint16_t)n->mode;
+    sx->stx_ino = n->ino;
+    sx->stx_size = n->size;
+    sx->stx_blocks = n->blocks;
+    sx->stx_atime.tv_sec = sx->stx_mtime.tv_sec = n->mtime;
+    sx->stx_atime.tv_nsec = sx->stx_mtime.tv_nsec = n->mtime_ns;
+    sx->stx_ctime.tv_sec = n->ctime;
+    sx->stx_ctime.tv_nsec = n->ctime_ns;
+    sx->stx_dev_major = gnu_dev_major(device);
+    sx->stx_dev_minor = gnu_dev_minor(device);
+}
+
+static void
+identity_statx(struct statx *sx)
+{
+    struct stat st = {.st_uid = sx->stx_uid, .st_gid = sx->stx_gid};
+
+    identity_stat(&st);
+    sx->stx_uid = st.st_uid;
+    sx->stx_gid = st.st_gid;
+}
+
+long
+call_statx(struct call *c)
+{
+    struct uufs_hit hit;
+    struct statx sx;
+    uint64_t device;
+    const struct view_node *n = NULL;
+    unsigned how = call_how(c);
+    int empty = 0;
+    long err = 0;
+
+    if (c->a[2] & AT_EMPTY_PATH)
+        empty = c->a[1] ? call_path_empty(c) : 1;
+    if (empty < 0)
+        return empty;
+    if (!empty) {
+        err = call_walk((int)c->a[0], c->a[1], how, &hit);
+        n = err ? NULL : trusted_node(&hit, &device);
+    }
+    if (n)
+        statx_from_node(n, device, &sx);
+    else if (empty)
+        err = sys5(SYS_statx, c->a[0], "", c->a[2], c->a[3], &sx);
+    else if (!err)
+        err = sys5(SYS_statx, AT_FDCWD, hit.host,
+                   (c->a[2] & ~(unsigned long)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) | host_flags(&hit, how), c->a[3],
+                   &sx);
+    if (err)
+        return err;
+    identity_statx(&sx);
+    return user_put(c->a[4], &sx, sizeof(sx));
+}
+
+/* The permission bits of a lower file against the real user, as the kernel would judge its copy. */
+static long
+access_node(const struct view_node *n, const struct uufs_hit *hit, unsigned want)
+{
+    uint32_t uid = (uint32_t)sys0(SYS_geteuid), mode = n->mode;
+
+    if ((want & 2) && hit->read_only)
+        return -EROFS;
+    if (uid == 0)
+        return !(want & 1) || S_ISDIR(mode) || (mode & 0111) ? 0 : -EACCES;
+    if (uid != n->uid)
+        return 1; /* groups: the kernel knows them */
+    return (mode >> 6 & want) == want ? 0 : -EACCES;
+}
+
+static long
+access_at(int dirfd, unsigned long path, unsigned how, unsigned long mode, unsigned long flags)
+{
+    struct uufs_hit hit;
+    const struct view_node *n;
+    long err = call_walk(dirfd, path, how, &hit);
+
+    if (err)
+        return err;
+    if (mode & ~7UL)
+        return -EINVAL;
+    n = hit.where == UUFS_LOWER ? view_node(&engine.fs.view, hit.node) : NULL;
+    if (n && hit.type != S_IFLNK) {
+        err = access_node(n, &hit, (unsigned)mode);
+        if (err <= 0)
+            return err;
+    }
+    if ((mode & 2) && hit.read_only && (hit.type == S_IFREG || hit.type == S_IFDIR || !hit.in_union))
+        return -EROFS;
+    if (!flags)
+        return sys3(SYS_faccessat, AT_FDCWD, hit.host, mode);
+    return sys4(SYS_faccessat2, AT_FDCWD, hit.host, mode,
+                (flags & ~(unsigned long)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) | host_flags(&hit, how));
+}
+
+long
+call_access(struct call *c)
+{
+    return access_at(AT_FDCWD, c->a[0], UUFS_FOLLOW, c->a[1], 0);
+}
+
+long
+call_faccessat(struct call *c)
+{
+    return access_at((int)c->a[0], c->a[1], UUFS_FOLLOW, c->a[2], 0);
+}
+
+long
+call_faccessat2(struct call *c)
+{
+    if ((c->a[3] & AT_EMPTY_PATH) && call_path_empty(c) == 1)
+        return call_raw(c);
+    return access_at((int)c->a[0], c->a[1], call_how(c), c->a[2], c->a[3]);
+}
+
+/* Give @len bytes of @text as readlink does: cut to the buffer, no NUL. */
+static long
+put_link(unsigned long buf, long size, const char *text, size_t len)
+{
+    int err;
+
+    if (size <= 0)
+        return -EINVAL;
+    if (len > (size_t)size)
+        len = (size_t)size;
+    err = user_readable((void *)buf, len);
+    if (err)
+        return err;
+    memcpy((void *)buf, text, len);
+    return (long)len;
+}
+
+/* A magic link of /proc: the host path it tells, as the container knows it. */
+static long
+read_magic(const struct uufs_hit *hit, unsigned long buf, long size)
+{
+    char host[LPMX_PATH_MAX], ctr[LPMX_PATH_MAX];
+    long n;
+
+    if (engine.fs.proc_exe && !engine.fs.proc_exe(hit->host, ctr, sizeof(ctr)))
+        return put_link(buf, size, ctr, strlen(ctr));
+    n = sys4(SYS_readlinkat, AT_FDCWD, hit->host, host, sizeof(host) - 1);
+    if (n < 0)
+        return n;
+    host[n] = '\0';
+    n = (long)strlen(hit->ctr);
+    if (n > 5 && !strcmp(hit->ctr + n - 5, "/root"))
+        return put_link(buf, size, "/", 1);
+    if (host[0] == '/' && !uufs_from_host(&engine.fs, host, ctr, sizeof(ctr)))
+        return put_link(buf, size, ctr, strlen(ctr));
+    return put_link(buf, size, host, strlen(host));
+}
+
+static long
+readlink_at(int dirfd, unsigned long path, unsigned long buf, long size)
+{
+    struct uufs_hit hit;
+    const struct view_node *n;
+    long err = call_walk(dirfd, path, 0, &hit);
+
+    if (err)
+        return err;
+    if (hit.magic)
+        return read_magic(&hit, buf, size);
+    n = hit.where == UUFS_LOWER ? view_node(&engine.fs.view, hit.node) : NULL;
+    if (!n)
+        return sys4(SYS_readlinkat, AT_FDCWD, hit.host, buf, size);
+    if (!S_ISLNK(n->mode))
+        return -EINVAL;
+    return put_link(buf, size, view_link(&engine.fs.view, n), n->link_len);
+}
+
+long
+call_readlink(struct call *c)
+{
+    return readlink_at(AT_FDCWD, c->a[0], c->a[1], (int)c->a[2]);
+}
+
+long
+call_readlinkat(struct call *c)
+{
+    int empty = call_path_empty(c);
+
+    if (empty < 0)
+        return empty;
+    return empty ? call_raw(c) : readlink_at((int)c->a[0], c->a[1], c->a[2], (int)c->a[3]);
+}

@@ -1,0 +1,470 @@
+/* The loader's two lives. Started by a user or by Python (`lpmx-exec --plan FILE ...`) it makes the mount points,
+ * enters the working directory, installs the filter and executes the command. Started by its own exec (the state
+ * variable is in the environment) it maps the program, becomes its resident engine and jumps. */
+#include "../calls/call.h"
+
+#include <elf.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+
+struct engine engine;
+
+/* ---- messages ---- */
+
+static void
+say(const char *s)
+{
+    sys3(SYS_write, 2, s, strlen(s));
+}
+
+void
+engine_say(const char *a, const char *b, const char *c)
+{
+    say("lpmx: ");
+    say(a);
+    say(b);
+    say(c);
+    say("\n");
+}
+
+static _Noreturn void
+quit(int status)
+{
+    for (;;)
+        sys1(SYS_exit_group, status);
+}
+
+static const char *
+error_text(int err)
+{
+    switch (-err) {
+    case ENOENT:
+        return ": no such file or directory";
+    case EACCES:
+    case EPERM:
+        return ": permission denied";
+    case ENOTDIR:
+        return ": not a directory";
+    case EBADMSG:
+        return ": damaged, or made by another version of lpmx (make it again)";
+    case ENOEXEC:
+        return ": not a program for this machine";
+    case ELOOP:
+        return ": too many levels of symbolic links";
+    case ENOMEM:
+        return ": out of memory";
+    case EROFS:
+        return ": read-only file system";
+    case ENOSPC:
+        return ": no space left on device";
+    default:
+        return ": input/output error";
+    }
+}
+
+static _Noreturn void
+die(int status, const char *what, int err)
+{
+    engine_say(what, error_text(err), "");
+    quit(status);
+}
+
+/* ---- second life: become the program ---- */
+
+static void
+fix_auxv(Elf64_auxv_t *av, const struct elf_image *main, const struct elf_image *interp, const char *execfn)
+{
+    bool identity = engine.plan->flags & PLAN_IDENTITY;
+
+    for (; av->a_type != AT_NULL; av++) {
+        switch (av->a_type) {
+        case AT_PHDR:
+            av->a_un.a_val = main->phdr;
+            break;
+        case AT_PHENT:
+            av->a_un.a_val = main->phent;
+            break;
+        case AT_PHNUM:
+            av->a_un.a_val = main->phnum;
+            break;
+        case AT_ENTRY:
+            av->a_un.a_val = main->entry;
+            break;
+        case AT_BASE:
+            av->a_un.a_val = interp ? interp->bias : 0;
+            break;
+        case AT_EXECFN:
+            av->a_un.a_val = (uint64_t)execfn;
+            break;
+        case AT_UID:
+        case AT_EUID:
+            if (identity)
+                av->a_un.a_val = engine.plan->uid;
+            break;
+        case AT_GID:
+        case AT_EGID:
+            if (identity)
+                av->a_un.a_val = engine.plan->gid;
+            break;
+        }
+    }
+}
+
+/* comm, as the kernel sets it: the last part of the file name that was executed. */
+static void
+set_comm(const char *execfn)
+{
+    const char *name = execfn;
+
+    for (const char *p = execfn; *p; p++)
+        if (*p == '/' && p[1])
+            name = p + 1;
+    sys2(SYS_prctl, PR_SET_NAME, name);
+}
+
+static void
+copy_path(char *dst, const char *src)
+{
+    size_t n = strlen(src);
+
+    if (n >= LPMX_PATH_MAX)
+        die(126, src, -ENOEXEC);
+    memcpy(dst, src, n + 1);
+}
+
+static _Noreturn void
+jump(uint64_t *sp, uint64_t entry)
+{
+    __asm__ volatile("mov %0, %%rsp\n\t"
+                     "xor %%edx, %%edx\n\t"
+                     "xor %%ebp, %%ebp\n\t"
+                     "jmp *%1"
+                     :
+                     : "r"(sp), "r"(entry)
+                     : "memory");
+    __builtin_unreachable();
+}
+
+static _Noreturn void
+run_program(uint64_t *sp, Elf64_auxv_t *av, const struct exec_state *state)
+{
+    static struct elf_image main_image, interp_image;
+    static struct uufs_hit hit;
+    uint64_t entry;
+    int err;
+
+    err = elf_map(state->host, true, &main_image);
+    if (state->fd >= 0)
+        sys1(SYS_close, state->fd);
+    if (err)
+        die(126, state->exe, err);
+    entry = main_image.entry;
+    if (main_image.has_interp) {
+        err = uufs_walk(&engine.fs, "/", main_image.interp, UUFS_FOLLOW, &hit);
+        if (!err)
+            err = elf_map(hit.host, false, &interp_image);
+        if (err)
+            die(127, main_image.interp, err);
+        entry = interp_image.entry;
+    }
+    if (main_image.exec_stack)
+        sys3(SYS_mprotect, (uint64_t)sp & ~4095UL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC | PROT_GROWSDOWN);
+    set_comm(state->execfn);
+    fix_auxv(av, &main_image, main_image.has_interp ? &interp_image : NULL, state->execfn);
+    jump(sp, entry);
+}
+
+/* ---- first life: start a plan ---- */
+
+struct start {
+    const char *plan, *cwd;
+    char **argv; /* NULL: the plan's own command */
+};
+
+static const char *
+plan_string(struct uufs_string s)
+{
+    return engine.fs.strings + s.off;
+}
+
+/* A bind needs a name to be seen in listings and by getcwd; where the image has none, the upper gets one. */
+static void
+make_mount_point(const struct uufs_bind *b)
+{
+    static struct uufs_hit hit;
+    const char *dst = engine.fs.strings + b->dst;
+    int err = uufs_lookup(&engine.fs, dst, UUFS_MISSING, &hit);
+
+    if (b->flags & UUFS_BIND_SEED || (!err && hit.where != UUFS_ABSENT))
+        return;
+    for (size_t i = 1; i <= b->dst_len; i++) {
+        char part[LPMX_PATH_MAX];
+
+        if ((dst[i] != '/' && dst[i]) || i >= sizeof(part))
+            continue;
+        memcpy(part, dst, i);
+        part[i] = '\0';
+        err = uufs_lookup(&engine.fs, part, UUFS_MISSING, &hit);
+        if (err || hit.where != UUFS_ABSENT || hit.read_only)
+            continue;
+        if (i < b->dst_len || !(b->flags & UUFS_BIND_FILE)) {
+            uufs_mkdir(&engine.fs, &hit, 0755);
+        } else if (!uufs_prepare_create(&engine.fs, &hit)) {
+            long fd = sys4(SYS_openat, AT_FDCWD, hit.host, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+
+            if (fd >= 0)
+                sys1(SYS_close, fd);
+        }
+    }
+}
+
+static void
+enter_cwd(const char *cwd)
+{
+    static struct uufs_hit hit;
+    int err = uufs_walk(&engine.fs, "/", cwd, UUFS_FOLLOW, &hit);
+
+    if (!err)
+        err = (int)sys1(SYS_chdir, hit.host);
+    if (err)
+        die(126, cwd, err);
+}
+
+static const char *
+env_value(char **envp, const char *name)
+{
+    size_t n = strlen(name);
+
+    for (; *envp; envp++)
+        if (!strncmp(*envp, name, n) && (*envp)[n] == '=')
+            return *envp + n + 1;
+    return NULL;
+}
+
+/* Execute @argv, found through PATH as a shell would. Returns only on failure. */
+static int
+exec_command(char **argv, char **envp)
+{
+    static char path[2 * LPMX_PATH_MAX];
+    uint64_t mask = 0;
+    struct call c = {.mask = &mask, .slot = -1};
+    const char *dirs = env_value(envp, "PATH");
+    int err = -ENOENT;
+
+    sys4(SYS_rt_sigprocmask, 0, 0, &mask, 8);
+    for (const char *p = argv[0]; *p; p++)
+        if (*p == '/')
+            return (int)exec_program(&c, AT_FDCWD, argv[0], true, argv, envp);
+    if (!dirs)
+        dirs = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    for (const char *d = dirs;;) {
+        const char *end = d;
+        size_t len = 0;
+        int r;
+
+        while (*end && *end != ':')
+            end++;
+        r = str_append(path, sizeof(path), &len, end > d ? d : ".", end > d ? (size_t)(end - d) : 1);
+        if (!r)
+            r = str_append(path, sizeof(path), &len, "/", 1);
+        if (!r)
+            r = str_append(path, sizeof(path), &len, argv[0], strlen(argv[0]));
+        if (!r)
+            r = (int)exec_program(&c, AT_FDCWD, path, true, argv, envp);
+        if (r != -ENOENT && r != -ENOTDIR)
+            err = r;
+        if (!*end)
+            return err;
+        d = end + 1;
+    }
+}
+
+/* The plan's strings as an argv or envp in @out of capacity @cap. */
+static void
+list_pointers(struct plan_list l, char **out, size_t cap)
+{
+    const struct uufs_string *s = (const void *)(engine.fs.strings + l.off);
+
+    if (l.n + 1 > cap)
+        die(126, "command or environment of the plan", -ENOMEM);
+    for (uint32_t i = 0; i < l.n; i++)
+        out[i] = (char *)plan_string(s[i]);
+    out[l.n] = NULL;
+}
+
+static char **
+start_environment(char **envp)
+{
+    static char *env[4096];
+    static char term[128] = "TERM=";
+    const char *host_term = env_value(envp, "TERM");
+    size_t n = engine.plan->env.n, len = 5;
+
+    if (!(engine.plan->flags & PLAN_CLEAR_ENV))
+        return envp;
+    list_pointers(engine.plan->env, env, ARRAY_LEN(env) - 1);
+    if (host_term && !env_value(env, "TERM") &&
+        !str_append(term, sizeof(term), &len, host_term, strlen(host_term))) {
+        env[n] = term;
+        env[n + 1] = NULL;
+    }
+    return env;
+}
+
+static _Noreturn void
+usage(int status)
+{
+    say("usage: lpmx-exec --plan FILE [--cwd DIR] [--] [COMMAND [ARG...]]\n");
+    quit(status);
+}
+
+static struct start
+parse_arguments(int argc, char **argv)
+{
+    struct start s = {0};
+    int i = 1;
+
+    for (; i < argc && argv[i][0] == '-'; i++) {
+        if (!strcmp(argv[i], "--")) {
+            i++;
+            break;
+        }
+        if (!strcmp(argv[i], "--version")) {
+            say("lpmx-exec " ENGINE_VERSION " plan 1 view 1\n");
+            quit(0);
+        } else if (!strcmp(argv[i], "--help")) {
+            usage(0);
+        } else if (!strcmp(argv[i], "--plan") && i + 1 < argc) {
+            s.plan = argv[++i];
+        } else if (!strcmp(argv[i], "--cwd") && i + 1 < argc) {
+            s.cwd = argv[++i];
+        } else {
+            usage(125);
+        }
+    }
+    if (!s.plan)
+        usage(125);
+    if (i < argc)
+        s.argv = argv + i;
+    return s;
+}
+
+static void
+absolute_plan_path(const char *path)
+{
+    size_t len = 0;
+    int err = 0;
+
+    if (path[0] != '/') {
+        long n = sys2(SYS_getcwd, engine.plan_path, sizeof(engine.plan_path) - 1);
+
+        if (n < 0)
+            die(125, path, (int)n);
+        len = (size_t)n - 1;
+        engine.plan_path[len++] = '/';
+    }
+    err = str_append(engine.plan_path, sizeof(engine.plan_path), &len, path, strlen(path));
+    if (err)
+        die(125, path, err);
+}
+
+static void
+load_plan_or_die(const char *path)
+{
+    const char *what;
+    int err = plan_load(&engine, path, &what);
+
+    if (err)
+        die(125, what, err);
+}
+
+static _Noreturn void
+start_plan(int argc, char **argv, char **envp)
+{
+    static char *own_argv[4096];
+    struct start s = parse_arguments(argc, argv);
+    int err;
+
+    absolute_plan_path(s.plan);
+    load_plan_or_die(engine.plan_path);
+    if (engine.fs.upper)
+        for (uint32_t i = 0; i < engine.fs.n_binds; i++)
+            make_mount_point(&engine.fs.binds[i]);
+    if (!s.argv) {
+        s.argv = own_argv;
+        list_pointers(engine.plan->argv, own_argv, ARRAY_LEN(own_argv));
+        if (!own_argv[0]) {
+            engine_say("no command given and the image names none", "", "");
+            quit(125);
+        }
+    }
+    if (!s.cwd && engine.plan->cwd.len)
+        s.cwd = plan_string(engine.plan->cwd);
+    if (s.cwd)
+        enter_cwd(s.cwd);
+    trap_install_handler();
+    err = trap_install_filter(engine.plan->flags & PLAN_IDENTITY);
+    if (err) {
+        engine_say("the kernel refuses a seccomp filter", error_text(err), "");
+        quit(125);
+    }
+    err = exec_command(s.argv, start_environment(envp));
+    engine_say(s.argv[0], error_text(err), "");
+    quit(err == -ENOENT || err == -ENOTDIR ? 127 : 126);
+}
+
+/* ---- entry ---- */
+
+/* Take the state variable out of the environment; its text, or NULL. It is the last entry: exec.c put it there. */
+static char *
+take_state(char **envp, Elf64_auxv_t **av)
+{
+    size_t n = 0, aux = 0;
+    char *text;
+
+    while (envp[n])
+        n++;
+    *av = (Elf64_auxv_t *)(envp + n + 1);
+    if (!n || strncmp(envp[n - 1], STATE_PREFIX, sizeof(STATE_PREFIX) - 1))
+        return NULL;
+    text = envp[n - 1] + sizeof(STATE_PREFIX) - 1;
+    while ((*av)[aux].a_type != AT_NULL)
+        aux++;
+    envp[n - 1] = NULL;
+    memmove(envp + n, *av, (aux + 1) * sizeof(**av));
+    *av = (Elf64_auxv_t *)(envp + n);
+    return text;
+}
+
+__attribute__((used)) _Noreturn void loader_main(uint64_t *sp);
+
+__attribute__((used)) _Noreturn void
+loader_main(uint64_t *sp)
+{
+    int argc = (int)sp[0];
+    char **argv = (char **)(sp + 1), **envp = argv + argc + 1;
+    struct exec_state state;
+    Elf64_auxv_t *av;
+    char *text = take_state(envp, &av);
+
+    if (!text)
+        start_plan(argc, argv, envp);
+    if (state_parse(text, &state))
+        die(125, "the state of an execution", -EBADMSG);
+    copy_path(engine.plan_path, state.plan);
+    copy_path(engine.exe, state.exe);
+    trap_install_handler();
+    load_plan_or_die(engine.plan_path);
+    engine.fs.proc_exe = proc_exe_path;
+    run_program(sp, av, &state);
+}
+
+__asm__(".text\n"
+        ".globl _start\n"
+        ".type _start, @function\n"
+        "_start:\n"
+        "    mov %rsp, %rdi\n"
+        "    xor %ebp, %ebp\n"
+        "    and $-16, %rsp\n"
+        "    call loader_main\n");

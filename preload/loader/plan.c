@@ -1,0 +1,145 @@
+/* Mapping a plan: the file is checked once here, so that the rest of the engine may trust every offset in it. */
+#include "../engine.h"
+
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+/* Map @path; *size gets its length. */
+static int
+map_file(const char *path, int flags, int prot, int share, const void **map, uint64_t *size)
+{
+    struct stat st;
+    long r, fd = sys4(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, 0);
+
+    if (fd < 0)
+        return (int)fd;
+    r = sys2(SYS_fstat, fd, &st);
+    if (r == 0 && st.st_size <= 0)
+        r = -EBADMSG;
+    if (r == 0) {
+        r = sys6(SYS_mmap, 0, st.st_size, prot, share, fd, 0);
+        if (!sys_failed(r)) {
+            *map = (const void *)r;
+            *size = (uint64_t)st.st_size;
+            r = 0;
+        }
+    }
+    sys1(SYS_close, fd);
+    return (int)r;
+}
+
+static bool
+string_ok(const struct plan *p, struct uufs_string s)
+{
+    return s.len < p->size && s.off < p->size - s.len && ((const char *)p)[s.off + s.len] == '\0';
+}
+
+static bool
+list_ok(const struct plan *p, struct plan_list l, size_t item)
+{
+    return l.n <= p->size / item && l.off <= p->size - l.n * item && l.off % 4 == 0;
+}
+
+static bool
+strings_ok(const struct plan *p, struct plan_list l)
+{
+    const struct uufs_string *s = (const void *)((const char *)p + l.off);
+
+    if (!list_ok(p, l, sizeof(*s)))
+        return false;
+    for (uint32_t i = 0; i < l.n; i++)
+        if (!string_ok(p, s[i]))
+            return false;
+    return true;
+}
+
+static bool
+binds_ok(const struct plan *p)
+{
+    const struct uufs_bind *b = (const void *)((const char *)p + p->binds.off);
+
+    if (!list_ok(p, p->binds, sizeof(*b)))
+        return false;
+    for (uint32_t i = 0; i < p->binds.n; i++) {
+        struct uufs_string dst = {b[i].dst, b[i].dst_len}, src = {b[i].src, b[i].src_len};
+
+        if (!string_ok(p, dst) || !string_ok(p, src) || !dst.len || !src.len)
+            return false;
+    }
+    return true;
+}
+
+static bool
+plan_ok(const struct plan *p, uint64_t size)
+{
+    if (size < sizeof(*p) || memcmp(p->magic, PLAN_MAGIC, sizeof(p->magic)) || p->version != PLAN_VERSION ||
+        p->size != size || size > 1U << 30)
+        return false;
+    const struct uufs_string strings[] = {p->loader, p->view, p->upper, p->work, p->dirty, p->cwd, p->container};
+
+    for (size_t i = 0; i < ARRAY_LEN(strings); i++)
+        if (!string_ok(p, strings[i]))
+            return false;
+    return strings_ok(p, p->layers) && strings_ok(p, p->stores) && strings_ok(p, p->argv) && strings_ok(p, p->env) &&
+           list_ok(p, p->groups, sizeof(uint32_t)) && binds_ok(p);
+}
+
+static int
+map_dirty(struct uufs *fs, const char *path)
+{
+    const void *map;
+    uint64_t size, bits = 64;
+    int err = map_file(path, O_RDWR, PROT_READ | PROT_WRITE, MAP_SHARED, &map, &size);
+
+    if (err)
+        return err;
+    while (bits * 2 <= size * 8 && bits < 1U << 31)
+        bits *= 2;
+    fs->dirty = (uint64_t *)map;
+    fs->dirty_bits = (uint32_t)bits;
+    return 0;
+}
+
+int
+plan_load(struct engine *e, const char *path, const char **what)
+{
+    const void *map;
+    const char *base;
+    uint64_t size;
+    struct uufs *fs = &e->fs;
+    int err = map_file(path, O_RDONLY, PROT_READ, MAP_PRIVATE, &map, &size);
+
+    *what = path;
+    if (err)
+        return err;
+    if (!plan_ok(map, size))
+        return -EBADMSG;
+    e->plan = map;
+    base = map;
+    e->loader = base + e->plan->loader.off;
+    fs->strings = base;
+    fs->layers = (const void *)(base + e->plan->layers.off);
+    fs->n_layers = e->plan->layers.n;
+    fs->stores = (const void *)(base + e->plan->stores.off);
+    fs->n_stores = e->plan->stores.n;
+    fs->binds = (const void *)(base + e->plan->binds.off);
+    fs->n_binds = e->plan->binds.n;
+    fs->read_only = e->plan->flags & PLAN_READ_ONLY;
+    if (e->plan->upper.len) {
+        fs->upper = base + e->plan->upper.off;
+        fs->upper_len = e->plan->upper.len;
+        fs->work = base + e->plan->work.off;
+        fs->work_len = e->plan->work.len;
+    }
+    *what = base + e->plan->view.off;
+    err = map_file(*what, O_RDONLY, PROT_READ, MAP_PRIVATE, &map, &size);
+    if (!err)
+        err = view_open(&fs->view, map, size);
+    if (!err && fs->view.n_layers != fs->n_layers)
+        err = -EBADMSG;
+    if (!err && e->plan->dirty.len) {
+        *what = base + e->plan->dirty.off;
+        err = map_dirty(fs, *what);
+    }
+    return err;
+}

@@ -1,0 +1,199 @@
+/* The seccomp filter, made from calls.def at the first start. What the table does not name is allowed without running
+ * a single instruction (the kernel caches it); what it names is trapped unless the loader's own text issued it. */
+#include "../calls/call.h"
+
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/sched.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+
+#ifndef SYS_fchmodat2
+#define SYS_fchmodat2 452
+#endif
+#ifndef SYS_epoll_pwait2
+#define SYS_epoll_pwait2 441
+#endif
+#define SYS_statmount 457
+#define SYS_listmount 458
+#define SYS_setxattrat 463
+#define SYS_getxattrat 464
+#define SYS_listxattrat 465
+#define SYS_removexattrat 466
+#define SYS_open_tree_attr 467
+#define SYS_file_getattr 468
+#define SYS_file_setattr 469
+#ifndef SYS_mount_setattr
+#define SYS_mount_setattr 442
+#endif
+
+#define X32_BIT 0x40000000u
+#define SIG_UNBLOCK_HOW 1
+#define SIGSYS_NR 31
+
+enum when {
+    WHEN_never,
+    WHEN_always,
+    WHEN_identity,
+    WHEN_sets_mask,
+    WHEN_sets_action,
+    WHEN_address, /* sendto with a destination: argument 4 */
+    WHEN_arg3,
+    WHEN_arg4,
+    WHEN_arg5,
+    WHEN_refuse,
+    WHEN_new_mount_ns, /* unshare, clone: EPERM for CLONE_NEWNS */
+};
+
+struct rule {
+    uint8_t when, error;
+};
+
+static const struct rule rules[] = {
+#define CALL(name, handler, when, ...) [SYS_##name] = {WHEN_##when, 0},
+#define REFUSE(name, error, why) [SYS_##name] = {WHEN_refuse, error},
+#include "../calls.def"
+#undef CALL
+#undef REFUSE
+    [SYS_unshare] = {WHEN_new_mount_ns, EPERM},
+    [SYS_clone] = {WHEN_new_mount_ns, EPERM},
+};
+
+struct program {
+    struct sock_filter code[3072];
+    uint16_t n;
+    uint16_t numbers[ARRAY_LEN(rules)]; /* the rules in force, ascending */
+    uint16_t n_numbers;
+};
+
+static void
+emit(struct program *p, uint16_t code, uint8_t yes, uint8_t no, uint32_t k)
+{
+    p->code[p->n++] = (struct sock_filter){code, yes, no, k};
+}
+
+#define ANSWER(value) emit(p, BPF_RET | BPF_K, 0, 0, (value))
+#define LOAD(offset) emit(p, BPF_LD | BPF_W | BPF_ABS, 0, 0, (uint32_t)(offset))
+#define ARG(i) (offsetof(struct seccomp_data, args) + 8 * (i))
+
+extern const char __executable_start[], etext[];
+
+/* Trap, unless the instruction pointer lies in the loader's text. */
+static void
+emit_trap(struct program *p)
+{
+    uint64_t low = (uint64_t)__executable_start, high = (uint64_t)etext;
+
+    LOAD(offsetof(struct seccomp_data, instruction_pointer) + 4);
+    emit(p, BPF_JMP | BPF_JEQ | BPF_K, 0, 4, (uint32_t)(low >> 32));
+    LOAD(offsetof(struct seccomp_data, instruction_pointer));
+    emit(p, BPF_JMP | BPF_JGE | BPF_K, 0, 2, (uint32_t)low);
+    emit(p, BPF_JMP | BPF_JGT | BPF_K, 1, 0, (uint32_t)high);
+    ANSWER(SECCOMP_RET_ALLOW);
+    ANSWER(SECCOMP_RET_TRAP);
+}
+
+/* Allow when argument @i is zero. */
+static void
+emit_unless_zero(struct program *p, unsigned i)
+{
+    LOAD(ARG(i));
+    emit(p, BPF_JMP | BPF_JEQ | BPF_K, 0, 3, 0);
+    LOAD(ARG(i) + 4);
+    emit(p, BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0);
+    ANSWER(SECCOMP_RET_ALLOW);
+}
+
+static void
+emit_rule(struct program *p, struct rule rule)
+{
+    switch (rule.when) {
+    case WHEN_refuse:
+        ANSWER(SECCOMP_RET_ERRNO | rule.error);
+        return;
+    case WHEN_new_mount_ns:
+        LOAD(ARG(0));
+        emit(p, BPF_JMP | BPF_JSET | BPF_K, 0, 1, CLONE_NEWNS);
+        ANSWER(SECCOMP_RET_ERRNO | rule.error);
+        ANSWER(SECCOMP_RET_ALLOW);
+        return;
+    case WHEN_sets_mask:
+        LOAD(ARG(0));
+        emit(p, BPF_JMP | BPF_JEQ | BPF_K, 0, 1, SIG_UNBLOCK_HOW);
+        ANSWER(SECCOMP_RET_ALLOW);
+        emit_unless_zero(p, 1);
+        break;
+    case WHEN_sets_action:
+        LOAD(ARG(0));
+        emit(p, BPF_JMP | BPF_JEQ | BPF_K, 5, 0, SIGSYS_NR);
+        emit_unless_zero(p, 1);
+        break;
+    case WHEN_address:
+    case WHEN_arg4:
+        emit_unless_zero(p, 4);
+        break;
+    case WHEN_arg3:
+        emit_unless_zero(p, 3);
+        break;
+    case WHEN_arg5:
+        emit_unless_zero(p, 5);
+        break;
+    }
+    emit_trap(p);
+}
+
+/* A binary search over numbers[low, high): inner nodes compare and jump, leaves hold the rule. */
+static void
+emit_search(struct program *p, unsigned low, unsigned high)
+{
+    if (high - low == 1) {
+        emit(p, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, p->numbers[low]);
+        ANSWER(SECCOMP_RET_ALLOW);
+        emit_rule(p, rules[p->numbers[low]]);
+        return;
+    }
+    unsigned middle = (low + high) / 2;
+    uint16_t jump;
+
+    emit(p, BPF_JMP | BPF_JGE | BPF_K, 0, 1, p->numbers[middle]);
+    jump = p->n;
+    emit(p, BPF_JMP | BPF_JA, 0, 0, 0);
+    emit_search(p, low, middle);
+    p->code[jump].k = p->n - jump - 1U;
+    emit_search(p, middle, high);
+}
+
+static void
+build(struct program *p, bool identity)
+{
+    p->n = p->n_numbers = 0;
+    for (size_t nr = 0; nr < ARRAY_LEN(rules); nr++)
+        if (rules[nr].when != WHEN_never && (rules[nr].when != WHEN_identity || identity))
+            p->numbers[p->n_numbers++] = (uint16_t)nr;
+    LOAD(offsetof(struct seccomp_data, arch));
+    emit(p, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, AUDIT_ARCH_X86_64);
+    ANSWER(SECCOMP_RET_ERRNO | ENOSYS);
+    LOAD(offsetof(struct seccomp_data, nr));
+    emit(p, BPF_JMP | BPF_JGE | BPF_K, 0, 1, X32_BIT);
+    ANSWER(SECCOMP_RET_ERRNO | ENOSYS);
+    emit_search(p, 0, p->n_numbers);
+}
+
+int
+trap_install_filter(bool identity)
+{
+    static struct program p;
+    struct sock_fprog prog;
+    long r;
+
+    build(&p, identity);
+    prog.len = p.n;
+    prog.filter = p.code;
+    r = sys5(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    if (r < 0)
+        return (int)r;
+    r = sys3(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &prog);
+    if (r == -EINVAL || r == -ENOSYS) /* a kernel before 4.17 */
+        r = sys3(SYS_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog);
+    return (int)r;
+}

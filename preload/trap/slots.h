@@ -1,0 +1,12 @@
+/* Stacks for the handler: the interrupted stack may be a goroutine's of 2 KiB. */
+#ifndef LPMX_SLOTS_H
+#define LPMX_SLOTS_H
+
+#define SLOT_SIZE (256UL * 1024)
+
+int slot_take(void);        /* an index; waits only when a thousand handlers are blocked at once */
+void *slot_stack(int slot); /* the top of its stack */
+void slot_give(int slot);
+int *slot_word(int slot); /* zero means free: exec.c lets the kernel clear it when a vfork child leaves our memory */
+
+#endif
