@@ -70,7 +70,21 @@ TOOLS = DEBIAN.then(
     ),
 ).then("tools-r", apt("r-base-core")).then(
     "tools-links",
-    "mkdir -p /opt/static/bin && cp /bin/bash-static /opt/static/bin/bash && echo tools > /etc/lpmx-image",
+    """
+mkdir -p /opt/static/bin && cp /bin/bash-static /opt/static/bin/bash && echo tools > /etc/lpmx-image
+# what bench/ works on: 500 modules to import, one program to compile
+mkdir -p /opt/bench/modules
+for n in $(seq 500); do
+    printf 'import os\\nvalue = %d\\n' $n > /opt/bench/modules/bench_module_$n.py
+    echo "import bench_module_$n" >> /opt/bench/modules/bench_all.py
+done
+python3 -m compileall -q /opt/bench/modules
+for n in $(seq 200); do
+    echo "#include <stdio.h>"
+    echo "static int f$n(int x) { for (int i = 0; i < x; i++) x ^= i * $n; return printf(\\"%d\\", x); }"
+    echo "int g$n(int x) { return f$n(x) + f$n(x + 1); }"
+done > /opt/bench/program.c
+""",
 )  # fmt: skip
 
 # 2016-2021 BioContainers: a static bash is /bin/bash, busybox applets are hard links, tools live in /usr/local

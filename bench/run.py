@@ -1,0 +1,245 @@
+#!/usr/bin/env python3
+"""Measure starts, system calls, work and imports against chroot, bubblewrap and tar on the same machine.
+
+usage: run.py [--rounds N] [--write FILE] [--only WORD]...
+
+Needs the test images (make images), bubblewrap (tests/images/prepare.sh bench) and, for chroot, root. A peer that cannot
+run is named in the table with the reason. The page it writes is docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "bench")]
+from images import build  # noqa: E402
+from images.archive import write_archive  # noqa: E402
+from images.recipes import RECIPES  # noqa: E402
+from measure import Command, MeasureError, medians, medians_of  # noqa: E402
+from report import Table, page  # noqa: E402
+from support.lpmx import Lpmx  # noqa: E402
+
+STAT_LOOP = """
+import os, time
+path = "/usr/share/perl/5.36.0/unicore/lib/Age/V110.pl"
+path = path if os.path.exists(path) else "/usr/lib/python3/dist-packages/../../python3/../python3"
+begin = time.perf_counter()
+for _ in range(20000):
+    os.stat(path)
+print((time.perf_counter() - begin) / 20000)
+"""
+MISS_LOOP = STAT_LOOP.replace("os.stat(path)", 'os.path.exists("/usr/lib/python3/no/such/file")')
+OPEN_LOOP = STAT_LOOP.replace("os.stat(path)", "os.close(os.open(path, os.O_RDONLY))")
+IMPORTS = "import sys; sys.path.insert(0, '/opt/bench/modules'); import bench_all"
+
+
+class Bench:
+    """Everything that is compared: a loaded store, a container's plan, and the same tree for the peers."""
+
+    def __init__(self, folder: Path, rounds: int) -> None:
+        self.folder = folder
+        self.rounds = rounds
+        self.lpmx = Lpmx(folder / "store")
+        self.reference = build.reference("tools")
+        self.lpmx("load", build.archive("tools"))
+        self.plan = self._compile_plan()
+        self.tree, self.no_tree = self._merged_tree()
+        self.environment = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "HOME": "/", "LC_ALL": "C"}
+
+    def _compile_plan(self) -> Path:
+        self.lpmx("create", "--name", "bench", self.reference)
+        self.lpmx("exec", "bench", "/bin/true")
+        (plan,) = (self.folder / "store").glob("containers/*/plan")
+        return plan
+
+    def _merged_tree(self) -> tuple[Path | None, str]:
+        """The image's layers as one plain tree, by the kernel's overlayfs; None and why not."""
+        if os.geteuid() != 0:
+            return None, "needs root"
+        tree = self.folder / "tree"
+        script = """set -e
+            mkdir "$1" "$1.m" && cd "$2" && mount -t overlay overlay -o "lowerdir=$3" "$1.m"
+            cp -a "$1.m/." "$1/" && mkdir -p "$1/bench" && umount "$1.m"
+            mknod -m 666 "$1/dev/null" c 1 3; mknod -m 444 "$1/dev/urandom" c 1 9; chmod 1777 "$1/tmp" """
+        lower = ":".join(layer.key for layer in reversed(RECIPES["tools"].top.chain()))
+        trees = build.cache_folder() / "trees"
+        subprocess.run(
+            ["unshare", "-m", "bash", "-c", script, "merge", tree, trees, lower], check=True
+        )
+        return tree, ""
+
+    def peers(
+        self, *argv: str, reports: bool = False, plain: bool = False
+    ) -> tuple[list[Command], dict[str, str]]:
+        """The same command inside the container, under chroot and in bubblewrap; and who is missing."""
+        commands, missing = [], {}
+
+        def add(name: str, *prefix: str) -> None:
+            commands.append(Command(name, [*prefix, *argv], self.environment, reports))
+
+        if plain:
+            add("plain exec on the host")
+        add("lpmx, compiled plan", str(self.loader), "--plan", str(self.plan), "--")
+        if self.tree:
+            add("chroot", "chroot", str(self.tree))
+        else:
+            missing["chroot"] = self.no_tree
+        if self.tree and shutil.which("bwrap"):
+            binds = ["--bind", str(self.tree), "/", "--proc", "/proc", "--dev", "/dev"]
+            add("bubblewrap", "bwrap", *binds)
+        else:
+            missing["bubblewrap"] = self.no_tree or "not installed"
+        return commands, missing
+
+    @property
+    def loader(self) -> Path:
+        """The engine's executable of the installed package."""
+        from lpmx_runtime import native
+
+        return Path(native.loader_path())
+
+    def compare(
+        self, title: str, note: str, *argv: str, reports: bool = False, rounds: int | None = None
+    ) -> Table:
+        """A table of the same work inside and in the same tree under chroot."""
+        commands, missing = self.peers(*argv, reports=reports)
+        times = medians(commands, rounds or self.rounds, Path("/tmp"))
+        return Table(title, note, "chroot", times, missing)
+
+    # -- the tables
+
+    def start(self) -> Table:
+        commands, missing = self.peers("/bin/true", plain=True)
+        note = "`/bin/true` from start to end. The plan is compiled once; starting it needs no Python."
+        times = medians(commands, self.rounds * 10, Path("/tmp"))
+        return Table("Start of a container", note, "chroot", times, missing)
+
+    def start_by_command(self) -> Table:
+        env = {**os.environ, **self.lpmx.environment()}
+        run = [*self.lpmx.command, "run", self.reference, "/bin/true"]
+        commands = [
+            Command("bare Python start (`python -c pass`)", [sys.executable, "-c", "pass"], env),
+            Command("`lpmx run IMAGE /bin/true`", run, env),
+            Command("`lpmx exec NAME /bin/true`", [*self.lpmx.command, "exec", "bench", "/bin/true"], env),
+        ]  # fmt: skip
+        times = medians(commands, self.rounds, Path("/tmp"))
+        extra = times[commands[1].name] - times[commands[0].name]
+        note = (
+            "With Python, the command line, a new container and its removal. "
+            f"`lpmx run` takes {extra * 1e3:.0f} ms more than a bare Python start."
+        )
+        return Table("Start by the command line", note, commands[0].name, times)
+
+    def stat(self) -> Table:
+        note = "One `os.stat` of a path of many components in a lower layer, in a loop of 20,000 in Python."
+        return self.compare("stat", note, "python3", "-c", STAT_LOOP, reports=True)
+
+    def miss(self) -> Table:
+        note = "The same for a path that does not exist."
+        return self.compare("stat of nothing", note, "python3", "-c", MISS_LOOP, reports=True)
+
+    def open(self) -> Table:
+        note = "One `os.open` and `os.close` of a file of a lower layer, in a loop of 20,000 in Python."
+        return self.compare("open", note, "python3", "-c", OPEN_LOOP, reports=True)
+
+    def find(self) -> Table:
+        note = "The whole of /usr, which lies in three layers."
+        return self.compare("find /usr", note, "find", "/usr")
+
+    def compile(self) -> Table:
+        note = "`gcc -O2 -c` of a program of 600 lines."
+        argv = ("gcc", "-O2", "-c", "-o", "/tmp/bench.o", "/opt/bench/program.c")
+        return self.compare("C compilation", note, *argv)
+
+    def imports(self) -> Table:
+        note = "A Python start that imports 500 compiled modules."
+        return self.compare("Python start with 500 imports", note, "python3", "-c", IMPORTS)
+
+    def shell(self) -> Table:
+        note = "200 starts of `/bin/true` by one bash."
+        script = "for i in {1..200}; do /bin/true; done"
+        return self.compare("A shell loop", note, "bash", "-c", script)
+
+    def load(self) -> Table:
+        if os.geteuid() != 0:  # the layers by themselves are root's
+            return Table("Load", "", "tar", {}, {"`lpmx load`": "needs root"})
+        layers = self._big_layers()
+        size = sum(layer.stat().st_size for layer in layers)
+        archive = self.folder / "big.tar"
+        write_archive(archive, "bench/big:latest", layers, {}, style="oci")
+        actions: Mapping[str, Callable[[], None]] = {
+            "`lpmx load`": lambda: self._load(archive),
+            "`tar -x` of the same layers": lambda: self._untar(layers),
+        }
+        times = medians_of(actions, 3)
+        note = (
+            f"An archive of {size / 1e9:.2f} GB in {len(layers)} uncompressed layers; 3 rounds. "
+            "`lpmx load` also checks every digest and builds the index."
+        )
+        return Table("Load of an image", note, "`tar -x` of the same layers", times)
+
+    def _big_layers(self) -> list[Path]:
+        chains = (RECIPES["tools"].top.chain(), RECIPES["demo"].top.chain()[1:])
+        folder = build.cache_folder() / "layers"
+        layers = [folder / f"{layer.name}-{layer.key}.tar" for chain in chains for layer in chain]
+        data, generator = self.folder / "data", random.Random(1)
+        (data / "srv").mkdir(parents=True)
+        for number in range(300):
+            (data / "srv" / f"file{number}").write_bytes(generator.randbytes(1 << 20))
+        subprocess.run(["tar", "-C", data, "-cf", self.folder / "data.tar", "srv"], check=True)
+        return [*layers, self.folder / "data.tar"]
+
+    def _load(self, archive: Path) -> None:
+        home = self.folder / "load-store"
+        Lpmx(home)("load", archive)
+        self._discard(home)
+
+    def _untar(self, layers: list[Path]) -> None:
+        home = self.folder / "load-tar"
+        for number, layer in enumerate(layers):
+            target = home / str(number)
+            target.mkdir(parents=True)
+            subprocess.run(["tar", "-C", target, "-xf", layer], check=True)
+        self._discard(home)
+
+    def _discard(self, home: Path) -> None:
+        """Move away what was made; it is deleted with all the rest, outside the timing."""
+        home.rename(tempfile.mkdtemp(dir=self.folder) + "/gone")
+
+
+TABLES = ("start", "start_by_command", "stat", "miss", "open", "find", "compile", "imports", "shell", "load")
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description="measure against chroot, bubblewrap and tar")
+    parser.add_argument("--rounds", type=int, default=9, help="rounds of each comparison")
+    parser.add_argument("--write", type=Path, help="the page to write; none: print it")
+    parser.add_argument("--only", action="append", choices=TABLES, help="only this table")
+    options = parser.parse_args(arguments)
+    write = options.write.absolute() if options.write else None
+    with tempfile.TemporaryDirectory(prefix="lpmx-bench-", dir="/var/tmp") as folder:
+        try:
+            bench = Bench(Path(folder), options.rounds)
+            tables = [getattr(bench, name)() for name in options.only or TABLES]
+        except MeasureError as error:
+            print(f"bench: {error}", file=sys.stderr)
+            return 1
+    text = page(tables, options.rounds)
+    if write:
+        write.write_text(text)
+    else:
+        print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
