@@ -67,7 +67,8 @@ test-user: build images
 check: build
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy -p lpmx_runtime -p lpmx_kernels
+	MYPYPATH=tests:bench:runtime $(BIN)/mypy tests/as_user.py tests/conftest.py bench/run.py
 	$(C_FILES) | xargs clang-format --dry-run -Werror
 	$(MAKE) -s -C preload
 	$(PYTEST) -q tests/unit/test_sources.py

@@ -1,4 +1,4 @@
-"""Timing: commands run one after the other in interleaved rounds, so that a busy moment hits all of them alike."""
+"""Timing: commands in interleaved rounds, so that a busy moment hits all of them alike."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import os
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -29,14 +32,16 @@ def time_once(command: Command, cwd: Path) -> float:
     """Seconds of one run, from before the start to after its end."""
     env = dict(command.env or os.environ)
     if command.reports:
-        done = subprocess.run(command.argv, env=env, cwd=cwd, capture_output=True, text=True)
+        done = subprocess.run(
+            command.argv, env=env, cwd=cwd, capture_output=True, text=True, check=False
+        )
         _check(command, done.returncode, done.stderr)
         return float(done.stdout)
     os.chdir(cwd)
     null = os.open(os.devnull, os.O_RDWR)
     actions = [(os.POSIX_SPAWN_DUP2, null, 1)]
     begin = time.perf_counter()
-    pid = os.posix_spawnp(command.argv[0], command.argv, env, file_actions=actions)
+    pid = os.posix_spawnp(command.argv[0], list(command.argv), env, file_actions=actions)
     _, status = os.waitpid(pid, 0)
     elapsed = time.perf_counter() - begin
     os.close(null)
@@ -46,7 +51,9 @@ def time_once(command: Command, cwd: Path) -> float:
 
 def _check(command: Command, status: int, said: str) -> None:
     if status != 0:
-        raise MeasureError(f"{command.name}: `{' '.join(command.argv)}` ended with {status}: {said}")
+        raise MeasureError(
+            f"{command.name}: `{' '.join(command.argv)}` ended with {status}: {said}"
+        )
 
 
 def medians(commands: Sequence[Command], rounds: int, cwd: Path) -> dict[str, float]:
@@ -62,7 +69,7 @@ def medians(commands: Sequence[Command], rounds: int, cwd: Path) -> dict[str, fl
 
 
 def medians_of(actions: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, float]:
-    """Like medians(), for functions; each is called once a round, untimed preparation is theirs to avoid."""
+    """Like medians(), for functions that are called once a round."""
     times: dict[str, list[float]] = {name: [] for name in actions}
     for number in range(rounds):
         names = list(actions)

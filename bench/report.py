@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 COMMAND = "sudo make bench"
 
@@ -23,7 +26,14 @@ class Table:
 
     def markdown(self) -> str:
         base = self.times.get(self.reference)
-        lines = [f"## {self.title}", "", self.note, "", "| | time | ratio |", "| --- | ---: | ---: |"]
+        lines = [
+            f"## {self.title}",
+            "",
+            self.note,
+            "",
+            "| | time | ratio |",
+            "| --- | ---: | ---: |",
+        ]
         for name, seconds in self.times.items():
             ratio = f"{seconds / base:.2f}" if base else ""
             lines.append(f"| {name} | {_duration(seconds)} | {ratio} |")
@@ -35,8 +45,9 @@ def page(tables: Sequence[Table], rounds: int) -> str:
     """The whole of docs/benchmarks.md."""
     head = (
         "# Benchmarks\n\n"
-        f"Made by `{COMMAND}` (which runs `bench/run.py`); do not edit. The commands of a table ran interleaved, "
-        f"{rounds} rounds unless noted, all caches warm; times are medians, ratios are to the line with 1.00. "
+        f"Made by `{COMMAND}` (which runs `bench/run.py`); do not edit. The commands of a "
+        f"table ran interleaved, {rounds} rounds unless noted, all caches warm; times are medians, "
+        "ratios are to the line with 1.00. "
         "Take the ratios, not the times: the machine is small and shared.\n\n"
         f"Machine: {machine()}.\n"
     )

@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
-"""Measure starts, system calls, work and imports against chroot, bubblewrap and tar on the same machine.
+"""Measure starts, system calls and work against chroot, bubblewrap and tar of the same machine.
 
 usage: run.py [--rounds N] [--write FILE] [--only WORD]...
 
-Needs the test images (make images), bubblewrap (tests/images/prepare.sh bench) and, for chroot, root. A peer that cannot
-run is named in the table with the reason. The page it writes is docs/benchmarks.md.
+Needs the test images (make images), bubblewrap (tests/images/prepare.sh bench) and, for chroot,
+root. A peer that cannot run is named in the table with the reason. The page it writes is
+docs/benchmarks.md.
 """
 
 from __future__ import annotations
 
+# ruff: noqa: E402, PLC0415
 import argparse
 import os
 import random
@@ -16,22 +18,25 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "bench")]
-from images import build  # noqa: E402
-from images.archive import write_archive  # noqa: E402
-from images.recipes import RECIPES  # noqa: E402
-from measure import Command, MeasureError, medians, medians_of  # noqa: E402
-from report import Table, page  # noqa: E402
-from support.lpmx import Lpmx  # noqa: E402
+from typing import TYPE_CHECKING
+
+from images import build
+from images.archive import write_archive
+from images.recipes import RECIPES
+from measure import Command, MeasureError, medians, medians_of
+from report import Table, page
+from support.lpmx import Lpmx
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 STAT_LOOP = """
 import os, time
 path = "/usr/share/perl/5.36.0/unicore/lib/Age/V110.pl"
-path = path if os.path.exists(path) else "/usr/lib/python3/dist-packages/../../python3/../python3"
 begin = time.perf_counter()
 for _ in range(20000):
     os.stat(path)
@@ -43,7 +48,7 @@ IMPORTS = "import sys; sys.path.insert(0, '/opt/bench/modules'); import bench_al
 
 
 class Bench:
-    """Everything that is compared: a loaded store, a container's plan, and the same tree for the peers."""
+    """What is compared: a loaded store, a container's plan, and the same tree for the peers."""
 
     def __init__(self, folder: Path, rounds: int) -> None:
         self.folder = folder
@@ -69,7 +74,8 @@ class Bench:
         script = """set -e
             mkdir "$1" "$1.m" && cd "$2" && mount -t overlay overlay -o "lowerdir=$3" "$1.m"
             cp -a "$1.m/." "$1/" && mkdir -p "$1/bench" && umount "$1.m"
-            mknod -m 666 "$1/dev/null" c 1 3; mknod -m 444 "$1/dev/urandom" c 1 9; chmod 1777 "$1/tmp" """
+            mknod -m 666 "$1/dev/null" c 1 3; mknod -m 444 "$1/dev/urandom" c 1 9; chmod 1777
+            "$1/tmp" """
         lower = ":".join(layer.key for layer in reversed(RECIPES["tools"].top.chain()))
         trees = build.cache_folder() / "trees"
         subprocess.run(
@@ -80,7 +86,7 @@ class Bench:
     def peers(
         self, *argv: str, reports: bool = False, plain: bool = False
     ) -> tuple[list[Command], dict[str, str]]:
-        """The same command inside the container, under chroot and in bubblewrap; and who is missing."""
+        """The same command in the container, under chroot, in bubblewrap; and who is missing."""
         commands, missing = [], {}
 
         def add(name: str, *prefix: str) -> None:
@@ -119,17 +125,20 @@ class Bench:
 
     def start(self) -> Table:
         commands, missing = self.peers("/bin/true", plain=True)
-        note = "`/bin/true` from start to end. The plan is compiled once; starting it needs no Python."
+        note = (
+            "`/bin/true` from start to end. The plan is compiled once; starting it needs no Python."
+        )
         times = medians(commands, self.rounds * 10, Path("/tmp"))
         return Table("Start of a container", note, "chroot", times, missing)
 
     def start_by_command(self) -> Table:
         env = {**os.environ, **self.lpmx.environment()}
         run = [*self.lpmx.command, "run", self.reference, "/bin/true"]
+        execute = [*self.lpmx.command, "exec", "bench", "/bin/true"]
         commands = [
             Command("bare Python start (`python -c pass`)", [sys.executable, "-c", "pass"], env),
             Command("`lpmx run IMAGE /bin/true`", run, env),
-            Command("`lpmx exec NAME /bin/true`", [*self.lpmx.command, "exec", "bench", "/bin/true"], env),
+            Command("`lpmx exec NAME /bin/true`", execute, env),
         ]  # fmt: skip
         times = medians(commands, self.rounds, Path("/tmp"))
         extra = times[commands[1].name] - times[commands[0].name]
@@ -140,7 +149,7 @@ class Bench:
         return Table("Start by the command line", note, commands[0].name, times)
 
     def stat(self) -> Table:
-        note = "One `os.stat` of a path of many components in a lower layer, in a loop of 20,000 in Python."
+        note = "One `os.stat` of a long path in a lower layer, in a loop of 20,000 in Python."
         return self.compare("stat", note, "python3", "-c", STAT_LOOP, reports=True)
 
     def miss(self) -> Table:
@@ -148,7 +157,7 @@ class Bench:
         return self.compare("stat of nothing", note, "python3", "-c", MISS_LOOP, reports=True)
 
     def open(self) -> Table:
-        note = "One `os.open` and `os.close` of a file of a lower layer, in a loop of 20,000 in Python."
+        note = "One `os.open` and `os.close` of a file of a lower layer, in the same loop."
         return self.compare("open", note, "python3", "-c", OPEN_LOOP, reports=True)
 
     def find(self) -> Table:
@@ -216,7 +225,18 @@ class Bench:
         home.rename(tempfile.mkdtemp(dir=self.folder) + "/gone")
 
 
-TABLES = ("start", "start_by_command", "stat", "miss", "open", "find", "compile", "imports", "shell", "load")
+TABLES = (
+    "start",
+    "start_by_command",
+    "stat",
+    "miss",
+    "open",
+    "find",
+    "compile",
+    "imports",
+    "shell",
+    "load",
+)
 
 
 def main(arguments: list[str]) -> int:

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Run the tests again as an ordinary user: once as they are, once under the denier of privileges. For root.
+"""Run the tests again as an ordinary user: once as they are, once under the denier of privileges.
+For root.
 
 usage: as_user.py [--plain] [--denied] [PYTEST-OPTION...]      neither: both
 
-The project is installed from its wheel for that user first, so these runs also test the installed package from
-outside the checkout. See support/users.py and support/nopriv.py.
+The project is installed from its wheel for that user first, so these runs also test the installed
+package from outside the checkout. See support/users.py and support/nopriv.py.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from images.build import cache_folder  # noqa: E402
-from support.users import Stage, build_stage, ensure_user, user_command  # noqa: E402
+from images.build import cache_folder
+from support.users import Stage, build_stage, ensure_user, user_command
 
-# What a process may do depends on who runs it; what Python code computes does not. So unit tests stay out.
+# What a process may do depends on who runs it; what Python code computes does not. So unit tests
+# stay out.
 SELECTION = ("tests/integration", "tests/conformance")
 
 
@@ -44,7 +46,7 @@ def run_tests(place: Stage, arguments: list[str], *, denied: bool) -> int:
         title = "under the denier of privileges" if denied else "as an ordinary user"
         print(f"\n== tests {title} ({account.pw_name})", flush=True)
         wrapped = user_command(command, denied=denied)
-        return subprocess.run(wrapped, cwd=place.checkout, env=env).returncode
+        return subprocess.run(wrapped, cwd=place.checkout, env=env, check=False).returncode
 
 
 def main(arguments: list[str]) -> int:

@@ -1,14 +1,16 @@
-"""What all tests share: the tiers, the switch that forbids skips, and the fixtures for images, stores and users.
+"""What all tests share: the tiers, the switch that forbids skips, and the fixtures for images,
+stores and users.
 
-Tiers: `fast` (no image, seconds), `full` (the gate), `long` (minutes a test). A test is of the tier of its folder unless
-it carries a marker of another. `--tier T` runs T and all below it. See docs/testing.md.
+Tiers: `fast` (no image, seconds), `full` (the gate), `long` (minutes a test). A test is of the tier
+of its folder unless it carries a marker of another. `--tier T` runs T and all below it. See
+docs/testing.md.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from images import build
@@ -16,8 +18,17 @@ from images.builder import BuildError
 from support import users
 from support.lpmx import Completed, Lpmx, run
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
 TIERS = ("fast", "full", "long")
-FOLDER_TIERS = {"unit": "fast", "c": "fast", "conformance": "full", "integration": "full", "e2e": "long"}
+FOLDER_TIERS = {
+    "unit": "fast",
+    "c": "fast",
+    "conformance": "full",
+    "integration": "full",
+    "e2e": "long",
+}
 MUST_WORK = os.environ.get("LPMX_MUST_WORK") == "1"
 DENIED = bool(os.environ.get("LPMX_TEST_DENIED"))
 MARKERS = {
@@ -25,7 +36,7 @@ MARKERS = {
     "full": "of the full tier, whatever its folder",
     "long": "of the long tier: takes minutes",
     "needs_root": "only root can do it; not selected for others",
-    "needs_checkout": "looks at the sources; not selected where only the installed package is tested",
+    "needs_checkout": "looks at the sources; not selected for an installed package",
     "needs_ptrace": "traces a program; not selected under the denier of privileges",
 }
 
@@ -56,7 +67,9 @@ def _tier(item: pytest.Item) -> int:
 
 
 def _possible(item: pytest.Item) -> bool:
-    checkout = (users.ROOT / "preload" / "Makefile").exists() and (users.ROOT / ".clang-format").exists()
+    checkout = (users.ROOT / "preload" / "Makefile").exists() and (
+        users.ROOT / ".clang-format"
+    ).exists()
     return not (
         (item.get_closest_marker("needs_root") and os.geteuid() != 0)
         or (item.get_closest_marker("needs_ptrace") and DENIED)
@@ -65,7 +78,9 @@ def _possible(item: pytest.Item) -> bool:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """With LPMX_MUST_WORK=1 a skipped test is a failed one: nothing is left out unseen."""
     report = yield
     if MUST_WORK and report.skipped and not hasattr(report, "wasxfail"):
@@ -115,7 +130,7 @@ def image(store: Lpmx, archive: Callable[[str], Path]) -> Callable[[str], str]:
 
 @pytest.fixture
 def run_lpmx(store: Lpmx, tmp_path: Path) -> Callable[..., Completed]:
-    """run_lpmx("run", IMAGE, ...): lpmx with the session's store, in an empty folder of this test."""
+    """run_lpmx("run", IMAGE, ...): lpmx with the session's store, in an empty folder."""
 
     def call(*arguments: str | os.PathLike[str], **options: object) -> Completed:
         work = tmp_path / "cwd"
@@ -127,7 +142,7 @@ def run_lpmx(store: Lpmx, tmp_path: Path) -> Callable[..., Completed]:
 
 @pytest.fixture(scope="session")
 def ordinary_user(tmp_path_factory: pytest.TempPathFactory) -> Lpmx:
-    """lpmx as an ordinary user with a store of its own: ourselves, or, for root, the user `lpmxtest`."""
+    """lpmx as an ordinary user with its own store: ourselves or, for root, `lpmxtest`."""
     if os.geteuid() != 0:
         return Lpmx(tmp_path_factory.mktemp("user-store"))
     place = users.build_stage(build.cache_folder())
@@ -140,6 +155,6 @@ def ordinary_user(tmp_path_factory: pytest.TempPathFactory) -> Lpmx:
 
 @pytest.fixture(scope="session")
 def nopriv(ordinary_user: Lpmx) -> Lpmx:
-    """lpmx as an ordinary user who is denied namespaces, mounts, chroot and ptrace (support/nopriv.py)."""
+    """lpmx as an ordinary user who is denied all that support/nopriv.py denies."""
     prefix = users.user_command(["env"], denied=True)
     return Lpmx(ordinary_user.home, tuple(prefix), ordinary_user.command)

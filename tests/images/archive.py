@@ -2,7 +2,8 @@
 
 `v1`   docker before 25: <id>/layer.tar, <id>/json, <id>/VERSION, repositories, manifest.json
 `flat` skopeo and podman: <diff id>.tar beside manifest.json
-`oci`  docker 25 and later: blobs/sha256/*, index.json, oci-layout, and manifest.json for old readers
+`oci`  docker 25 and later: blobs/sha256/*, index.json, oci-layout, and manifest.json for old
+readers
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 CREATED = "2022-03-24T00:00:00Z"  # fixed: the same layers give the same image id
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
@@ -25,7 +28,7 @@ STYLES = ("v1", "flat", "oci")
 def write_archive(
     out: Path, name: str, layers: Sequence[Path], config: Mapping[str, Any], *, style: str = "v1"
 ) -> str:
-    """Write the image @name (`repository:tag`) as a docker-save archive; return the image id (hex)."""
+    """Write the image @name (`repository:tag`) as an archive; return the image id (hex)."""
     digests = [sha256_file(layer) for layer in layers]
     raw = _json(
         {

@@ -3,7 +3,8 @@
 
 usage: build.py [--list | --paths | --refs] [NAME...]     no NAME: all of them
 
-The cache is tests/.cache, or $LPMX_TEST_CACHE. What is cached and made by the present recipe is not built again.
+The cache is tests/.cache, or $LPMX_TEST_CACHE. What is cached and made by the present recipe is not
+built again.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from images.builder import Builder, BuildError  # noqa: E402
-from images.recipes import RECIPES  # noqa: E402
+from images.builder import Builder, BuildError
+from images.recipes import RECIPES
 
 
 def cache_folder() -> Path:

@@ -1,9 +1,12 @@
-"""Builds the layers of a recipe out of Debian packages. Root only; archives of cached layers need nobody.
+"""Builds the layers of a recipe out of Debian packages. Root only; archives of cached layers need
+nobody.
 
-Each layer is the upper directory of a kernel overlayfs in which apt or a script ran, so whiteouts and opaque
-directories are the kernel's own. All mounts are made in a private mount namespace: nothing is left behind.
+Each layer is the upper directory of a kernel overlayfs in which apt or a script ran, so whiteouts
+and opaque directories are the kernel's own. All mounts are made in a private mount namespace:
+nothing is left behind.
 
-The cache folder holds images/ (finished archives, for every user), and layers/, trees/, apt/ and log/ (root's own).
+The cache folder holds images/ (finished archives, for every user), and layers/, trees/, apt/ and
+log/ (root's own).
 """
 
 from __future__ import annotations
@@ -12,14 +15,17 @@ import fcntl
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from images.archive import write_archive
 from images.layertar import write_layer
 from images.recipe import HERE, Layer, Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 PRIVATE = ("layers", "trees", "work", "apt", "log")
 CHROOT_ENV = (
@@ -206,7 +212,7 @@ class Builder:
             try:
                 status = subprocess.run(
                     command, env={**os.environ, **env}, stdout=output, stderr=output,
-                    stdin=subprocess.DEVNULL,
+                    stdin=subprocess.DEVNULL, check=False,
                 ).returncode  # fmt: skip
             except FileNotFoundError:
                 raise BuildError(f"{command[0]} is missing (run tests/images/prepare.sh)") from None

@@ -1,8 +1,9 @@
 """Layer tars out of directories: the form in which an image carries them.
 
-An overlayfs upper directory becomes an OCI layer here: a 0/0 character device turns into `.wh.NAME`, a directory with
-`trusted.overlay.opaque` gets a `.wh..wh..opq` inside. The same tree gives the same bytes (sorted names, no tar header
-of the moment), so its digest is stable. Writing archives out of layers is archive.py.
+An overlayfs upper directory becomes an OCI layer here: a 0/0 character device turns into
+`.wh.NAME`, a directory with `trusted.overlay.opaque` gets a `.wh..wh..opq` inside. The same tree
+gives the same bytes (sorted names, no tar header of the moment), so its digest is stable. Writing
+archives out of layers is archive.py.
 """
 
 from __future__ import annotations

@@ -1,17 +1,21 @@
-"""What an image is made of: frozen recipes and the keys of their results. Building them is builder.py.
+"""What an image is made of: frozen recipes and the keys of their results. Building them is
+builder.py.
 
-A key is the digest of everything that decides a layer: its script, its source files, and its parent's key. Debian's
-package versions are not part of it: a cached image stays until its recipe changes or the cache is removed.
+A key is the digest of everything that decides a layer: its script, its source files, and its
+parent's key. Debian's package versions are not part of it: a cached image stays until its recipe
+changes or the cache is removed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 HERE = Path(__file__).resolve().parent
 FORMAT = 1  # raise it when builder.py, layertar.py or archive.py changes what comes out
@@ -21,8 +25,8 @@ FORMAT = 1  # raise it when builder.py, layertar.py or archive.py changes what c
 class Layer:
     """One layer. @kind says where its script runs.
 
-    `debootstrap` on the host, on the fresh tree of a Debian base; `chroot` inside the merged parents;
-    `scratch` on the host, with $TREE an empty directory to be filled.
+    `debootstrap` on the host, on the fresh tree of a Debian base; `chroot` inside the merged
+    parents; `scratch` on the host, with $TREE an empty directory to be filled.
     """
 
     name: str
@@ -72,7 +76,12 @@ class Recipe:
     @property
     def key(self) -> str:
         return _digest(
-            {"layers": self.top.key, "style": self.style, "config": dict(self.config), "n": self.name}
+            {
+                "layers": self.top.key,
+                "style": self.style,
+                "config": dict(self.config),
+                "n": self.name,
+            }
         )
 
 

@@ -1,5 +1,7 @@
 """The test images. Each says what it is there for; `build.py NAME` makes it."""
 
+# ruff: noqa: E501
+# The long lines are programs in other languages.
 from __future__ import annotations
 
 from images.recipe import Layer, Recipe
@@ -177,7 +179,7 @@ C_PROBES = DEBIAN.then("c-probes-root", "mkdir /probes && echo c-probes > /etc/l
 PROBES = ("files.c", "threads.c", "vforks.c", "call.c")
 C_PROBES = Layer(
     "c-probes",
-    "mkdir -p \"$TREE/probes\"\n"
+    'mkdir -p "$TREE/probes"\n'
     + "".join(
         f"""
 gcc -O1 -pthread -o "$TREE/probes/{name[:-2]}" "$SOURCES/{name}"
@@ -221,7 +223,9 @@ RECIPES = {
             config={"Env": [PATH, "LANG=C.UTF-8", "LPMX_IMAGE=demo"], "Cmd": ["bash"]},
         ),
         Recipe("tools", TOOLS, style="v1", config={"Env": [PATH], "Cmd": ["bash"]}),
-        Recipe("biocontainer", BIOCONTAINER, style="flat", config={"Env": [PATH], "Cmd": ["/bin/sh"]}),
+        Recipe(
+            "biocontainer", BIOCONTAINER, style="flat", config={"Env": [PATH], "Cmd": ["/bin/sh"]}
+        ),
         Recipe("musl", MUSL, style="v1", config={"Env": [PATH], "Cmd": ["/bin/sh"]}),
         Recipe("go", GO, style="oci", config={"Entrypoint": ["/goroutines"]}),
         Recipe("many-layers", many_layers(32), style="v1", config={"Env": [PATH], "Cmd": ["bash"]}),

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from support.lpmx import Lpmx, run
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 FORBIDDEN_CALLS = (
-    "unshare", "setns", "mount", "umount2", "pivot_root", "chroot", "ptrace", "fsopen", "fsmount", "fsconfig",
-    "move_mount", "open_tree", "mount_setattr", "bpf", "setuid", "setgid", "setresuid", "setresgid", "setgroups",
-    "capset", "process_vm_readv", "process_vm_writev",
+    "unshare", "setns", "mount", "umount2", "pivot_root", "chroot", "ptrace", "fsopen", "fsmount",
+    "fsconfig", "move_mount", "open_tree", "mount_setattr", "bpf", "setuid", "setgid", "setresuid",
+    "setresgid", "setgroups", "capset", "process_vm_readv", "process_vm_writev",
 )  # fmt: skip
-WORK = "cd /usr && ls > /dev/null && (cat /etc/lpmx-image | tr a-z A-Z) && touch /srv/x && mv /srv/x /srv/y"
+WORK = """
+cd /usr && ls > /dev/null && (cat /etc/lpmx-image | tr a-z A-Z) && touch /srv/x && mv /srv/x /srv/y
+"""
 CALL = re.compile(r"^(?:\[pid +\d+\] |\d+ +)?(\w+)\((.*)$")
 
 
@@ -52,13 +57,19 @@ def test_a_run_asks_for_no_namespace_and_no_fuse(trace: str) -> None:
 @pytest.mark.needs_ptrace
 def test_no_setuid_program_is_started(trace: str) -> None:
     started = re.findall(r'execve\("([^"]+)"', trace)
-    setuid = [name for name in started if Path(name).is_file() and Path(name).stat().st_mode & 0o6000]
+    setuid = [
+        name for name in started if Path(name).is_file() and Path(name).stat().st_mode & 0o6000
+    ]
     assert started
     assert setuid == []
 
 
 def test_the_denier_denies(nopriv: Lpmx) -> None:
-    for command in (["unshare", "-U", "true"], ["chroot", "/", "/bin/true"], ["unshare", "-m", "true"]):
+    for command in (
+        ["unshare", "-U", "true"],
+        ["chroot", "/", "/bin/true"],
+        ["unshare", "-m", "true"],
+    ):
         done = run([*nopriv.prefix, *command], check=False)
         assert done.returncode != 0, f"{command} worked under the denier"
         assert "Operation not permitted" in done.stderr, done.stderr
@@ -68,7 +79,9 @@ def test_load_and_run_work_where_everything_privileged_is_denied(
     nopriv: Lpmx, archive: Callable[[str], Path]
 ) -> None:
     nopriv("load", archive("c-probes"))
-    printed = nopriv("run", "lpmx-test/c-probes:latest", "bash", "-c", "id -u; cat /etc/lpmx-image").stdout
+    printed = nopriv(
+        "run", "lpmx-test/c-probes:latest", "bash", "-c", "id -u; cat /etc/lpmx-image"
+    ).stdout
     uid, name = printed.split()
     assert name == "c-probes"
     assert uid != "0"
@@ -78,7 +91,10 @@ def test_an_ordinary_user_gets_files_of_its_own(
     ordinary_user: Lpmx, archive: Callable[[str], Path]
 ) -> None:
     ordinary_user("load", archive("c-probes"))
-    script = "touch /srv/mine && stat -c %u /srv/mine && id -u && rm /etc/lpmx-image && ! test -e /etc/lpmx-image"
+    script = (
+        "touch /srv/mine && stat -c %u /srv/mine && id -u && "
+        "rm /etc/lpmx-image && ! test -e /etc/lpmx-image"
+    )
     printed = ordinary_user("run", "lpmx-test/c-probes:latest", "bash", "-c", script).stdout
     owner, uid = printed.split()
     assert owner == uid != "0"

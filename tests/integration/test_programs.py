@@ -1,14 +1,19 @@
-"""Programs of all kinds run unmodified in a container: dynamic and static, glibc, musl and Go, scripts and compilers."""
+"""Programs of all kinds run unmodified: dynamic and static, glibc, musl and Go, compilers."""
 
+# ruff: noqa: E501
+# The long lines are programs in other languages.
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Callable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from support.lpmx import Completed
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Image = Callable[[str], str]
 Run = Callable[..., Completed]
@@ -38,13 +43,15 @@ def test_the_container_shows_its_own_files(tools: Callable[..., str]) -> None:
 
 
 def test_bash_runs_pipelines_and_subshells(tools: Callable[..., str]) -> None:
-    script = 'x=$(cat /etc/lpmx-image); (cd /usr && pwd); seq 100 | sort -rn | head -1; echo "$x" $BASH'
+    script = (
+        'x=$(cat /etc/lpmx-image); (cd /usr && pwd); seq 100 | sort -rn | head -1; echo "$x" $BASH'
+    )
     assert tools("bash", "-c", script) == "/usr\n100\ntools /usr/bin/bash\n"
 
 
 def test_dash_reads_a_script_from_standard_input(tools: Callable[..., str]) -> None:
     script = "cd /etc; for f in lpmx-im*; do cat $f; done; test -x /bin/dash && echo yes\n"
-    assert tools("dash", input=script) == "tools\nyes\n"
+    assert tools("dash", text=script) == "tools\nyes\n"
 
 
 def test_static_busybox_starts_applets_and_dynamic_programs(tools: Callable[..., str]) -> None:
@@ -100,7 +107,9 @@ def test_gcc_compiles_and_the_result_runs(tools: Callable[..., str], work: Path)
         '#include <stdio.h>\nint main(void) { FILE *f = fopen("/etc/lpmx-image", "r"); char b[9] = "";'
         ' if (f && fgets(b, 9, f)) printf("hello from %s", b); return 3; }\n'
     )
-    script = "gcc -O2 -o hello hello.c && ./hello; echo $?; gcc -static -o static hello.c && ./static"
+    script = (
+        "gcc -O2 -o hello hello.c && ./hello; echo $?; gcc -static -o static hello.c && ./static"
+    )
     assert tools("bash", "-c", script, check=False) == "hello from tools\n3\nhello from tools\n"
     assert (work / "hello").stat().st_mode & 0o111
 
@@ -171,9 +180,7 @@ def test_hard_links_of_a_layer_stay_links(image: Image, run_lpmx: Run) -> None:
     assert shell(run_lpmx, image("demo"), script) == "2\n../../usr/bin/bwa\n"
 
 
-def test_a_script_for_a_static_bin_bash_stays_in_the_container(
-    image: Image, run_lpmx: Run
-) -> None:
+def test_a_script_for_a_static_bin_bash_stays_in_the_container(image: Image, run_lpmx: Run) -> None:
     printed = run_lpmx("run", image("biocontainer"), "script").stdout
     assert re.fullmatch(r"script in biocontainer by bash 5\.[0-9.()]+-release\n", printed), printed
 
@@ -236,7 +243,9 @@ def test_file_calls_of_each_libc(
 def test_threads_on_small_stacks_work_on_files(
     image: Image, run_lpmx: Run, work: Path, name: str, program: str
 ) -> None:
-    done = run_lpmx("run", image(name), program, "/var" if name == "c-probes" else str(work), "40", "25")
+    done = run_lpmx(
+        "run", image(name), program, "/var" if name == "c-probes" else str(work), "40", "25"
+    )
     assert done.stdout == "threads 40 rounds 25 errors 0\n", done.stderr
 
 
@@ -258,7 +267,8 @@ def test_hundreds_of_vforks_lose_nothing(image: Image, run_lpmx: Run, suffix: st
 
 def test_thirty_layers_show_their_union(image: Image, run_lpmx: Run) -> None:
     script = "cat /srv/last; wc -l < /srv/history; ls -x -w 999 -T 0 /srv/depth; ls -d /srv/only-*"
-    # Emptied after layer 16, which leaves `again`; later layers add three each and take one two layers below.
+    # Emptied after layer 16, which leaves `again`; later layers add three each and take one two
+    # layers below.
     left = [f"{layer}-{each}" for layer in range(17, 32) for each in (1, 2, 3)]
     left = [name for name in left if not (name.endswith("-2") and int(name[:2]) <= 29)]
     union = "  ".join([*left, "again"])

@@ -1,13 +1,16 @@
-"""The `lpmx` command line as tests use it: one private store, captured output, a deadline on everything."""
+"""The `lpmx` command line as tests use it: a private store, captured output, a deadline."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 DEADLINE = 300.0
 # What the caller's own set-up must not bring into a test
@@ -16,7 +19,7 @@ NOT_INHERITED = ("LPMX_HOME", "LPMX_STORE_PATH", "LPMX_ENGINE", "LPMX_DEBUG", "P
 Completed = subprocess.CompletedProcess[str]
 
 
-class CommandFailed(AssertionError):
+class CommandFailedError(AssertionError):
     """A command that had to succeed did not; shows all it said."""
 
 
@@ -36,7 +39,7 @@ def run(
     command: Sequence[str | os.PathLike[str]],
     *,
     check: bool = True,
-    input: str | None = None,
+    text: str | None = None,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     timeout: float = DEADLINE,
@@ -44,8 +47,8 @@ def run(
     """Run @command to its end. With @check a status other than 0 is a failed assertion."""
     done = subprocess.run(
         command,
-        input=input,
-        stdin=subprocess.DEVNULL if input is None else None,
+        check=False,
+        input=text or "",
         capture_output=True,
         text=True,
         errors="replace",
@@ -54,7 +57,7 @@ def run(
         timeout=timeout,
     )  # fmt: skip
     if check and done.returncode != 0:
-        raise CommandFailed(describe(done))
+        raise CommandFailedError(describe(done))
     return done
 
 
@@ -79,7 +82,7 @@ class Lpmx:
         self,
         *arguments: str | os.PathLike[str],
         check: bool = True,
-        input: str | None = None,
+        text: str | None = None,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         timeout: float = DEADLINE,
@@ -87,7 +90,7 @@ class Lpmx:
         """Run `lpmx ARGUMENTS` and capture what it prints."""
         return run(
             [*self.prefix, *self.command, *arguments],
-            check=check, input=input, env=self.environment(env), cwd=cwd, timeout=timeout,
+            check=check, text=text, env=self.environment(env), cwd=cwd, timeout=timeout,
         )  # fmt: skip
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -3,9 +3,10 @@
 
 usage: nopriv.py [--user NAME] -- COMMAND [ARGUMENT...]        (root must name a user)
 
-The command and all its children have no_new_privs (setuid programs give nothing) and a seccomp filter that answers
-EPERM to everything in DENIED and to clone with a namespace flag, and ENOSYS to clone3, whose flags a filter cannot
-read. Threads, processes, pipes and files are as ever. x86-64 only.
+The command and all its children have no_new_privs (setuid programs give nothing) and a seccomp
+filter that answers EPERM to everything in DENIED and to clone with a namespace flag, and ENOSYS to
+clone3, whose flags a filter cannot read. Threads, processes, pipes and files are as ever. x86-64
+only.
 """
 
 from __future__ import annotations
@@ -76,9 +77,7 @@ def deny() -> None:
     program = filter_program()
     code = b"".join(struct.pack("<HBBI", *instruction) for instruction in program)
     buffer = ctypes.create_string_buffer(code, len(code))
-    header = ctypes.create_string_buffer(
-        struct.pack("@HP", len(program), ctypes.addressof(buffer))
-    )
+    header = ctypes.create_string_buffer(struct.pack("@HP", len(program), ctypes.addressof(buffer)))
     if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_NO_NEW_PRIVS)")
     if libc.prctl(PR_SET_SECCOMP, MODE_FILTER, ctypes.byref(header), 0, 0) != 0:

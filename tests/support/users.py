@@ -1,7 +1,9 @@
-"""The ordinary user tests run as when the suite itself runs as root, and what that user needs to run them.
+"""The ordinary user tests run as when the suite itself runs as root, and what that user needs to
+run them.
 
-A stage is a folder the user can read: the project installed from its wheel, outside the checkout, in a virtual
-environment of the system's Python; a copy of the tests; the built images. Root makes it and owns it.
+A stage is a folder the user can read: the project installed from its wheel, outside the checkout,
+in a virtual environment of the system's Python; a copy of the tests; the built images. Root makes
+it and owns it.
 """
 
 from __future__ import annotations
@@ -11,9 +13,12 @@ import pwd
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 USER = "lpmxtest"
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -35,7 +40,7 @@ def ensure_user(name: str = USER) -> pwd.struct_passwd:
 
 
 def user_command(command: Sequence[str], name: str = USER, *, denied: bool = False) -> list[str]:
-    """@command as the ordinary user @name, if we are root; under the denier of privileges if asked."""
+    """@command as the ordinary user @name, if we are root; under the denier if asked."""
     if denied:
         user = ["--user", name] if os.geteuid() == 0 else []
         return [SYSTEM_PYTHON, str(TESTS / "support" / "nopriv.py"), *user, "--", *command]
@@ -95,7 +100,7 @@ def build_stage(cache: Path) -> Stage:
 def _can_enter(folder: Path) -> bool:
     folder.mkdir(parents=True, exist_ok=True)
     probe = user_command(["test", "-r", str(folder), "-a", "-x", str(folder)])
-    return subprocess.run(probe, cwd="/").returncode == 0
+    return subprocess.run(probe, cwd="/", check=False).returncode == 0
 
 
 def _share_images(source: Path, target: Path) -> None:
