@@ -1,0 +1,3 @@
+"""Container images as Jupyter kernels: kernel specs, their launcher and the kernel provisioner."""
+
+from __future__ import annotations

@@ -1,0 +1,155 @@
+"""`lpmx kernel doctor`: looks at everything a kernel needs, starts it and lets it compute 1+1."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lpmx_kernels.settings import PROVISIONER, SpecFile, read_json, read_spec
+from lpmx_runtime.errors import LpmxError
+from lpmx_runtime.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lpmx_kernels.kernelspec import InstalledSpec
+
+READY_TIMEOUT = 60.0
+REPLY_TIMEOUT = 30.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    good: bool
+    detail: str
+
+    def __str__(self) -> str:
+        return f"({'v' if self.good else 'x'}) {self.what}: {self.detail}"
+
+
+class Doctor:
+    """Examines one kernel spec; what fails ends it, as the rest would only fail too."""
+
+    def __init__(self, installed: InstalledSpec, show: Callable[[Finding], None]) -> None:
+        self.installed = installed
+        self.show = show
+        self.findings: list[Finding] = []
+        self._spec: SpecFile | None = None
+
+    def examine(self) -> bool:
+        """Look at everything; True where all is well."""
+        for what, check in (
+            ("kernel spec", self._check_spec),
+            ("launcher", self._check_launcher),
+            ("provisioner", self._check_provisioner),
+            ("image", self._check_image),
+            ("start", self._check_start),
+        ):
+            try:
+                finding = Finding(what, good=True, detail=check())
+            except LpmxError as error:
+                hint = f"\n    {error.hint}" if error.hint else ""
+                finding = Finding(what, good=False, detail=f"{error.message}{hint}")
+            self.findings.append(finding)
+            self.show(finding)
+            if not finding.good:
+                return False
+        return True
+
+    @property
+    def spec(self) -> SpecFile:
+        """The kernel.json, once it was read."""
+        if self._spec is None:
+            self._spec = read_spec(self.installed.directory)
+        return self._spec
+
+    def _check_spec(self) -> str:
+        return f'"{self.spec.display_name}" in {self.installed.directory}'
+
+    def _check_launcher(self) -> str:
+        argv = read_json(self.spec.path).get("argv", [])
+        program = argv[0] if argv else ""
+        if not os.access(program, os.X_OK):
+            raise LpmxError(
+                f"{program or 'argv'}: cannot be started",
+                hint="lpmx was moved or removed; install the kernel again",
+            )
+        return str(program)
+
+    def _check_provisioner(self) -> str:
+        from importlib.metadata import entry_points
+
+        found = entry_points(group="jupyter_client.kernel_provisioners", name=PROVISIONER)
+        if not list(found):
+            raise LpmxError(
+                f"{PROVISIONER} is not registered in this Python",
+                hint="`pip install lpmx-kernels` where Jupyter is installed",
+            )
+        return f"{PROVISIONER} is registered in this Python"
+
+    def _check_image(self) -> str:
+        settings = self.spec.settings
+        store = Store.open(settings.store or None)
+        image = store.resolve(settings.image)
+        kept = f", kept in container {settings.persist}" if settings.persist else ""
+        return (
+            f"{image.name} ({image.short_id}, {len(image.diff_ids)} layers) in {store.root}{kept}"
+        )
+
+    def _check_start(self) -> str:
+        report = start_and_evaluate(self.installed)
+        return (
+            f"ready in {report['ready_ms']:.0f} ms, 1+1 = {report['result']} "
+            f"in {report['execute_ms']:.0f} ms, ended cleanly"
+        )
+
+
+def start_and_evaluate(installed: InstalledSpec, code: str = "1+1") -> dict[str, Any]:
+    """Start the kernel as a client does, evaluate `code`, shut it down; times in ms."""
+    from jupyter_client.kernelspec import KernelSpecManager
+    from jupyter_client.manager import KernelManager
+
+    specs = KernelSpecManager(kernel_dirs=[str(installed.directory.parent)])
+    manager = KernelManager(kernel_name=installed.name, kernel_spec_manager=specs)
+    begin = time.monotonic()
+    try:
+        manager.start_kernel(cwd=str(Path.cwd()))
+    except OSError as error:
+        raise LpmxError(f"cannot be started: {error}") from error
+    try:
+        client = manager.client()
+        client.start_channels()
+        try:
+            client.wait_for_ready(timeout=READY_TIMEOUT)
+            ready = time.monotonic()
+            reply = client.execute(
+                "", silent=True, user_expressions={"x": code}, reply=True, timeout=REPLY_TIMEOUT
+            )
+            end = time.monotonic()
+        except (RuntimeError, TimeoutError) as error:
+            raise LpmxError(
+                f"does not answer: {error}", hint=f"`lpmx kernel logs {installed.name}`"
+            ) from error
+        finally:
+            client.stop_channels()
+    finally:
+        manager.shutdown_kernel()
+    return {
+        "result": _value(reply["content"], "x"),
+        "ready_ms": (ready - begin) * 1e3,
+        "execute_ms": (end - ready) * 1e3,
+    }
+
+
+def _value(content: dict[str, Any], name: str) -> str:
+    expression = content.get("user_expressions", {}).get(name, {})
+    data = expression.get("data", {}).get("text/plain")
+    if data is None:
+        raise LpmxError(f"evaluates nothing: {expression.get('evalue') or content.get('status')}")
+    return str(data)

@@ -1,0 +1,27 @@
+"""Errors of the kernels. Jupyter shows `str(error)` alone, so it has to hold the hint too."""
+
+from __future__ import annotations
+
+from lpmx_runtime.errors import LpmxError
+
+
+class KernelSpecError(LpmxError):
+    """A kernel spec is missing or says what we do not understand: install the kernel again."""
+
+
+class NoKernelProgramError(LpmxError):
+    """The image holds no Python with ipykernel: install it there, or name the right Python."""
+
+
+class KernelStartError(LpmxError):
+    """A kernel could not be started; the text is complete, for a dialog of a Jupyter client."""
+
+    @classmethod
+    def of(cls, display_name: str, error: LpmxError) -> KernelStartError:
+        """The start error that says what `error` says."""
+        if isinstance(error, cls):
+            return error
+        lines = [f'The kernel "{display_name}" cannot start: {error.message}']
+        if error.hint:
+            lines += ["", f"What to do: {error.hint}"]
+        return cls("\n".join(lines), exit_code=error.exit_code)

@@ -1,0 +1,53 @@
+"""A kernel that answers every cell with the reason why the real one could not be restarted.
+
+JupyterLab shows no error of a failing restart: it stays at "Restarting" for ever. So the
+provisioner starts this one, on the host, with the server's Python. Restarting it tries the real
+kernel again.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from ipykernel.kernelapp import IPKernelApp
+from ipykernel.kernelbase import Kernel
+
+from lpmx_kernels.fallback_reason import VARIABLE
+
+NAME = "KernelRestartError"
+
+
+class FallbackKernel(Kernel):
+    """Executes nothing; says why."""
+
+    implementation = "lpmx-fallback"
+    implementation_version = "1"
+    banner = "This kernel could not be restarted"
+    language_info = {"name": "text", "mimetype": "text/plain", "file_extension": ".txt"}  # noqa: RUF012
+
+    async def do_execute(  # the base class types it, with arguments that vary by version
+        self,
+        code: str,
+        silent: bool,
+        *_: object,
+        **__: object,
+    ) -> dict[str, Any]:
+        """Answer with the reason, as an error, so that programs that execute notebooks stop."""
+        reason = os.environ.get(VARIABLE, "no reason was handed over")
+        error = {"ename": NAME, "evalue": reason, "traceback": reason.splitlines()}
+        if not silent:
+            self.send_response(self.iopub_socket, "error", error)
+        return {"status": "error", "execution_count": self.execution_count, **error}
+
+
+def main(arguments: list[str]) -> None:
+    """Run the kernel of `-f CONNECTION_FILE`; the reason is in the environment."""
+    app = IPKernelApp.instance(kernel_class=FallbackKernel)
+    app.initialize(arguments)
+    app.start()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,220 @@
+"""Kernel specs, written, listed and removed: folders with kernel.json that every client finds.
+
+`argv` is a complete launcher with an absolute path, because VS Code knows no provisioners, hides
+specs whose program is missing, and takes any `python -m ipykernel_launcher` for a Python of its
+own. The stanza adds what argv cannot.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lpmx_kernels.errors import KernelSpecError
+from lpmx_kernels.settings import (
+    PROVISIONER,
+    KernelSettings,
+    provisioner_stanza,
+    read_json,
+)
+from lpmx_runtime import __version__
+from lpmx_runtime.errors import UsageError, storage_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+LOGOS = ("logo-svg.svg", "logo-64x64.png", "logo-32x32.png")
+NAME_PATTERN = re.compile(r"[a-z0-9._-]+")
+
+
+@dataclass(frozen=True)
+class KernelSpec:
+    """A kernel spec to be written."""
+
+    name: str
+    display_name: str
+    settings: KernelSettings
+    transport: str = ""
+    language: str = "python"
+    facts: Mapping[str, str] = field(default_factory=dict)  # what was found at installation
+
+    def to_json(self, directory: Path) -> dict[str, Any]:
+        """The kernel.json of this spec, for `directory`."""
+        config = self.settings.to_config()
+        if self.transport:
+            config["transport"] = self.transport
+        return {
+            "argv": [*launcher_argv(), "--spec", str(directory), "-f", "{connection_file}"],
+            "display_name": self.display_name,
+            "language": self.language,
+            "interrupt_mode": "signal",
+            "metadata": {
+                "debugger": True,
+                "kernel_provisioner": {"provisioner_name": PROVISIONER, "config": config},
+                "lpmx": {"version": __version__, **self.facts},
+            },
+        }
+
+
+@dataclass(frozen=True)
+class InstalledSpec:
+    """A kernel spec of ours on disk."""
+
+    name: str
+    directory: Path
+    display_name: str
+    image: str
+    persist: str
+
+    def to_json(self) -> dict[str, str]:
+        """For `--json`."""
+        return {
+            "name": self.name,
+            "display_name": self.display_name,
+            "image": self.image,
+            "persist": self.persist,
+            "directory": str(self.directory),
+        }
+
+
+def launcher_argv() -> list[str]:
+    """The start of every argv: a program of this installation, by absolute path."""
+    script = Path(sys.executable).absolute().with_name("lpmx")
+    if os.access(script, os.X_OK):
+        return [str(script), "kernel", "launch"]
+    return [str(Path(sys.executable).absolute()), "-m", "lpmx_kernels.launch"]
+
+
+def kernels_directory(*, prefix: str | None = None) -> Path:
+    """Where specs are installed: below `prefix`, or for the user."""
+    if prefix:
+        return Path(prefix).absolute() / "share" / "jupyter" / "kernels"
+    from jupyter_core.paths import jupyter_data_dir
+
+    return Path(jupyter_data_dir()).absolute() / "kernels"
+
+
+def check_name(name: str) -> str:
+    """`name` as Jupyter takes it."""
+    if not NAME_PATTERN.fullmatch(name.lower()):
+        raise UsageError(
+            f"kernel name {name!r}: only letters, digits, `.`, `_` and `-` are allowed"
+        )
+    return name.lower()
+
+
+def default_name(image: str) -> str:
+    """The kernel name of an image name: `quay.io/biocontainers/bwa:0.7` becomes `bwa-0.7`."""
+    last = image.rsplit("/", 1)[-1].split("@", 1)[0].removesuffix(":latest")
+    return re.sub(r"[^a-z0-9._-]+", "-", last.lower()).strip("-") or "lpmx"
+
+
+def default_display_name(image: str) -> str:
+    """What the launcher of JupyterLab shows, which has room for about 25 letters."""
+    last = image.rsplit("/", 1)[-1].split("@", 1)[0].removesuffix(":latest")
+    return f"{last.replace(':', ' ')} (LPMX)"
+
+
+def write_spec(spec: KernelSpec, kernels: Path) -> Path:
+    """Put the spec into the folder `kernels`; one of ours of that name is replaced."""
+    directory = kernels / spec.name
+    if directory.exists() and not _is_ours(directory):
+        raise KernelSpecError(
+            f"{directory}: a kernel of that name is there, which is not one of lpmx",
+            hint="choose another with --name, or remove that one with `jupyter kernelspec remove`",
+        )
+    with storage_errors(f"kernel {spec.name}"):
+        kernels.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{spec.name}.", dir=kernels))
+        try:
+            fresh.chmod(0o755)
+            text = json.dumps(spec.to_json(directory), indent=1, ensure_ascii=False)
+            (fresh / "kernel.json").write_text(text + "\n", encoding="utf-8")
+            _copy_logos(fresh)
+            _replace(fresh, directory)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+    return directory
+
+
+def installed_specs() -> Iterator[InstalledSpec]:
+    """Every kernel spec of ours that Jupyter finds here, in its order of precedence."""
+    from jupyter_core.paths import jupyter_path
+
+    seen: set[str] = set()
+    for kernels in (Path(path) for path in jupyter_path("kernels")):
+        for directory in sorted(kernels.iterdir()) if kernels.is_dir() else ():
+            name = directory.name.lower()
+            if name not in seen and (directory / "kernel.json").is_file():
+                seen.add(name)
+                if spec := _read_installed(directory):
+                    yield spec
+
+
+def find_spec(name_or_directory: str) -> InstalledSpec:
+    """The kernel spec of ours with that name, or in that folder."""
+    if os.sep in name_or_directory:
+        directory = Path(name_or_directory)
+        spec = _read_installed(directory) if (directory / "kernel.json").is_file() else None
+        found = [spec] if spec else []
+    else:
+        found = [spec for spec in installed_specs() if spec.name == name_or_directory.lower()]
+    if not found:
+        raise KernelSpecError(
+            f"kernel {name_or_directory}: not found among those of lpmx",
+            hint="`lpmx kernel list` lists them, `lpmx kernel install IMAGE` makes one",
+        )
+    return found[0]
+
+
+def remove_spec(spec: InstalledSpec) -> None:
+    """Remove the folder of a spec."""
+    with storage_errors(f"kernel {spec.name}"):
+        shutil.rmtree(spec.directory)
+
+
+def _read_installed(directory: Path) -> InstalledSpec | None:
+    try:
+        raw = read_json(directory / "kernel.json")
+    except KernelSpecError:
+        return None
+    stanza = provisioner_stanza(raw)
+    if stanza is None:
+        return None
+    return InstalledSpec(
+        name=directory.name.lower(),
+        directory=directory,
+        display_name=str(raw.get("display_name", directory.name)),
+        image=str(stanza.get("image", "")),
+        persist=str(stanza.get("persist", "")),
+    )
+
+
+def _is_ours(directory: Path) -> bool:
+    return _read_installed(directory) is not None
+
+
+def _copy_logos(directory: Path) -> None:
+    # Copied, not linked: Jupyter's server refuses a file whose real place is elsewhere.
+    for name in LOGOS:
+        logo = resources.files("lpmx_kernels") / "logos" / name
+        (directory / name).write_bytes(logo.read_bytes())
+
+
+def _replace(fresh: Path, directory: Path) -> None:
+    """Swap `fresh` in for `directory`, so that no client ever sees half a spec."""
+    if not directory.exists():
+        fresh.rename(directory)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{directory.name}.old.", dir=directory.parent))
+    directory.rename(old / "spec")
+    fresh.rename(directory)
+    shutil.rmtree(old, ignore_errors=True)

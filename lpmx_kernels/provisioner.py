@@ -1,0 +1,265 @@
+"""The kernel provisioner: starts a kernel in a container and sees it through its life.
+
+It is jupyter_client's local provisioner in all but this: the process is started in the image
+(launch.py plans it), the start counts only once the kernel answers, a start that fails says why,
+nothing of the kernel survives it, and its container goes with it. A spec without an image is
+started as it stands, so any kernel can be routed through here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+from traitlets import Dict, Enum, Float, List, Unicode
+
+from lpmx_kernels import explain, fallback_reason, launch, logs, processes, readiness
+from lpmx_kernels.errors import KernelStartError
+from lpmx_kernels.settings import KernelSettings
+from lpmx_runtime.errors import LpmxError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jupyter_client.connect import KernelConnectionInfo
+
+POLL_INTERVAL = 0.01
+
+
+class LpmxProvisioner(LocalProvisioner):
+    """Starts kernels in containers; kernel.json sets the traits, for a site `c.LpmxProvisioner`."""
+
+    process: Any = None  # a Popen, or an AdoptedProcess
+
+    image = Unicode("", config=True, help="Image of the container, as `lpmx images` names it.")
+    command = List(
+        Unicode(), config=True, help="What to start in the image; `{connection_file}` is replaced."
+    )
+    binds = List(Unicode(), config=True, help="Further binds, as SRC:DST[:ro].")
+    env = Dict(Unicode(), config=True, help="Environment variables of the kernel.")
+    persist = Unicode(
+        "", config=True, help="Name of a container to keep; empty: a new one for each kernel."
+    )
+    user = Unicode("", config=True, help="Name or ids shown inside, as NAME|UID[:GROUP].")
+    store = Unicode("", config=True, help="The store; empty: the default one.")
+    transport = Enum(
+        ["", "tcp", "ipc"], "", config=True, help="Transport to use; empty: what the client asks."
+    )
+    launch_timeout = Float(60.0, config=True, help="Seconds a kernel may need until it answers.")
+
+    _start: launch.KernelStart | None = None  # the container's part of the present start
+    _container: str = ""  # id of the container, kept from restart to restart
+    _marker: str = ""
+    _log: Path | None = None
+    _log_begin: int = 0  # where the present start begins in the log
+    _ipc_directory: str = ""
+    _was_ready: bool = False  # a start has succeeded: the next one is a restart
+    _restart_requested: bool = False  # jupyter_client does not tell terminate() and kill()
+
+    @property
+    def name(self) -> str:
+        """Name of the kernel spec."""
+        return Path(self.kernel_spec.resource_dir or "kernel").name
+
+    @property
+    def settings(self) -> KernelSettings:
+        """The traits, as the launcher takes them."""
+        return KernelSettings(
+            image=self.image,
+            command=tuple(self.command),
+            binds=tuple(self.binds),
+            env=dict(self.env),
+            persist=self.persist,
+            user=self.user,
+            store=self.store,
+        )
+
+    # --- start
+
+    async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
+        """Choose the transport before the connection file is written."""
+        if self.transport == "ipc":
+            self._use_ipc()
+        arguments: dict[str, Any] = await super().pre_launch(**kwargs)
+        return arguments
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
+        """Start the kernel and return once it answers; raise with the reason where it cannot.
+
+        On a restart, where clients show no error, a kernel that tells the reason is started
+        instead.
+        """
+        self._restart_requested = False
+        if not self.image:
+            return await super().launch_kernel(cmd, **kwargs)
+        try:
+            await self._launch_in_container(kwargs)
+        except (LpmxError, OSError) as error:
+            failure = self._failure(error)
+        except BaseException:
+            await self._abandon()
+            await self.cleanup()
+            raise
+        else:
+            self._was_ready = True
+            return self.connection_info
+        await self._abandon()
+        if self._was_ready and await self._launch_fallback(failure, kwargs):
+            return self.connection_info
+        await self.cleanup()
+        raise failure
+
+    async def _launch_in_container(self, kwargs: Mapping[str, Any]) -> None:
+        self._start = start = await asyncio.to_thread(self._plan, kwargs)
+        self._container = start.container
+        with start.log.open("ab") as log:
+            self._log, self._log_begin = start.log, log.tell()
+            streams = {"stdout": log, "stderr": log}
+            await super().launch_kernel(
+                list(start.argv),
+                **{**streams, **kwargs, "env": dict(start.env), "cwd": start.cwd},
+            )
+        launch.register(start, self.process.pid)
+        await self._wait_until_ready()
+
+    def _plan(self, kwargs: Mapping[str, Any]) -> launch.KernelStart:
+        self._marker = self._marker or self.kernel_id or str(uuid.uuid4())
+        env = kwargs["env"]
+        request = launch.KernelRequest(
+            name=self.name,
+            connection_file=self._connection_file(),
+            env=env,
+            asked={key: env[key] for key in self.kernel_spec.env if key in env},
+            server_env=os.environ,
+            cwd=os.fspath(kwargs.get("cwd") or Path.cwd()),
+            marker=self._marker,
+            container=self._container,
+            log=self._log,
+        )
+        return launch.plan_kernel(self.settings, request)
+
+    async def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + self.launch_timeout
+        while not readiness.accepts(self.connection_info):
+            status = await self.poll()
+            if status is not None:
+                raise KernelStartError(explain.ended(self._subject(), status))
+            if time.monotonic() > deadline:
+                raise KernelStartError(explain.silent(self._subject(), self.launch_timeout))
+            await asyncio.sleep(POLL_INTERVAL)
+
+    async def _launch_fallback(self, failure: KernelStartError, kwargs: Mapping[str, Any]) -> bool:
+        """Start the kernel that shows `failure`; False where this Python cannot run it."""
+        self.log.error("%s", failure)
+        env = {**kwargs["env"], fallback_reason.VARIABLE: str(failure)}
+        argv = [sys.executable, "-m", "lpmx_kernels.fallback", "-f", self._connection_file()]
+        try:
+            await super().launch_kernel(argv, **{**kwargs, "env": env})
+            await self._wait_until_ready()
+        except (KernelStartError, OSError) as error:
+            self.log.error("no fallback kernel either: %s", error)
+            await self._abandon()
+            return False
+        return True
+
+    def _failure(self, error: LpmxError | OSError) -> KernelStartError:
+        if isinstance(error, OSError):
+            reason = error.strerror or str(error)
+            where = f" ({os.fsdecode(error.filename)})" if error.filename else ""
+            error = LpmxError(f"{reason}{where}")
+        return KernelStartError.of(self.kernel_spec.display_name, error)
+
+    def _subject(self) -> explain.Subject:
+        tail = logs.tail(self._log, start=self._log_begin) if self._log else []
+        return explain.Subject(self.kernel_spec.display_name, self.name, tail, self._log)
+
+    def _connection_file(self) -> str:
+        manager: Any = self.parent
+        return os.path.realpath(str(manager.connection_file))
+
+    def _use_ipc(self) -> None:
+        """Make the client connect by unix sockets, in a private folder with a short name."""
+        manager = self.parent
+        if manager is None or self._ipc_directory or manager.transport == "ipc":
+            return
+        self._ipc_directory = tempfile.mkdtemp(prefix="lpmx-", dir="/tmp")
+        manager.transport = "ipc"
+        manager.cache_ports = False
+        manager.ip = f"{self._ipc_directory}/k"
+
+    # --- end
+
+    async def shutdown_requested(self, restart: bool = False) -> None:
+        """Remember whether the kernel comes back: only here a client says so reliably."""
+        self._restart_requested = restart
+
+    async def terminate(self, restart: bool = False) -> None:
+        """SIGTERM to the kernel's process group."""
+        await super().terminate(restart=restart or self._restart_requested)
+
+    async def kill(self, restart: bool = False) -> None:
+        """SIGKILL to the kernel's process group."""
+        await super().kill(restart=restart or self._restart_requested)
+
+    async def cleanup(self, restart: bool = False) -> None:
+        """End what the kernel left running; at its final end remove its container too."""
+        if self._marker:
+            await asyncio.to_thread(processes.end, self._marker, self.pid)
+        await super().cleanup(restart=restart)
+        if restart:
+            return
+        self.ports_cached = False
+        if self._container:
+            await asyncio.to_thread(launch.release, self.settings, self._container)
+        if self._ipc_directory:
+            shutil.rmtree(self._ipc_directory, ignore_errors=True)
+        self._container = self._ipc_directory = ""
+        self._start, self._was_ready = None, False
+
+    async def _abandon(self) -> None:
+        """Leave nothing of a start that failed; its container may serve the next one."""
+        if self.process is not None:
+            await self.kill()
+            await self.wait()
+        if self._marker:
+            await asyncio.to_thread(processes.end, self._marker, self.pid, grace=0)
+
+    # --- found again by another server
+
+    async def get_provisioner_info(self) -> dict[str, Any]:
+        """All that another server needs to go on with this kernel."""
+        info: dict[str, Any] = await super().get_provisioner_info()
+        started = processes.start_time(self.pid) if self.pid else None
+        info["lpmx"] = {
+            "started": started,
+            "marker": self._marker,
+            "container": self._container,
+            "log": str(self._log or ""),
+            "ipc_directory": self._ipc_directory,
+            "cwd": os.fspath(self.cwd or ""),
+        }
+        return info
+
+    async def load_provisioner_info(self, provisioner_info: dict[str, Any]) -> None:
+        """Take over the kernel another server has started."""
+        await super().load_provisioner_info(provisioner_info)
+        ours = provisioner_info["lpmx"]
+        self.process = processes.AdoptedProcess(provisioner_info["pid"], ours["started"])
+        self._marker, self._container = ours["marker"], ours["container"]
+        self._log = Path(ours["log"]) if ours["log"] else None
+        self._ipc_directory, self.cwd = ours["ipc_directory"], ours["cwd"] or None
+        self._was_ready = True
+
+    def resolve_path(self, path_str: str) -> str | None:
+        """The file on the host that the kernel's `path_str` names; None where there is none."""
+        if self._start is None:
+            return super().resolve_path(path_str)
+        return self._start.host_path(os.path.expanduser(path_str))

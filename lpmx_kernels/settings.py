@@ -1,0 +1,120 @@
+"""What a kernel spec says about its container: the `config` of its provisioner stanza, typed.
+
+The provisioner gets the same keys as traits; the launcher, which other clients start, reads them
+from kernel.json.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from lpmx_kernels.errors import KernelSpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+PROVISIONER = "lpmx-provisioner"
+
+
+@dataclass(frozen=True)
+class KernelSettings:
+    """How the kernels of one spec are started."""
+
+    image: str
+    command: tuple[str, ...]  # in the image; `{connection_file}` stands for that file
+    binds: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    persist: str = (
+        ""  # name of the container that keeps what kernels write; empty: a fresh one each
+    )
+    user: str = ""
+    store: str = ""  # where it is not the default store of whoever starts the kernel
+
+    def to_config(self) -> dict[str, Any]:
+        """As the stanza holds it: only what differs from the defaults."""
+        config: dict[str, Any] = {"image": self.image, "command": list(self.command)}
+        if self.binds:
+            config["binds"] = list(self.binds)
+        if self.env:
+            config["env"] = dict(self.env)
+        for name in ("persist", "user", "store"):
+            if value := getattr(self, name):
+                config[name] = value
+        return config
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], *, where: str) -> KernelSettings:
+        """Read a stanza's `config`; keys that are the provisioner's alone are left out."""
+        names = {f.name for f in dataclasses.fields(cls)}
+        chosen = {key: value for key, value in config.items() if key in names}
+        if not isinstance(chosen.get("image"), str) or not chosen["image"]:
+            raise KernelSpecError(f"{where}: names no image", hint=_AGAIN)
+        if not _is_strings(chosen.get("command")) or not chosen["command"]:
+            raise KernelSpecError(f"{where}: names no command to start in the image", hint=_AGAIN)
+        if not _is_strings(chosen.get("binds", [])) or not isinstance(chosen.get("env", {}), dict):
+            raise KernelSpecError(f"{where}: binds is a list and env a mapping of strings")
+        chosen["command"] = tuple(chosen["command"])
+        chosen["binds"] = tuple(chosen.get("binds", ()))
+        return cls(**chosen)
+
+
+@dataclass(frozen=True)
+class SpecFile:
+    """A kernel.json of ours, as the launcher reads it."""
+
+    path: Path
+    display_name: str
+    settings: KernelSettings
+    env: Mapping[str, str]  # the spec's own `env`, which the client has merged into ours
+
+
+def read_spec(directory: Path) -> SpecFile:
+    """The kernel spec in `directory`, which must be one of ours."""
+    path = directory / "kernel.json"
+    raw = read_json(path)
+    stanza = provisioner_stanza(raw)
+    if stanza is None:
+        raise KernelSpecError(
+            f"{path}: is not a kernel of lpmx", hint="`lpmx kernel list` lists those"
+        )
+    return SpecFile(
+        path=path,
+        display_name=str(raw.get("display_name", directory.name)),
+        settings=KernelSettings.from_config(stanza, where=str(path)),
+        env={str(k): str(v) for k, v in raw.get("env", {}).items()},
+    )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A kernel.json as it stands."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise KernelSpecError(
+            f"{path}: {error.strerror}", hint="`lpmx kernel list` lists the kernels"
+        ) from error
+    except ValueError as error:
+        raise KernelSpecError(f"{path}: is not JSON: {error}", hint=_AGAIN) from error
+    if not isinstance(raw, dict):
+        raise KernelSpecError(f"{path}: is not a kernel spec", hint=_AGAIN)
+    return raw
+
+
+def provisioner_stanza(raw: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The config of our stanza in a kernel.json; None where the spec is somebody else's."""
+    stanza = raw.get("metadata", {}).get("kernel_provisioner", {})
+    if not isinstance(stanza, dict) or stanza.get("provisioner_name") != PROVISIONER:
+        return None
+    config = stanza.get("config", {})
+    return config if isinstance(config, dict) else {}
+
+
+def _is_strings(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
+
+
+_AGAIN = "install the kernel again with `lpmx kernel install`"
