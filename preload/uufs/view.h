@@ -13,6 +13,12 @@
 
 #include "../sys.h"
 
+#ifdef LPMX_HOSTED
+#define VIEW_API __attribute__((visibility("default"))) /* called from Python */
+#else
+#define VIEW_API
+#endif
+
 #define VIEW_MAGIC "LPMXVIEW"
 #define VIEW_VERSION 1u
 #define VIEW_NONE 0xffffffffu /* no such node */
@@ -65,13 +71,13 @@ struct view {
 };
 
 /* Use the @size bytes at @map as a view. 0, or -EBADMSG when it is damaged or of another version. Allocates nothing. */
-int view_open(struct view *view, const void *map, uint64_t size);
+VIEW_API int view_open(struct view *view, const void *map, uint64_t size);
 
 /* FNV-1a of a name, folded to 32 bits: the order of children and the listing order. */
 uint32_t view_hash(const char *name, size_t len);
 
 /* The child @name of directory @dir, or VIEW_NONE. */
-uint32_t view_child(const struct view *view, uint32_t dir, const char *name, size_t len);
+VIEW_API uint32_t view_child(const struct view *view, uint32_t dir, const char *name, size_t len);
 
 /* The node at index @i, or NULL when out of range. */
 static inline const struct view_node *
@@ -81,7 +87,7 @@ view_node(const struct view *view, uint32_t i)
 }
 
 /* Name (or link target) of @node as NUL-terminated bytes; "" when the offsets lie outside the file. */
-const char *view_name(const struct view *view, const struct view_node *node);
-const char *view_link(const struct view *view, const struct view_node *node);
+VIEW_API const char *view_name(const struct view *view, const struct view_node *node);
+VIEW_API const char *view_link(const struct view *view, const struct view_node *node);
 
 #endif

@@ -1,0 +1,679 @@
+/* The view builder: a tree in memory, filled name by name or merged from layer views, written breadth first. */
+#include "view_build.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+struct item { /* a node of the tree; index 0 is the root */
+    struct view_node node;
+    char *name;
+    char *link;
+    uint32_t first, next, prev; /* children, siblings */
+    uint32_t bucket_next;
+    uint32_t hash;
+    bool alive;
+};
+
+struct vb {
+    struct item *items;
+    uint32_t n, cap;
+    uint32_t *buckets; /* (parent, name) -> item; a power of two */
+    uint32_t n_buckets;
+    struct view_layer *layers;
+    uint32_t n_layers;
+};
+
+static uint32_t
+bucket_of(const struct vb *vb, uint32_t parent, uint32_t hash)
+{
+    return (hash ^ parent * 2654435761u) & (vb->n_buckets - 1);
+}
+
+static int
+rehash(struct vb *vb, uint32_t n_buckets)
+{
+    uint32_t *buckets = malloc(n_buckets * sizeof(*buckets));
+
+    if (!buckets)
+        return -ENOMEM;
+    memset(buckets, 0xff, n_buckets * sizeof(*buckets));
+    free(vb->buckets);
+    vb->buckets = buckets;
+    vb->n_buckets = n_buckets;
+    for (uint32_t i = 1; i < vb->n; i++) {
+        if (!vb->items[i].alive)
+            continue;
+        uint32_t b = bucket_of(vb, vb->items[i].node.parent, vb->items[i].hash);
+
+        vb->items[i].bucket_next = buckets[b];
+        buckets[b] = i;
+    }
+    return 0;
+}
+
+static int
+new_item(struct vb *vb, uint32_t *index)
+{
+    if (vb->n == vb->cap) {
+        uint32_t cap = vb->cap ? vb->cap * 2 : 1024;
+        struct item *items = cap > vb->cap && cap < 1u << 31 ? realloc(vb->items, cap * sizeof(*items)) : NULL;
+
+        if (!items)
+            return -ENOMEM;
+        vb->items = items;
+        vb->cap = cap;
+    }
+    memset(&vb->items[vb->n], 0, sizeof(*vb->items));
+    vb->items[vb->n].first = vb->items[vb->n].next = vb->items[vb->n].prev = VIEW_NONE;
+    vb->items[vb->n].alive = true;
+    *index = vb->n++;
+    if (vb->n > vb->n_buckets)
+        return rehash(vb, vb->n_buckets * 2);
+    return 0;
+}
+
+static uint32_t
+find(const struct vb *vb, uint32_t parent, const char *name, size_t len, uint32_t hash)
+{
+    uint32_t i = vb->buckets[bucket_of(vb, parent, hash)];
+
+    for (; i != VIEW_NONE; i = vb->items[i].bucket_next) {
+        const struct item *it = &vb->items[i];
+
+        if (it->hash == hash && it->node.parent == parent && it->node.name_len == len &&
+            !memcmp(it->name, name, len))
+            return i;
+    }
+    return VIEW_NONE;
+}
+
+static char *
+copy_bytes(const char *s, size_t len)
+{
+    char *copy = malloc(len + 1);
+
+    if (copy) {
+        memcpy(copy, s, len);
+        copy[len] = '\0';
+    }
+    return copy;
+}
+
+static int
+add_child(struct vb *vb, uint32_t parent, const char *name, size_t len, uint32_t hash, uint32_t *index)
+{
+    char *copy = copy_bytes(name, len);
+    uint32_t i;
+    int err = copy ? new_item(vb, &i) : -ENOMEM;
+
+    if (err) {
+        free(copy);
+        return err;
+    }
+    struct item *it = &vb->items[i], *dir = &vb->items[parent];
+    uint32_t b = bucket_of(vb, parent, hash);
+
+    it->name = copy;
+    it->hash = hash;
+    it->node.parent = parent;
+    it->node.name_len = (uint32_t)len;
+    it->next = dir->first;
+    if (dir->first != VIEW_NONE)
+        vb->items[dir->first].prev = i;
+    dir->first = i;
+    it->bucket_next = vb->buckets[b];
+    vb->buckets[b] = i;
+    *index = i;
+    return 0;
+}
+
+static void
+unhash(struct vb *vb, uint32_t i)
+{
+    uint32_t *at = &vb->buckets[bucket_of(vb, vb->items[i].node.parent, vb->items[i].hash)];
+
+    while (*at != i)
+        at = &vb->items[*at].bucket_next;
+    *at = vb->items[i].bucket_next;
+}
+
+static void
+bury(struct vb *vb, uint32_t i)
+{
+    unhash(vb, i);
+    vb->items[i].alive = false;
+    free(vb->items[i].name);
+    free(vb->items[i].link);
+    vb->items[i].name = vb->items[i].link = NULL;
+}
+
+/* Drop everything below @top, without recursion: children move to the front of a work list made of `next` links. */
+static void
+drop_children(struct vb *vb, uint32_t top)
+{
+    uint32_t work = vb->items[top].first;
+
+    vb->items[top].first = VIEW_NONE;
+    while (work != VIEW_NONE) {
+        struct item *it = &vb->items[work];
+        uint32_t next = it->next, child = it->first;
+
+        it->first = VIEW_NONE;
+        if (child != VIEW_NONE) {
+            uint32_t last = child;
+
+            while (vb->items[last].next != VIEW_NONE)
+                last = vb->items[last].next;
+            vb->items[last].next = next;
+            next = child;
+        }
+        bury(vb, work);
+        work = next;
+    }
+}
+
+static void
+drop(struct vb *vb, uint32_t i)
+{
+    struct item *it = &vb->items[i];
+
+    drop_children(vb, i);
+    if (it->prev != VIEW_NONE)
+        vb->items[it->prev].next = it->next;
+    else
+        vb->items[it->node.parent].first = it->next;
+    if (it->next != VIEW_NONE)
+        vb->items[it->next].prev = it->prev;
+    bury(vb, i);
+}
+
+static void
+make_implicit(struct vb *vb, uint32_t i)
+{
+    struct view_node *n = &vb->items[i].node;
+
+    n->mode = n->tar_mode = S_IFDIR | 0755;
+    n->flags = VIEW_IMPLICIT;
+    n->nlink = 1;
+    n->layer = vb->n_layers ? vb->n_layers - 1 : 0;
+}
+
+EXPORT struct vb *
+vb_new(void)
+{
+    struct vb *vb = calloc(1, sizeof(*vb));
+    uint32_t root;
+
+    if (!vb)
+        return NULL;
+    vb->n_buckets = 1024;
+    if (new_item(vb, &root) || rehash(vb, 1024)) {
+        vb_free(vb);
+        return NULL;
+    }
+    make_implicit(vb, root);
+    vb->items[root].name = copy_bytes("", 0);
+    return vb;
+}
+
+EXPORT void
+vb_free(struct vb *vb)
+{
+    if (!vb)
+        return;
+    for (uint32_t i = 0; i < vb->n; i++) {
+        free(vb->items[i].name);
+        free(vb->items[i].link);
+    }
+    free(vb->items);
+    free(vb->buckets);
+    free(vb->layers);
+    free(vb);
+}
+
+EXPORT int
+vb_layer(struct vb *vb, const uint8_t diff_id[32], uint64_t root_ino)
+{
+    struct view_layer *layers = realloc(vb->layers, (vb->n_layers + 1) * sizeof(*layers));
+
+    if (!layers)
+        return -ENOMEM;
+    vb->layers = layers;
+    memcpy(layers[vb->n_layers].diff_id, diff_id, 32);
+    layers[vb->n_layers++].root_ino = root_ino;
+    return 0;
+}
+
+static int
+set_entry(struct vb *vb, uint32_t i, const struct vb_entry *e)
+{
+    struct item *it = &vb->items[i];
+    struct view_node *n = &it->node;
+    char *link = NULL;
+
+    if (S_ISLNK(e->mode)) {
+        link = copy_bytes(e->link ? e->link : "", e->link ? e->link_len : 0);
+        if (!link)
+            return -ENOMEM;
+    }
+    free(it->link);
+    it->link = link;
+    n->link_len = link ? e->link_len : 0;
+    n->mode = e->mode;
+    n->tar_mode = e->tar_mode;
+    n->tar_uid = e->tar_uid;
+    n->tar_gid = e->tar_gid;
+    n->nlink = e->nlink;
+    n->flags = e->flags;
+    n->rdev = e->rdev;
+    n->uid = e->uid;
+    n->gid = e->gid;
+    n->mtime = e->mtime;
+    n->mtime_ns = e->mtime_ns;
+    n->ctime = e->ctime;
+    n->ctime_ns = e->ctime_ns;
+    n->size = e->size;
+    n->ino = e->ino;
+    n->blocks = e->blocks;
+    n->layer = vb->n_layers ? vb->n_layers - 1 : 0;
+    return 0;
+}
+
+static bool
+clean_name(const char *name, size_t len)
+{
+    return len && len <= LPMX_NAME_MAX && !(len == 1 && name[0] == '.') &&
+           !(len == 2 && name[0] == '.' && name[1] == '.') && !memchr(name, '\0', len);
+}
+
+/* The child of @dir for @name, made (as an implicit directory) when missing. */
+static int
+descend(struct vb *vb, uint32_t dir, const char *name, size_t len, uint32_t *child)
+{
+    uint32_t hash = view_hash(name, len);
+    int err;
+
+    if (!clean_name(name, len))
+        return -EINVAL;
+    if (!S_ISDIR(vb->items[dir].node.mode))
+        make_implicit(vb, dir);
+    *child = find(vb, dir, name, len, hash);
+    if (*child != VIEW_NONE)
+        return 0;
+    err = add_child(vb, dir, name, len, hash, child);
+    if (!err)
+        make_implicit(vb, *child);
+    return err;
+}
+
+EXPORT int
+vb_add(struct vb *vb, const char *path, size_t path_len, const struct vb_entry *entry)
+{
+    uint32_t at = 0;
+    int err = 0;
+
+    while (path_len && !err) {
+        const char *slash = memchr(path, '/', path_len);
+        size_t len = slash ? (size_t)(slash - path) : path_len;
+
+        err = descend(vb, at, path, len, &at);
+        path += len + (slash != NULL);
+        path_len -= len + (slash != NULL);
+        if (slash && !path_len)
+            err = -EINVAL;
+    }
+    if (err)
+        return err;
+    if (!S_ISDIR(entry->mode))
+        drop_children(vb, at);
+    return set_entry(vb, at, entry);
+}
+
+/* ---- merging ---- */
+
+static void
+entry_from_node(const struct view *v, const struct view_node *n, struct vb_entry *e)
+{
+    *e = (struct vb_entry){n->mode,     n->tar_mode, n->tar_uid, n->tar_gid, n->nlink, n->flags & VIEW_IMPLICIT,
+                           n->rdev,     n->uid,      n->gid,     n->mtime_ns, n->ctime_ns, n->mtime,
+                           n->ctime,    n->size,     n->ino,     n->blocks,   view_link(v, n), n->link_len};
+    e->link_len = (uint32_t)strlen(e->link);
+}
+
+/* One name of the layer over the tree; *target gets where its children go. Over a directory that lower layers have, an
+ * implicit one (it is on disk, but not in the archive) changes nothing. */
+static int
+merge_node(struct vb *vb, const struct view *v, const struct view_node *n, uint32_t dir, uint32_t *target)
+{
+    const char *name = view_name(v, n);
+    size_t len = strlen(name);
+    uint32_t hash = view_hash(name, len), below;
+    struct vb_entry e;
+
+    if (!clean_name(name, len))
+        return -EBADMSG;
+    below = find(vb, dir, name, len, hash);
+    *target = VIEW_NONE;
+    if (n->flags & VIEW_WHITEOUT) {
+        if (below != VIEW_NONE)
+            drop(vb, below);
+        return 0;
+    }
+    entry_from_node(v, n, &e);
+    if (below != VIEW_NONE && S_ISDIR(n->mode) && S_ISDIR(vb->items[below].node.mode)) {
+        if (n->flags & VIEW_OPAQUE)
+            drop_children(vb, below);
+        *target = below;
+        return n->flags & VIEW_IMPLICIT ? 0 : set_entry(vb, below, &e);
+    }
+    if (below != VIEW_NONE)
+        drop(vb, below);
+    int err = add_child(vb, dir, name, len, hash, target);
+
+    return err ? err : set_entry(vb, *target, &e);
+}
+
+/* The children of layer node @i under tree directory @dir: whiteouts first, they never touch the layer's own names. */
+static int
+merge_children(struct vb *vb, const struct view *v, uint32_t i, uint32_t dir, uint32_t *targets)
+{
+    const struct view_node *n = &v->nodes[i];
+    int err = 0;
+
+    if (!n->n_children)
+        return 0;
+    /* breadth first: children come later in the file than their parent, which also rules out cycles */
+    if (n->first_child <= i || n->first_child >= v->n_nodes || n->n_children > v->n_nodes - n->first_child)
+        return -EBADMSG;
+    for (int pass = 0; pass < 2 && !err; pass++)
+        for (uint32_t k = n->first_child; k < n->first_child + n->n_children && !err; k++) {
+            if (v->nodes[k].parent != i)
+                return -EBADMSG;
+            if (!!(v->nodes[k].flags & VIEW_WHITEOUT) == (pass == 0))
+                err = merge_node(vb, v, &v->nodes[k], dir, &targets[k]);
+        }
+    return err;
+}
+
+EXPORT int
+vb_merge(struct vb *vb, const void *map, uint64_t size)
+{
+    struct view v;
+    struct vb_entry e;
+    uint32_t *targets;
+    int err = view_open(&v, map, size);
+
+    if (!err && v.n_layers != 1)
+        err = -EBADMSG;
+    if (!err)
+        err = vb_layer(vb, v.layers[0].diff_id, v.layers[0].root_ino);
+    if (err)
+        return err;
+    targets = malloc(v.n_nodes * sizeof(*targets));
+    if (!targets)
+        return -ENOMEM;
+    memset(targets, 0xff, v.n_nodes * sizeof(*targets));
+    targets[0] = 0;
+    if (v.nodes[0].flags & VIEW_OPAQUE)
+        drop_children(vb, 0);
+    entry_from_node(&v, &v.nodes[0], &e);
+    e.mode = S_IFDIR | (e.mode & 07777);
+    if (vb->n_layers == 1 || !(v.nodes[0].flags & VIEW_IMPLICIT))
+        err = set_entry(vb, 0, &e);
+    for (uint32_t i = 0; i < v.n_nodes && !err; i++)
+        if (targets[i] != VIEW_NONE && S_ISDIR(v.nodes[i].mode))
+            err = merge_children(vb, &v, i, targets[i], targets);
+    free(targets);
+    return err;
+}
+
+/* ---- writing ---- */
+
+struct child {
+    uint32_t item, hash;
+    const char *name;
+    uint32_t len;
+};
+
+static int
+compare_children(const void *a, const void *b)
+{
+    const struct child *x = a, *y = b;
+    uint32_t len = x->len < y->len ? x->len : y->len;
+    int order;
+
+    if (x->hash != y->hash)
+        return x->hash < y->hash ? -1 : 1;
+    order = memcmp(x->name, y->name, len);
+    return order ? order : (x->len > y->len) - (x->len < y->len);
+}
+
+struct output {
+    uint32_t *order; /* node index -> item */
+    struct view_node *nodes;
+    uint32_t *hashes;
+    char *bytes;
+    uint64_t n_bytes;
+    uint32_t n;
+};
+
+/* Number the tree breadth first, children sorted. */
+static int
+number_tree(struct vb *vb, struct output *o)
+{
+    struct child *children = NULL;
+    uint32_t cap = 0;
+
+    o->order[0] = 0;
+    o->n = 1;
+    for (uint32_t i = 0; i < o->n; i++) {
+        struct item *dir = &vb->items[o->order[i]];
+        uint32_t n = 0;
+
+        for (uint32_t k = dir->first; k != VIEW_NONE; k = vb->items[k].next) {
+            if (n == cap) {
+                cap = cap ? cap * 2 : 256;
+                struct child *more = realloc(children, cap * sizeof(*children));
+
+                if (!more) {
+                    free(children);
+                    return -ENOMEM;
+                }
+                children = more;
+            }
+            children[n++] = (struct child){k, vb->items[k].hash, vb->items[k].name, vb->items[k].node.name_len};
+        }
+        if (n)
+            qsort(children, n, sizeof(*children), compare_children);
+        o->nodes[i].first_child = n ? o->n : 0;
+        o->nodes[i].n_children = n;
+        for (uint32_t k = 0; k < n; k++) {
+            o->nodes[o->n].parent = i;
+            o->order[o->n++] = children[k].item;
+        }
+    }
+    free(children);
+    return 0;
+}
+
+static uint32_t
+put_bytes(struct output *o, const char *s, uint32_t len)
+{
+    uint32_t at = (uint32_t)o->n_bytes;
+
+    memcpy(o->bytes + at, s, len);
+    o->bytes[at + len] = '\0';
+    o->n_bytes += len + 1;
+    return at;
+}
+
+static void
+fill_nodes(const struct vb *vb, struct output *o)
+{
+    for (uint32_t i = 0; i < o->n; i++) {
+        const struct item *it = &vb->items[o->order[i]];
+        struct view_node n = it->node;
+
+        n.parent = o->nodes[i].parent;
+        n.first_child = o->nodes[i].first_child;
+        n.n_children = o->nodes[i].n_children;
+        n.name = put_bytes(o, it->name, n.name_len);
+        n.link = it->link ? put_bytes(o, it->link, n.link_len) : n.name + n.name_len;
+        o->nodes[i] = n;
+        o->hashes[i] = it->hash;
+    }
+}
+
+static int
+write_all(int fd, const void *data, uint64_t size)
+{
+    const char *p = data;
+
+    while (size) {
+        ssize_t n = write(fd, p, size);
+
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        if (n > 0) {
+            p += n;
+            size -= (uint64_t)n;
+        }
+    }
+    return 0;
+}
+
+static int
+write_output(const struct vb *vb, const struct output *o, int fd, const uint8_t chain_id[32])
+{
+    static const char padding[8];
+    struct view_header h = {.magic = VIEW_MAGIC, .version = VIEW_VERSION, .header_size = sizeof(h)};
+    uint64_t layers_size = vb->n_layers * sizeof(struct view_layer), pad;
+    int err;
+
+    h.n_layers = vb->n_layers;
+    h.n_nodes = o->n;
+    h.layers = sizeof(h);
+    h.nodes = h.layers + layers_size;
+    h.hashes = h.nodes + o->n * sizeof(struct view_node);
+    h.bytes = h.hashes + o->n * sizeof(uint32_t);
+    pad = (8 - o->n_bytes % 8) % 8;
+    h.bytes_size = o->n_bytes + pad;
+    h.file_size = h.bytes + h.bytes_size;
+    memcpy(h.chain_id, chain_id, sizeof(h.chain_id));
+    err = write_all(fd, &h, sizeof(h));
+    if (!err)
+        err = write_all(fd, vb->layers, layers_size);
+    if (!err)
+        err = write_all(fd, o->nodes, o->n * sizeof(struct view_node));
+    if (!err)
+        err = write_all(fd, o->hashes, o->n * sizeof(uint32_t));
+    if (!err)
+        err = write_all(fd, o->bytes, o->n_bytes);
+    return err ? err : write_all(fd, padding, pad);
+}
+
+static uint64_t
+count_bytes(const struct vb *vb, uint64_t *alive)
+{
+    uint64_t total = 0;
+
+    *alive = 0;
+    for (uint32_t i = 0; i < vb->n; i++) {
+        const struct item *it = &vb->items[i];
+
+        if (!it->alive)
+            continue;
+        ++*alive;
+        total += it->node.name_len + 1 + (it->link ? it->node.link_len + 1 : 0);
+    }
+    return total;
+}
+
+EXPORT int
+vb_write(struct vb *vb, int fd, const uint8_t chain_id[32])
+{
+    struct output o = {0};
+    uint64_t n, size = count_bytes(vb, &n);
+    int err = -ENOMEM;
+
+    if (size >= UINT32_MAX)
+        return -EFBIG;
+    o.order = malloc(n * sizeof(*o.order));
+    o.nodes = calloc(n, sizeof(*o.nodes));
+    o.hashes = malloc(n * sizeof(*o.hashes));
+    o.bytes = malloc(size);
+    if (o.order && o.nodes && o.hashes && o.bytes)
+        err = number_tree(vb, &o);
+    if (!err) {
+        fill_nodes(vb, &o);
+        err = write_output(vb, &o, fd, chain_id);
+    }
+    free(o.order);
+    free(o.nodes);
+    free(o.hashes);
+    free(o.bytes);
+    return err;
+}
+
+/* ---- finding, for tools ---- */
+
+EXPORT int64_t
+view_find(const struct view *view, const char *path, size_t len, int follow)
+{
+    char rest[2 * LPMX_PATH_MAX];
+    uint32_t at = 0;
+    unsigned links = 0;
+    char *p = rest;
+
+    if (len >= LPMX_PATH_MAX)
+        return -ENAMETOOLONG;
+    memcpy(rest, path, len);
+    rest[len] = '\0';
+    for (;;) {
+        while (*p == '/')
+            p++;
+        if (!*p)
+            return at;
+        size_t n = strcspn(p, "/");
+        const struct view_node *dir = view_node(view, at), *child;
+
+        if (!dir || !S_ISDIR(dir->mode))
+            return -ENOTDIR;
+        if (n == 1 && p[0] == '.') {
+            p += n;
+            continue;
+        }
+        if (n == 2 && p[0] == '.' && p[1] == '.') {
+            at = dir->parent;
+            p += n;
+            continue;
+        }
+        uint32_t next = view_child(view, at, p, n);
+
+        if (next == VIEW_NONE)
+            return -ENOENT;
+        child = &view->nodes[next];
+        p += n;
+        if (!S_ISLNK(child->mode) || (!follow && !p[strspn(p, "/")])) {
+            at = next;
+            continue;
+        }
+        const char *target = view_link(view, child);
+        size_t target_len = strlen(target), rest_len = strlen(p);
+
+        if (++links > 40)
+            return -ELOOP;
+        if (target_len + rest_len + 2 > sizeof(rest))
+            return -ENAMETOOLONG;
+        memmove(rest + target_len, p, rest_len + 1);
+        memcpy(rest, target, target_len);
+        p = rest;
+        if (target[0] == '/')
+            at = 0;
+    }
+}
+
