@@ -13,7 +13,7 @@ PYTHON ?= $(shell for python in python3 /usr/bin/python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 IMAGES := tests/images/build.py
-PYTEST := $(BIN)/python -m pytest
+PYTEST := $(BIN)/python -m pytest tests
 
 .DEFAULT_GOAL := build
 TARGETS := build demo test test-fast test-user test-long check format bench images prepare clean
@@ -71,7 +71,7 @@ check: build
 	MYPYPATH=tests:bench:runtime $(BIN)/mypy tests/as_user.py tests/conftest.py bench/run.py
 	$(C_FILES) | xargs clang-format --dry-run -Werror
 	$(MAKE) -s -C preload
-	$(PYTEST) -q tests/unit/test_sources.py
+	$(BIN)/python -m pytest -q tests/unit/test_sources.py
 
 format: build
 	$(BIN)/ruff format .

@@ -72,10 +72,15 @@ class Bench:
             return None, "needs root"
         tree = self.folder / "tree"
         script = """set -e
-            mkdir "$1" "$1.m" && cd "$2" && mount -t overlay overlay -o "lowerdir=$3" "$1.m"
-            cp -a "$1.m/." "$1/" && mkdir -p "$1/bench" && umount "$1.m"
-            mknod -m 666 "$1/dev/null" c 1 3; mknod -m 444 "$1/dev/urandom" c 1 9; chmod 1777
-            "$1/tmp" """
+            mkdir "$1" "$1.m"
+            cd "$2"
+            mount -t overlay overlay -o "lowerdir=$3" "$1.m"
+            cp -a "$1.m/." "$1/"
+            umount "$1.m"
+            mknod -m 666 "$1/dev/null" c 1 3
+            mknod -m 444 "$1/dev/urandom" c 1 9
+            chmod 1777 "$1/tmp"
+        """
         lower = ":".join(layer.key for layer in reversed(RECIPES["tools"].top.chain()))
         trees = build.cache_folder() / "trees"
         subprocess.run(
