@@ -140,7 +140,7 @@ cp "$(command -v busybox)" bin/busybox
 for applet in $(bin/busybox --list-full); do
     [ -e "$applet" ] || { mkdir -p "$(dirname "$applet")" && ln -s /bin/busybox "$applet"; }
 done
-install -m 755 "$(musl-gcc -print-file-name=libc.so)" lib/ld-musl-x86_64.so.1
+install -m 755 /lib/ld-musl-x86_64.so.1 lib/ld-musl-x86_64.so.1
 ln -s ld-musl-x86_64.so.1 lib/libc.musl-x86_64.so.1
 musl-gcc -O1 -o usr/bin/files "$SOURCES/files.c"
 musl-gcc -O1 -o usr/bin/threads "$SOURCES/threads.c"
