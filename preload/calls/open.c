@@ -104,6 +104,8 @@ open_at(struct call *c, int dirfd, unsigned long path, unsigned long flags, unsi
 
     if (err)
         return err;
+    if (!hit.in_union && !r.writes && !(flags & (O_PATH | O_DIRECTORY)) && procfile_is(&hit))
+        return procfile_open(&hit, flags);
     if (hit.magic && r.writes)
         leave_magic(&hit);
     if (hit.where == UUFS_ABSENT)

@@ -1,0 +1,224 @@
+/* Files of /proc that tell host paths: maps, smaps, mounts, mountinfo. Opening one for reading gives a snapshot in
+ * memory with the container's paths. Other processes' files are treated alike: only our own are of interest there. */
+#include "call.h"
+
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+struct text { /* a small buffer in front of a memfd */
+    int fd;
+    size_t len;
+    char buf[2048];
+};
+
+static void
+flush(struct text *t)
+{
+    if (t->len)
+        sys3(SYS_write, t->fd, t->buf, t->len);
+    t->len = 0;
+}
+
+static void
+put(struct text *t, const char *s, size_t n)
+{
+    while (n) {
+        size_t room = sizeof(t->buf) - t->len, part = n < room ? n : room;
+
+        memcpy(t->buf + t->len, s, part);
+        t->len += part;
+        s += part;
+        n -= part;
+        if (t->len == sizeof(t->buf))
+            flush(t);
+    }
+}
+
+static void
+put_string(struct text *t, const char *s)
+{
+    put(t, s, strlen(s));
+}
+
+static void
+put_number(struct text *t, uint64_t value)
+{
+    char digits[24];
+
+    put(t, digits, str_decimal(digits, value));
+}
+
+/* ---- maps ---- */
+
+/* "address perms offset dev inode          /host/path": the path, or NULL. */
+static char *
+path_of_line(char *line)
+{
+    char *p = line;
+
+    if (!(*p >= '0' && *p <= '9') && !(*p >= 'a' && *p <= 'f'))
+        return NULL;
+    for (int field = 0; field < 5; field++) {
+        while (*p && *p != ' ')
+            p++;
+        while (*p == ' ')
+            p++;
+    }
+    return *p == '/' ? p : NULL;
+}
+
+static void
+put_map_line(struct text *t, char *line)
+{
+    char ctr[LPMX_PATH_MAX], *path = path_of_line(line);
+
+    if (path && !uufs_from_host(&engine.fs, path, ctr, sizeof(ctr))) {
+        put(t, line, (size_t)(path - line));
+        put_string(t, ctr);
+    } else {
+        put_string(t, line);
+    }
+    put(t, "\n", 1);
+}
+
+static long
+translate_maps(const char *host, struct text *t)
+{
+    char line[LPMX_PATH_MAX + 256], buf[1024];
+    size_t len = 0;
+    long n, fd = sys4(SYS_openat, AT_FDCWD, host, O_RDONLY | O_CLOEXEC, 0);
+
+    if (fd < 0)
+        return fd;
+    while ((n = sys3(SYS_read, fd, buf, sizeof(buf))) > 0) {
+        for (long i = 0; i < n; i++) {
+            if (buf[i] != '\n' && len < sizeof(line) - 1) {
+                line[len++] = buf[i];
+                continue;
+            }
+            line[len] = '\0';
+            put_map_line(t, line);
+            len = 0;
+        }
+    }
+    sys1(SYS_close, fd);
+    return n;
+}
+
+/* ---- mounts ---- */
+
+static const char *
+type_of(const struct uufs_bind *b, const char *dst)
+{
+    if (b->flags & UUFS_BIND_PROC)
+        return "proc";
+    if (!strcmp(dst, "/sys"))
+        return "sysfs";
+    return strcmp(dst, "/dev") ? "bind" : "devtmpfs";
+}
+
+struct mount {
+    const char *type, *source, *at;
+    bool read_only;
+    const char *host; /* for its device number */
+};
+
+static void
+put_mount(struct text *t, const struct mount *m, bool info, unsigned id)
+{
+    const char *mode = m->read_only ? "ro" : "rw";
+    struct stat st;
+
+    if (!info) {
+        const char *parts[] = {m->source, " ", m->at, " ", m->type, " ", mode, ",relatime 0 0\n"};
+
+        for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+            put_string(t, parts[i]);
+        return;
+    }
+    if (sys4(SYS_newfstatat, AT_FDCWD, m->host, &st, 0))
+        st.st_dev = 0;
+    put_number(t, 100 + id);
+    put_string(t, id ? " 100 " : " 1 ");
+    put_number(t, gnu_dev_major(st.st_dev));
+    put_string(t, ":");
+    put_number(t, gnu_dev_minor(st.st_dev));
+    const char *parts[] = {" / ", m->at, " ", mode, ",relatime - ", m->type, " ", m->source, " ", mode, "\n"};
+
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        put_string(t, parts[i]);
+}
+
+static void
+list_mounts(struct text *t, bool info)
+{
+    const struct uufs *fs = &engine.fs;
+    struct mount root = {"overlay", "lpmx", "/", fs->read_only || !fs->upper,
+                         fs->upper ? fs->upper : fs->strings + fs->layers[0].off};
+
+    put_mount(t, &root, info, 0);
+    for (uint32_t i = 0; i < fs->n_binds; i++) {
+        const struct uufs_bind *b = &fs->binds[i];
+        const char *dst = fs->strings + b->dst, *type = type_of(b, dst);
+        struct mount m = {type, strcmp(type, "bind") ? type : "lpmx", dst, b->flags & UUFS_BIND_RO,
+                          fs->strings + b->src};
+
+        if (!(b->flags & UUFS_BIND_SEED))
+            put_mount(t, &m, info, i + 1);
+    }
+}
+
+/* ---- which file ---- */
+
+enum kind { KIND_none, KIND_maps, KIND_mounts, KIND_mountinfo };
+
+static enum kind
+kind_of(const struct uufs_hit *hit)
+{
+    const char *rel, *name;
+
+    if (hit->bind < 0 || !(engine.fs.binds[hit->bind].flags & UUFS_BIND_PROC))
+        return KIND_none;
+    rel = hit->ctr + engine.fs.binds[hit->bind].dst_len;
+    for (name = rel + strlen(rel); name > rel && name[-1] != '/'; name--)
+        ;
+    if (!strcmp(rel, "/mounts"))
+        return KIND_mounts;
+    if (strncmp(rel, "/self/", 6) && strncmp(rel, "/thread-self/", 13) && !(rel[0] == '/' && rel[1] >= '0' && rel[1] <= '9'))
+        return KIND_none;
+    if (!strcmp(name, "maps") || !strcmp(name, "smaps"))
+        return KIND_maps;
+    if (!strcmp(name, "mounts"))
+        return KIND_mounts;
+    return strcmp(name, "mountinfo") ? KIND_none : KIND_mountinfo;
+}
+
+bool
+procfile_is(const struct uufs_hit *hit)
+{
+    return kind_of(hit) != KIND_none;
+}
+
+long
+procfile_open(const struct uufs_hit *hit, unsigned long flags)
+{
+    enum kind kind = kind_of(hit);
+    struct text t = {.len = 0};
+    long r = sys2(SYS_memfd_create, "proc", flags & O_CLOEXEC ? MFD_CLOEXEC : 0);
+
+    if (r < 0)
+        return r;
+    t.fd = (int)r;
+    if (kind == KIND_maps)
+        r = translate_maps(hit->host, &t);
+    else
+        list_mounts(&t, kind == KIND_mountinfo);
+    flush(&t);
+    sys3(SYS_lseek, t.fd, 0, 0);
+    if (r < 0) {
+        sys1(SYS_close, t.fd);
+        return r;
+    }
+    return t.fd;
+}
