@@ -1,0 +1,45 @@
+"""`lpmx gc`: remove what nothing refers to: layers, views and the remains of interrupted imports."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from lpmx_runtime import gc
+from lpmx_runtime.cli.format import size_text
+from lpmx_runtime.store import Store
+
+if TYPE_CHECKING:
+    import argparse
+
+HELP = "remove layers and leftovers that nothing needs"
+LISTS = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("-n", "--dry-run", action="store_true", help="only say what would go")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Collect and say what went."""
+    found = gc.collect(Store.open(), dry_run=args.dry_run)
+    if args.json:
+        print(
+            json.dumps(
+                {
+                    "layers": list(found.layers),
+                    "views": list(found.views),
+                    "leftovers": list(found.leftovers),
+                    "bytes": found.bytes,
+                },
+                indent=2,
+            )
+        )
+        return 0
+    verb = "would free" if args.dry_run else "freed"
+    print(
+        f"{verb} {size_text(found.bytes)}: {len(found.layers)} layers, {len(found.views)} views, "
+        f"{len(found.leftovers)} leftovers"
+    )
+    return 0

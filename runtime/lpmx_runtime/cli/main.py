@@ -1,0 +1,194 @@
+"""`lpmx`: finds the subcommand's module, parses, runs, and turns errors into one line and an exit status.
+
+Only the module of the subcommand that is called is imported, and nothing of the store before it: the start of a
+container passes through here.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Protocol, cast
+
+from lpmx_runtime.errors import LpmxError, UsageError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+# In the order of the help. A name here is a module of this folder; others come by the entry point group below.
+COMMANDS = (
+    "load",
+    "images",
+    "inspect",
+    "tag",
+    "rmi",
+    "gc",
+    "run",
+    "create",
+    "start",
+    "exec",
+    "ps",
+    "logs",
+    "rm",
+)
+GROUP = "lpmx.commands"
+
+
+class Command(Protocol):
+    """What a subcommand's module offers. LISTS, when true, lets --json stand behind the subcommand too."""
+
+    HELP: str
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Do it; the result is the exit status."""
+
+
+def _plugins() -> dict[str, str]:
+    """Subcommands of other packages: name to module."""
+    from importlib.metadata import entry_points
+
+    return {point.name: point.value for point in entry_points(group=GROUP)}
+
+
+def _module(name: str) -> Command | None:
+    """The module of subcommand @name, None when there is no such subcommand."""
+    from importlib import import_module
+
+    if name in COMMANDS:
+        return cast("Command", import_module(f"lpmx_runtime.cli.{name}"))
+    target = _plugins().get(name)
+    return cast("Command", import_module(target)) if target else None
+
+
+def _help() -> str:
+    lines = [
+        "usage: lpmx [--json] [--debug] COMMAND ...",
+        "       lpmx COMMAND --help",
+        "",
+        "Rootless containers that compose.",
+        "",
+        "commands:",
+    ]
+    for name in (*COMMANDS, *sorted(_plugins())):
+        try:
+            module = _module(name)
+        except ImportError:
+            continue
+        if module is not None:
+            lines.append(f"  {name:<10}{module.HELP}")
+    lines += [
+        "",
+        "options:",
+        "  --json      lists and inspections as JSON",
+        "  --debug     a traceback for errors (also LPMX_DEBUG=1)",
+        "  --version   the version, and that of the loader",
+        "  -h, --help  this help",
+    ]
+    return "\n".join(lines)
+
+
+def _version() -> str:
+    from lpmx_runtime import __version__, native, proc
+
+    try:
+        loader = proc.run([native.loader_path(), "--version"]).stdout.decode().strip()
+    except LpmxError as error:
+        loader = f"no loader: {error.message}"
+    return f"lpmx {__version__}\n{loader}"
+
+
+def _split(argv: Sequence[str]) -> tuple[set[str], str | None, list[str]]:
+    """Global options, subcommand, the rest."""
+    options: set[str] = set()
+    for position, word in enumerate(argv):
+        if not word.startswith("-"):
+            return options, word, list(argv[position + 1 :])
+        if word not in {"--json", "--debug", "--version", "-h", "--help"}:
+            raise UsageError(f"unknown option {word}", hint="`lpmx --help` lists the options")
+        options.add(word)
+    return options, None, []
+
+
+def _dispatch(argv: Sequence[str]) -> int:
+    options, name, rest = _split(argv)
+    if "--version" in options:
+        print(_version())
+        return 0
+    if name is None or options & {"-h", "--help"} or (name == "help" and not rest):
+        print(_help())
+        return 0 if name or options & {"-h", "--help"} else 2
+    module = _module(name)
+    if module is None:
+        raise UsageError(f"unknown command {name!r}", hint="`lpmx --help` lists the commands")
+
+    import argparse
+
+    parser = argparse.ArgumentParser(
+        prog=f"lpmx {name}", description=module.HELP, allow_abbrev=False
+    )
+    module.add_arguments(parser)
+    parser.set_defaults(json=False, debug=False)
+    if getattr(module, "LISTS", False):
+        parser.add_argument("--json", action="store_true", help="print JSON")
+    args = parser.parse_args(rest)
+    args.json = args.json or "--json" in options
+    args.debug = "--debug" in options
+    return module.run(args)
+
+
+def _report(error: LpmxError) -> None:
+    print(f"lpmx: {error.message}", file=sys.stderr)
+    if error.hint:
+        print(f"  ({error.hint})", file=sys.stderr)
+
+
+def _unexpected(error: BaseException) -> int:
+    """An error nobody foresaw: one line for the user, the traceback only when asked for."""
+    if isinstance(error, OSError) and error.errno is not None:
+        name = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
+        _report(LpmxError(f"{name}{os.strerror(error.errno)}"))
+    else:
+        hint = "please report it with the output of the same command under `lpmx --debug`"
+        _report(LpmxError(f"internal error: {type(error).__name__}: {error}", hint=hint))
+    return 1
+
+
+def _flush() -> None:
+    """Write out stdout now, while a closed pipe can still be told from an error."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; the result is the exit status."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    debug = "--debug" in words[:3] or bool(os.environ.get("LPMX_DEBUG"))
+    try:
+        return _dispatch(words)
+    except LpmxError as error:
+        if debug:
+            raise
+        _report(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 141
+    except Exception as error:  # noqa: BLE001 (the one place where anything may arrive)
+        if debug:
+            raise
+        return _unexpected(error)
+    finally:
+        _flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

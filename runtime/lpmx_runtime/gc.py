@@ -1,0 +1,164 @@
+"""Garbage: what no image and no container needs, and what killed imports left behind.
+
+Collecting holds the store's lock alone, so nothing that is just being added can be taken for garbage. A container keeps
+its image even when all names of it are gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from .errors import InUseError, StorageError, storage_errors
+from .image import is_hex_digest
+from .reference import parse_reference
+from .store import FileLock, remove_tree
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .store import Store
+
+__all__ = ["Garbage", "Removal", "collect", "remove_image"]
+
+WAIT = 30.0  # seconds that gc waits for imports to end
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """What was (or would be) collected: layers and views by id, leftovers by file name."""
+
+    layers: tuple[str, ...]
+    views: tuple[str, ...]
+    leftovers: tuple[str, ...]
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What `remove_image` did: lines for the user, and whether an image itself went."""
+
+    removed: bool
+    lines: list[str] = field(default_factory=list)
+
+
+def remove_image(store: Store, name: str, *, force: bool = False) -> Removal:
+    """Take the name @name away; with the last name, or by its id, the image goes. Layers stay for collect()."""
+    with store.lock("store") as lock:
+        image = store.resolve(name)
+        canonical = _canonical(name)
+        if canonical in image.names and len(image.names) > 1:
+            store.untag(canonical)
+            return Removal(removed=False, lines=[f"untagged {canonical}"])
+        if canonical not in image.names and len(image.names) > 1 and not force:
+            listed = ", ".join(image.names)
+            raise InUseError(f"{name}: has several names ({listed})", hint="remove them by name, or all by --force")
+        users = store.containers_of(image.id)
+        if users:
+            raise InUseError(
+                f"{image.name}: in use by container {', '.join(users)}",
+                hint=f"remove it first: `lpmx rm {users[0]}`",
+            )
+        store.remove_image(image.id)
+        lock.release()
+    return Removal(
+        removed=True, lines=[*(f"untagged {one}" for one in image.names), f"removed {image.id}"]
+    )
+
+
+def _canonical(name: str) -> str:
+    try:
+        return str(parse_reference(name))
+    except InUseError:
+        return name
+    except StorageError:
+        return name
+
+
+def collect(store: Store, *, dry_run: bool = False, temporaries: bool = True) -> Garbage:
+    """Remove layers and views that no image needs and, with @temporaries, what dead imports left."""
+    lock = store.lock("store")
+    lock.acquire(timeout=WAIT, busy=f"store {store.root}: another lpmx command is adding to it")
+    with lock, storage_errors(f"store {store.root}"):
+        images = [store.image(image_id, ()) for image_id in store.image_ids()]
+        wanted_layers = {diff_id for image in images for diff_id in image.diff_ids}
+        wanted_views = {f"{image.chain_id}.view" for image in images}
+        layers = [name for name in os.listdir(store.layers_dir) if name not in wanted_layers]
+        views = [name for name in os.listdir(store.views_dir) if name not in wanted_views]
+        leftovers = _leftovers(store) if temporaries else []
+        doomed = [
+            *(store.layers_dir / name for name in layers),
+            *(store.views_dir / name for name in views),
+            *leftovers,
+        ]
+        freed = sum(_usage(path) for path in doomed)
+        if not dry_run:
+            for path in doomed:
+                _remove(store, path)
+            if temporaries:
+                _remove_locks(store)
+        return Garbage(
+            layers=tuple(layers),
+            views=tuple(name.removesuffix(".view") for name in views),
+            leftovers=tuple(path.name for path in leftovers),
+            bytes=freed,
+        )
+
+
+def _leftovers(store: Store) -> list[Path]:
+    """What lies in tmp/ and is held by no living import, images without a record, and unfinished writes."""
+    found = []
+    for name in os.listdir(store.tmp_dir):
+        base = name.removesuffix(".lock")
+        lock = FileLock(store.tmp_dir / f"{base}.lock")
+        if lock.try_acquire():
+            lock.release()
+            found.append(store.tmp_dir / name)
+    for name in os.listdir(store.images_dir):
+        if not is_hex_digest(name) or not (store.images_dir / name / "image.json").exists():
+            found.append(store.images_dir / name)
+    for folder in (store.refs_dir, store.root):
+        found += [folder / name for name in os.listdir(folder) if name.startswith(".")]
+    return found
+
+
+def _remove(store: Store, path: Path) -> None:
+    """Remove a file or tree; a layer moves to tmp/ first, so that it is never half there."""
+    if path.parent == store.layers_dir:
+        grave = store.tmp_dir / f"removed-{path.name}"
+        os.rename(path, grave)
+        path = grave
+    if path.is_dir() and not path.is_symlink():
+        remove_tree(path)
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+
+def _remove_locks(store: Store) -> None:
+    """Locks of single layers: taken only under the store's lock, which we hold alone."""
+    for name in os.listdir(store.locks_dir):
+        if name != "store":
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(store.locks_dir / name)
+
+
+def _usage(path: Path) -> int:
+    """Bytes on disk below @path, hard links counted once."""
+    seen: set[int] = set()
+    total = 0
+    pending = [os.fspath(path)]
+    while pending:
+        current = pending.pop()
+        try:
+            status = os.lstat(current)
+            if status.st_ino not in seen:
+                seen.add(status.st_ino)
+                total += status.st_blocks * 512
+            if os.path.isdir(current) and not os.path.islink(current):
+                pending += [os.path.join(current, name) for name in os.listdir(current)]
+        except (FileNotFoundError, OSError):
+            continue
+    return total

@@ -1,0 +1,120 @@
+"""An image of the store: its names, layers and configuration. Plain data; store.py reads and writes it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from .errors import ArchiveError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["Image", "chain_id", "parse_config", "is_hex_digest"]
+
+SHORT = 12  # hex digits shown for an id
+
+
+def is_hex_digest(text: object) -> bool:
+    """Is @text the 64 lower-case hex digits of a sha256?"""
+    return isinstance(text, str) and len(text) == 64 and not text.strip("0123456789abcdef")
+
+
+def chain_id(diff_ids: Sequence[str]) -> str:
+    """The OCI chain id of a stack of layers, bottom first, all in hex."""
+    chain = ""
+    for diff_id in diff_ids:
+        pair = f"sha256:{chain} sha256:{diff_id}"
+        chain = hashlib.sha256(pair.encode()).hexdigest() if chain else diff_id
+    return chain
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image: @id is the sha256 of its config's bytes, @diff_ids are its layers, bottom first, in hex."""
+
+    id: str
+    names: tuple[str, ...]
+    diff_ids: tuple[str, ...]
+    chain_id: str
+    config: Mapping[str, Any] = field(repr=False)
+    size: int
+    created: str = ""  # when it was loaded here, ISO 8601
+
+    @property
+    def name(self) -> str:
+        """What to call it in a message: its first name, else its short id."""
+        return self.names[0] if self.names else self.short_id
+
+    @property
+    def short_id(self) -> str:
+        """The id as lists show it."""
+        return self.id[:SHORT]
+
+    @property
+    def _run(self) -> Mapping[str, Any]:
+        run = self.config.get("config")
+        return run if isinstance(run, dict) else {}
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment that the image asks for."""
+        pairs = (line.partition("=") for line in _strings(self._run.get("Env")))
+        return {key: value for key, _, value in pairs if key}
+
+    @property
+    def entrypoint(self) -> tuple[str, ...]:
+        """ENTRYPOINT, empty when there is none."""
+        return _strings(self._run.get("Entrypoint"))
+
+    @property
+    def cmd(self) -> tuple[str, ...]:
+        """CMD, empty when there is none."""
+        return _strings(self._run.get("Cmd"))
+
+    @property
+    def workdir(self) -> str:
+        """WORKDIR, `/` when there is none."""
+        value = self._run.get("WorkingDir")
+        return value if isinstance(value, str) and value else "/"
+
+    @property
+    def user(self) -> str:
+        """USER as written in the image, empty when there is none."""
+        value = self._run.get("User")
+        return value if isinstance(value, str) else ""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """LABEL."""
+        value = self._run.get("Labels")
+        return {str(k): str(v) for k, v in value.items()} if isinstance(value, dict) else {}
+
+
+def _strings(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, list):
+        return ()
+    return tuple(item for item in value if isinstance(item, str) and "\0" not in item)
+
+
+def parse_config(raw: bytes) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The config and its diff ids (hex), checked as far as we rely on it."""
+    try:
+        config = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise ArchiveError("the image configuration is not JSON") from error
+    rootfs = config.get("rootfs") if isinstance(config, dict) else None
+    listed = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
+    if not isinstance(listed, list) or not listed:
+        raise ArchiveError("the image configuration names no layers (rootfs.diff_ids)")
+    diff_ids = []
+    for item in listed:
+        algorithm, _, digest = item.partition(":") if isinstance(item, str) else ("", "", "")
+        if algorithm != "sha256" or not is_hex_digest(digest):
+            raise ArchiveError(f"the image configuration has a bad diff id {str(item)[:80]!r}")
+        diff_ids.append(digest)
+    return config, tuple(diff_ids)

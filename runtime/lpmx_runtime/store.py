@@ -1,0 +1,418 @@
+"""The store: one folder with layers, views, images, names and containers, shared by processes and nodes.
+
+Everything is content-addressed or written as temporary + fsync + rename, so that a reader never sees half a thing and a
+killed writer leaves only garbage under tmp/. Locks are advisory locks on files in locks/: whoever adds something that is
+not referenced yet holds the store's lock shared, whoever collects garbage holds it alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import struct
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
+
+from .errors import ImageNotFoundError, InUseError, LpmxError, StorageError, storage_errors
+from .image import Image, chain_id, is_hex_digest
+from .reference import parse_reference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+__all__ = ["Store", "atomic_write", "default_root", "remove_tree"]
+
+VERSION = 1
+_FOLDERS = ("layers", "views", "images", "refs", "containers", "tmp", "locks")
+_ID_PREFIX = 4  # fewer hex digits than this are taken for a name only
+
+
+def default_root() -> Path:
+    """$LPMX_HOME, else $XDG_DATA_HOME/lpmx, else ~/.local/share/lpmx."""
+    home = os.environ.get("LPMX_HOME")
+    if home:
+        return Path(os.path.abspath(os.path.expanduser(home)))
+    data = os.environ.get("XDG_DATA_HOME")
+    base = data if data and os.path.isabs(data) else os.path.expanduser("~/.local/share")
+    return Path(base, "lpmx")
+
+
+def fsync_folder(path: str | os.PathLike[str]) -> None:
+    """Make a rename in folder @path durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def atomic_write(path: str | os.PathLike[str], data: bytes, *, mode: int = 0o600) -> None:
+    """Replace @path by @data, whole or not at all, and durably."""
+    path = os.fspath(path)
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name[:40]}.{secrets.token_hex(6)}.tmp")
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        with open(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(fd)
+        os.rename(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    fsync_folder(folder or ".")
+
+
+def remove_tree(path: str | os.PathLike[str]) -> None:
+    """Remove a tree of ours, however deep, read-only or already half gone."""
+    top = os.fspath(path)
+    pending = [(top, False)]
+    while pending:
+        folder, emptied = pending.pop()
+        if emptied:
+            with contextlib.suppress(FileNotFoundError):
+                os.rmdir(folder)
+            continue
+        pending.append((folder, True))
+        for entry in _entries(folder):
+            if not entry.is_dir(follow_symlinks=False):
+                _unlink(folder, entry.path)
+            elif len(entry.path) > 2048:  # a path may exceed PATH_MAX: lift what lies so deep to the top
+                lifted = os.path.join(top, f".lifted-{secrets.token_hex(8)}")
+                os.rename(entry.path, lifted)
+                pending.insert(1, (lifted, False))
+            else:
+                pending.append((entry.path, False))
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except FileNotFoundError:
+        return []
+    except PermissionError:
+        os.chmod(folder, 0o700)
+        with os.scandir(folder) as entries:
+            return list(entries)
+
+
+def _unlink(folder: str, path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except PermissionError:
+        os.chmod(folder, 0o700)
+        os.unlink(path)
+
+
+class FileLock:
+    """An advisory lock on a file, gone with its process. Open-file-description locks: they work between threads of one
+    process, between processes, and through NFS, where they become the server's byte-range locks.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, shared: bool = False) -> None:
+        self.path = os.fspath(path)
+        self._kind = fcntl.F_RDLCK if shared else fcntl.F_WRLCK
+        self._fd = -1
+
+    def try_acquire(self) -> bool:
+        """Take the lock if nobody is in the way."""
+        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack("hhxxxxqqixxxx", self._kind, 0, 0, 0, 0))
+        except OSError as error:
+            os.close(fd)
+            if error.errno in {errno.EAGAIN, errno.EACCES}:
+                return False
+            raise
+        self._fd = fd
+        return True
+
+    def acquire(self, *, timeout: float | None = None, busy: str = "the store is busy") -> None:
+        """Take the lock; after @timeout seconds raise InUseError(@busy)."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pause = 0.002
+        while not self.try_acquire():
+            if deadline is not None and time.monotonic() >= deadline:
+                raise InUseError(busy, hint="wait for the other lpmx command, or end it")
+            time.sleep(pause)
+            pause = min(pause * 2, 0.1)
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> FileLock:
+        if self._fd < 0:
+            self.acquire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+class Store:
+    """The folder and the rules of what lies where."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.layers_dir = root / "layers"
+        self.views_dir = root / "views"
+        self.images_dir = root / "images"
+        self.refs_dir = root / "refs"
+        self.containers_dir = root / "containers"
+        self.tmp_dir = root / "tmp"
+        self.locks_dir = root / "locks"
+
+    @classmethod
+    def open(cls, root: str | os.PathLike[str] | None = None) -> Store:
+        """Open the store at @root (default_root() when None), making it when it is not there."""
+        store = cls(Path(os.path.abspath(root)) if root is not None else default_root())
+        version = store.root / "version"
+        if not version.exists():
+            store._create()
+        found = version.read_text(errors="replace").strip()
+        if found != str(VERSION):
+            raise StorageError(
+                f"{store.root}: a store of version {found[:20]}, this lpmx knows version {VERSION}",
+                hint="use the lpmx that made it, or another folder by LPMX_HOME",
+            )
+        return store
+
+    def _create(self) -> None:
+        with storage_errors(f"store {self.root}"):
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not os.access(self.root, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, "not writable", str(self.root))
+            for name in _FOLDERS:
+                (self.root / name).mkdir(mode=0o700, exist_ok=True)
+            atomic_write(self.root / "version", f"{VERSION}\n".encode())
+
+    # ---- layers and views
+    def layer_dir(self, diff_id: str) -> Path:
+        """The folder of a layer: fs/, layer.view and layer.json."""
+        return self.layers_dir / diff_id
+
+    def layer_fs(self, diff_id: str) -> Path:
+        """The extracted tree of a layer."""
+        return self.layers_dir / diff_id / "fs"
+
+    def layer_view(self, diff_id: str) -> Path:
+        """The view of one layer."""
+        return self.layers_dir / diff_id / "layer.view"
+
+    def has_layer(self, diff_id: str) -> bool:
+        """Is the layer there, whole? (It appears by one rename.)"""
+        return os.path.exists(self.layers_dir / diff_id / "layer.json")
+
+    def layer_info(self, diff_id: str) -> dict[str, Any]:
+        """What layer.json says: diff_id, size, entries."""
+        return _read_json(self.layers_dir / diff_id / "layer.json")
+
+    def layers(self) -> list[str]:
+        """The diff ids of all layers."""
+        return sorted(name for name in os.listdir(self.layers_dir) if is_hex_digest(name))
+
+    def view_path(self, chain: str) -> Path:
+        """The merged view of a chain of layers."""
+        return self.views_dir / f"{chain}.view"
+
+    # ---- images
+    def add_image(self, config: bytes, image_id: str, diff_ids: Sequence[str]) -> Image:
+        """Record an image whose layers and view are in the store already."""
+        size = sum(int(self.layer_info(diff_id)["size"]) for diff_id in diff_ids)
+        record = {
+            "id": image_id,
+            "diff_ids": list(diff_ids),
+            "chain_id": chain_id(diff_ids),
+            "size": size,
+            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+        folder = self.images_dir / image_id
+        folder.mkdir(mode=0o700, exist_ok=True)
+        atomic_write(folder / "config.json", config)
+        if not (folder / "image.json").exists():
+            atomic_write(folder / "image.json", json.dumps(record, indent=1).encode())
+        return self.image(image_id)
+
+    def image(self, image_id: str, names: Sequence[str] | None = None) -> Image:
+        """The image with the full id @image_id."""
+        folder = self.images_dir / image_id
+        try:
+            record = _read_json(folder / "image.json")
+            config = _read_json(folder / "config.json")
+        except FileNotFoundError as error:
+            raise _no_image(image_id) from error
+        if names is None:
+            names = [name for name, target in self.refs().items() if target == image_id]
+        return Image(
+            id=image_id,
+            names=tuple(sorted(names)),
+            diff_ids=tuple(record["diff_ids"]),
+            chain_id=record["chain_id"],
+            config=config,
+            size=int(record["size"]),
+            created=str(record.get("created", "")),
+        )
+
+    def image_ids(self) -> list[str]:
+        """The ids of all images."""
+        return sorted(
+            name
+            for name in os.listdir(self.images_dir)
+            if is_hex_digest(name) and (self.images_dir / name / "image.json").exists()
+        )
+
+    def images(self) -> list[Image]:
+        """All images, by name, nameless ones last."""
+        refs = self.refs()
+        images = [
+            self.image(image_id, [name for name, target in refs.items() if target == image_id])
+            for image_id in self.image_ids()
+        ]
+        return sorted(images, key=lambda image: (not image.names, image.names, image.id))
+
+    def resolve(self, name: str) -> Image:
+        """The image called @name, or whose id starts with it."""
+        bare = name.removeprefix("sha256:")
+        if is_hex_digest(bare):
+            return self.image(bare)
+        if bare == name:
+            image_id = self._ref(name)
+            if image_id is not None:
+                return self.image(image_id)
+        if len(bare) >= _ID_PREFIX and not bare.strip("0123456789abcdef"):
+            found = [image_id for image_id in self.image_ids() if image_id.startswith(bare)]
+            if len(found) > 1:
+                raise ImageNotFoundError(
+                    f"{name}: {len(found)} images have an id that starts so", hint="give more digits"
+                )
+            if found:
+                return self.image(found[0])
+        raise _no_image(name)
+
+    def _ref(self, name: str) -> str | None:
+        try:
+            reference = parse_reference(name)
+        except LpmxError as error:
+            raise ImageNotFoundError(f"{name}: no such image", hint=error.message) from error
+        return self._read_ref(str(reference))
+
+    def _read_ref(self, name: str) -> str | None:
+        try:
+            text = (self.refs_dir / quote(name, safe="")).read_text()
+        except (FileNotFoundError, OSError):
+            return None
+        return text.strip() if is_hex_digest(text.strip()) else None
+
+    def remove_image(self, image_id: str) -> None:
+        """Forget an image and its names; gc frees its layers."""
+        for name, target in self.refs().items():
+            if target == image_id:
+                self.untag(name)
+        with storage_errors(f"image {image_id[:12]}"):
+            remove_tree(self.images_dir / image_id)
+
+    # ---- names
+    def refs(self) -> dict[str, str]:
+        """All names and the image ids they stand for."""
+        found = {}
+        for entry in os.listdir(self.refs_dir):
+            if not entry.startswith("."):
+                name = unquote(entry)
+                target = self._read_ref(name)
+                if target is not None:
+                    found[name] = target
+        return found
+
+    def tag(self, name: str, image_id: str) -> str:
+        """Let @name stand for the image from now on; returns its canonical spelling."""
+        reference = parse_reference(name)
+        canonical = str(reference)
+        with storage_errors(f"name {canonical}"):
+            atomic_write(self.refs_dir / quote(canonical, safe=""), image_id.encode() + b"\n")
+        return canonical
+
+    def untag(self, name: str) -> bool:
+        """Forget a name. False when there was none."""
+        try:
+            os.unlink(self.refs_dir / quote(str(parse_reference(name)), safe=""))
+        except FileNotFoundError:
+            return False
+        return True
+
+    # ---- containers, as far as images care
+    def containers_of(self, image_id: str) -> list[str]:
+        """The containers made from an image."""
+        return [name for name, image in self._container_images() if image == image_id]
+
+    def _container_images(self) -> Iterator[tuple[str, str]]:
+        for name in sorted(os.listdir(self.containers_dir)):
+            try:
+                record = _read_json(self.containers_dir / name / "container.json")
+            except (OSError, StorageError):
+                continue
+            image = record.get("image")
+            yield name, image if isinstance(image, str) else ""
+
+    # ---- locks and temporaries
+    def lock(self, name: str, *, shared: bool = False) -> FileLock:
+        """The lock @name, not taken yet: use `with`. The name `store` is the one that gc takes alone."""
+        return FileLock(self.locks_dir / name, shared=shared)
+
+    @contextlib.contextmanager
+    def adding(self) -> Iterator[None]:
+        """Hold off gc while things are added that nothing refers to yet (layers, a container before its record)."""
+        with self.lock("store", shared=True):
+            yield
+
+    @contextlib.contextmanager
+    def workspace(self) -> Iterator[Path]:
+        """A folder under tmp/ for one import, removed at the end; a lock on it tells gc that we are alive."""
+        with storage_errors(f"store {self.root}"):
+            path = self.tmp_dir / secrets.token_hex(8)
+            lock = FileLock(self.tmp_dir / f"{path.name}.lock")
+            lock.acquire()
+            path.mkdir(mode=0o700)
+        try:
+            yield path
+        finally:
+            with contextlib.suppress(OSError):
+                remove_tree(path)
+            with contextlib.suppress(OSError):
+                os.unlink(lock.path)
+            lock.release()
+
+    def free_space(self) -> int:
+        """Bytes left on the store's file system."""
+        return shutil.disk_usage(self.root).free
+
+
+def _no_image(name: str) -> ImageNotFoundError:
+    return ImageNotFoundError(
+        f"{name}: no such image", hint="`lpmx images` lists what is here, `lpmx load FILE` brings one in"
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    data = path.read_bytes()
+    try:
+        value = json.loads(data)
+    except ValueError as error:
+        raise StorageError(f"{path}: damaged", hint="remove its folder and load the image again") from error
+    if not isinstance(value, dict):
+        raise StorageError(f"{path}: damaged", hint="remove its folder and load the image again")
+    return value

@@ -1,0 +1,253 @@
+"""Blocks of bytes on their way through threads: reading, decompression and digests, each beside the work of the others.
+
+zlib, zstd and hashlib let go of the interpreter while they work, so a layer is decompressed, extracted and digested at
+the speed of the slowest of the three.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import queue
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from .errors import ArchiveError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["Digest", "decompress", "file_blocks", "kind_of", "prefetch"]
+
+SIZE = 1 << 20
+DEPTH = 6  # blocks waiting between two threads
+_MAGIC = (
+    (b"\x1f\x8b", "gzip"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"\xfd7zXZ\0", "xz"),
+    (b"BZh", "bzip2"),
+)
+
+
+class Digest:
+    """A sha256 that a thread of its own computes, block by block."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._queue: queue.Queue[bytes | None] = queue.Queue(DEPTH)
+        self._thread = threading.Thread(target=self._work, name="digest", daemon=True)
+        self._thread.start()
+        self.update = self._queue.put
+
+    def _work(self) -> None:
+        while (block := self._queue.get()) is not None:
+            self._hash.update(block)
+
+    def hexdigest(self) -> str:
+        """The digest of all blocks; ends the thread."""
+        self._queue.put(None)
+        self._thread.join()
+        return self._hash.hexdigest()
+
+    def close(self) -> None:
+        """End the thread, whatever became of the stream."""
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join()
+
+
+@contextmanager
+def prefetch(blocks: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
+    """Run @blocks ahead in a thread; its exceptions are raised here."""
+    ahead: queue.Queue[bytes | BaseException | None] = queue.Queue(DEPTH)
+    stopped = threading.Event()
+
+    def work() -> None:
+        last: BaseException | None = None
+        try:
+            for block in blocks:
+                ahead.put(block)
+                if stopped.is_set():
+                    return
+        except BaseException as error:  # noqa: BLE001 (carried to the consumer)
+            last = error
+        ahead.put(last)
+
+    def consume() -> Iterator[bytes]:
+        while True:
+            item = ahead.get()
+            if isinstance(item, BaseException):
+                raise item
+            if item is None:
+                return
+            yield item
+
+    thread = threading.Thread(target=work, name="prefetch", daemon=True)
+    thread.start()
+    try:
+        yield consume()
+    finally:
+        stopped.set()
+        while thread.is_alive():
+            try:
+                ahead.get(timeout=0.01)
+            except queue.Empty:
+                continue
+        thread.join()
+
+
+def file_blocks(
+    fd: int, offset: int, size: int, progress: Callable[[int], None] | None = None
+) -> Iterator[bytes]:
+    """@size bytes of a file from @offset on."""
+    while size > 0:
+        try:
+            block = os.pread(fd, min(SIZE, size), offset)
+        except OSError as error:
+            raise ArchiveError(f"cannot be read: {error.strerror}") from error
+        if not block:
+            raise ArchiveError("truncated: the archive ends before its last member does")
+        offset += len(block)
+        size -= len(block)
+        if progress is not None:
+            progress(len(block))
+        yield block
+
+
+def kind_of(head: bytes) -> str:
+    """The compression that a stream beginning with @head has: gzip, zstd, xz, bzip2, or empty for none."""
+    for magic, kind in _MAGIC:
+        if head.startswith(magic):
+            return kind
+    if len(head) >= 4 and head[1:4] == b"\x2a\x4d\x18" and 0x50 <= head[0] <= 0x5F:
+        return "zstd"  # a skippable frame first
+    return ""
+
+
+def decompress(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """The bytes that @blocks hold, whatever their compression; plain ones as they are."""
+    first = next(blocks, b"")
+    while len(first) < 6:
+        more = next(blocks, b"")
+        if not more:
+            break
+        first += more
+    kind = kind_of(first)
+    if not kind:
+        yield first
+        yield from blocks
+        return
+    yield from _frames(first, blocks, kind)
+
+
+class _Decoder(Protocol):
+    eof: bool
+    unused_data: bytes
+
+    def decode(self, data: bytes) -> Iterator[bytes]:
+        """What @data decompresses to, in pieces of bounded size."""
+
+
+class _Gzip:
+    def __init__(self) -> None:
+        import zlib
+
+        self._inner = zlib.decompressobj(31)
+        self.eof = False
+        self.unused_data = b""
+
+    def decode(self, data: bytes) -> Iterator[bytes]:
+        while data and not self.eof:
+            yield self._inner.decompress(data, SIZE)
+            data = self._inner.unconsumed_tail
+            self.eof = self._inner.eof
+        self.unused_data = self._inner.unused_data
+
+
+class _Bounded:
+    """lzma and bz2 share an interface."""
+
+    def __init__(self, kind: str) -> None:
+        self._inner = _bounded(kind)
+        self.eof = False
+        self.unused_data = b""
+
+    def decode(self, data: bytes) -> Iterator[bytes]:
+        yield self._inner.decompress(data, SIZE)
+        while not self._inner.eof and not self._inner.needs_input:
+            yield self._inner.decompress(b"", SIZE)
+        self.eof = self._inner.eof
+        self.unused_data = self._inner.unused_data
+
+
+class _BoundedInner(Protocol):
+    eof: bool
+    needs_input: bool
+    unused_data: bytes
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        """As lzma.LZMADecompressor and bz2.BZ2Decompressor have it."""
+
+
+def _bounded(kind: str) -> _BoundedInner:
+    if kind == "xz":
+        import lzma
+
+        return lzma.LZMADecompressor(memlimit=1 << 30)
+    import bz2
+
+    return bz2.BZ2Decompressor()
+
+
+class _Zstd:
+    """A frame; input is fed in small pieces, because the library gives no bound on the output of one call."""
+
+    def __init__(self) -> None:
+        import zstandard
+
+        self._inner = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
+        self.eof = False
+        self.unused_data = b""
+
+    def decode(self, data: bytes) -> Iterator[bytes]:
+        step = 1 << 16
+        for at in range(0, len(data), step):
+            yield self._inner.decompress(data[at : at + step])
+            self.eof = self._inner.eof
+            if self.eof:
+                self.unused_data = self._inner.unused_data + data[at + step :]
+                return
+
+
+def _decoder(kind: str) -> _Decoder:
+    if kind == "gzip":
+        return _Gzip()
+    return _Zstd() if kind == "zstd" else _Bounded(kind)
+
+
+def _frames(first: bytes, blocks: Iterator[bytes], kind: str) -> Iterator[bytes]:
+    """Decompress members or frames one behind the other, as pigz, eStargz and zstd:chunked write them."""
+    decoder = _decoder(kind)
+    data = first
+    try:
+        while True:
+            yield from decoder.decode(data)
+            data = decoder.unused_data if decoder.eof else b""
+            if not data:
+                data = next(blocks, b"")
+                if not data:
+                    break
+            if decoder.eof:
+                if not data.strip(b"\0"):
+                    data = b""
+                    continue
+                decoder = _decoder(kind)
+    except ArchiveError:
+        raise
+    except MemoryError:
+        raise
+    except Exception as error:  # each library has an error class of its own
+        raise ArchiveError(f"damaged: bad {kind} data") from error
+    if not decoder.eof:
+        raise ArchiveError(f"truncated: the {kind} data ends too early")
