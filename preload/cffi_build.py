@@ -1,7 +1,7 @@
 """Make lpmx_runtime/_uufs_cffi.py, the Python side of liblpmx_uufs.so, from uufs.cdef.
 
-cffi's ABI mode: the module holds declarations only and opens the library at run time, so neither Python.h nor a
-compiler run per Python version is needed.
+cffi's ABI mode: the module holds declarations only and opens the library at run time, so neither
+Python.h nor a compiler run per Python version is needed.
 
     python cffi_build.py FOLDER|FILE.py
 
