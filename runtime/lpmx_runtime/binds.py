@@ -1,0 +1,231 @@
+"""Which host paths a container shows: the default ones, those asked for with -v, and how the two add up.
+
+Decides only, and looks at the host's files to do so. Paths are resolved when the container is
+created: a bind is a fixed pair of paths, as with a mount.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .errors import UsageError
+from .plan import Bind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = [
+    "RULES",
+    "Place",
+    "default_binds",
+    "find_bind",
+    "merge_binds",
+    "parse_no_bind",
+    "parse_volume",
+]
+
+# The default rules, by the name --no-bind knows them by.
+RULES = {
+    "proc": "/proc",
+    "dev": "/dev",
+    "sys": "/sys",
+    "tmp": "/tmp",  # noqa: S108  the host's /tmp is what is meant
+    "home": "the home directory",
+    "cwd": "the working directory",
+    "resolv": "/etc/resolv.conf",
+    "hosts": "/etc/hosts",
+    "localtime": "/etc/localtime",
+}
+_FILES = ("resolv", "hosts", "localtime")
+_KERNEL = ("proc", "dev", "sys")
+
+# Hiding these from an image would hide the image; what lies deeper in /var, /opt, /srv ... may be
+# bound.
+_SYSTEM = re.compile(r"/(bin|boot|dev|etc|lib|lib32|lib64|libx32|proc|run|sbin|sys|usr)(/|$)")
+_TOP = re.compile(r"/(home|media|mnt|opt|root|srv|tmp|var)?$")
+# Words Docker users have in their fingers: they speak of SELinux labels and of Docker's file
+# sharing.
+_NO_MEANING = {"rw", "z", "Z", "cached", "delegated", "consistent", "bind", "rbind"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the start happens: what the default binds depend on."""
+
+    home: str  # "" when there is none
+    cwd: str  # physical
+    logical_cwd: str  # as $PWD says it, or the same
+
+
+def this_place(environ: Mapping[str, str]) -> Place:
+    """Home and working directory of this process."""
+    try:
+        cwd = os.getcwd()
+    except OSError:
+        cwd = "/"  # removed under our feet
+    logical = environ.get("PWD", "")
+    try:
+        same = os.path.isabs(logical) and os.path.samefile(logical, cwd)
+    except OSError:
+        same = False
+    if not same or posixpath.normpath(logical) != logical:
+        logical = cwd
+    home = environ.get("HOME") or _passwd_home()
+    return Place(_clean(home) if home.startswith("/") else "", cwd, logical)
+
+
+def _passwd_home() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        return ""
+
+
+def _clean(path: str) -> str:
+    """@path without "//", "." and "..", as text; posixpath keeps a leading double slash."""
+    return "/" + posixpath.normpath(path).lstrip("/")
+
+
+def parse_no_bind(words: Iterable[str]) -> frozenset[str]:
+    """The rules named by --no-bind: a comma list; "all" is every one but /proc, /dev and /sys."""
+    names: set[str] = set()
+    for name in (name.strip() for word in words for name in word.split(",")):
+        if name == "all":
+            names |= RULES.keys() - set(_KERNEL)
+        elif name in RULES:
+            names.add(name)
+        else:
+            raise UsageError(
+                f"--no-bind: there is no default bind {name!r}",
+                hint=f"one of: all, {', '.join(RULES)}",
+            )
+    return frozenset(names)
+
+
+def default_binds(place: Place, without: frozenset[str] = frozenset()) -> list[Bind]:
+    """The default binds that exist on this host, less the rules named in @without."""
+    binds = []
+    for rule, path in RULES.items():
+        if rule in without:
+            continue
+        if rule in _FILES:
+            binds += _file(path)
+        elif rule == "home":
+            binds += _home(place.home)
+        elif rule == "cwd":
+            binds += _cwd(place)
+        elif os.path.isdir(path):
+            binds.append(Bind(os.path.realpath(path), path, proc=rule == "proc"))
+    return binds
+
+
+def _file(path: str) -> list[Bind]:
+    source = os.path.realpath(path)
+    return [Bind(source, path, read_only=True, file=True)] if os.path.isfile(source) else []
+
+
+def _home(home: str) -> list[Bind]:
+    allowed = home == "/root" or may_hide(home)
+    return _at_both_names(home, os.path.realpath(home)) if home and allowed else []
+
+
+def _cwd(place: Place) -> list[Bind]:
+    binds = []
+    for path in (place.logical_cwd, place.cwd):
+        if may_hide(path):
+            binds += _at_both_names(path, place.cwd)
+    return binds
+
+
+def _at_both_names(path: str, real: str) -> list[Bind]:
+    """@path and, where it is reached through a symlink, its real name too: links in it may use either."""
+    if not os.path.isdir(real):
+        return []
+    names = [path, real] if may_hide(real) else [path]
+    return [Bind(real, name) for name in dict.fromkeys(names)]
+
+
+def may_hide(path: str) -> bool:
+    """May a default bind cover @path of an image? Not where images keep their own files."""
+    return not (_TOP.match(path) or _SYSTEM.match(path))
+
+
+def parse_volume(text: str, *, cwd: str) -> Bind:
+    r"""The bind that -v @text asks for: SRC:DST[:OPTIONS], or SRC[:OPTIONS] at its own path; `\:`
+    is a colon."""
+    parts = [part.replace("\\:", ":") for part in re.split(r"(?<!\\):", text)]
+    options = ""
+    if len(parts) == 3 or (len(parts) == 2 and _are_options(parts[1])):
+        options = parts.pop()
+    if not 1 <= len(parts) <= 2 or not all(parts):
+        raise UsageError(f"-v {text}: not of the form SRC:DST[:ro]")
+    read_only = _read_only(text, options)
+    source = os.path.realpath(os.path.join(cwd, parts[0]))
+    if not os.path.lexists(source):
+        raise UsageError(
+            f"-v {text}: {parts[0]} does not exist on this host",
+            hint="make it first, or give another path before the colon",
+        )
+    destination = parts[1] if len(parts) == 2 else _clean(os.path.join(cwd, parts[0]))
+    if not destination.startswith("/"):
+        raise UsageError(f"-v {text}: {destination} is not an absolute path")
+    destination = _clean(destination)
+    if destination == "/":
+        raise UsageError(
+            f"-v {text}: the container's root cannot be replaced", hint="bind a directory below it"
+        )
+    return Bind(source, destination, read_only=read_only, file=not os.path.isdir(source))
+
+
+def _are_options(text: str) -> bool:
+    return all(word == "ro" or word in _NO_MEANING for word in text.split(","))
+
+
+def _read_only(text: str, options: str) -> bool:
+    words = [word for word in options.split(",") if word]
+    for word in words:
+        if word != "ro" and word not in _NO_MEANING:
+            raise UsageError(f"-v {text}: unknown option {word!r}", hint="ro or rw")
+    return "ro" in words
+
+
+def merge_binds(*groups: Iterable[Bind]) -> tuple[Bind, ...]:
+    """All binds in the order the loader gets them: parents first.
+
+    Of two at one destination the later wins. A bind that only repeats what an outer one shows is
+    left out. One inside another is kept whatever their order was, as a mount deeper in the tree
+    would be.
+    """
+    by_path = {bind.dst: bind for group in groups for bind in group}
+    kept: dict[str, Bind] = {}
+    for bind in sorted(by_path.values(), key=lambda bind: bind.dst.split("/")):
+        outer = find_bind(kept.values(), bind.dst)
+        if outer is None or bind.seed or not _repeats(bind, outer):
+            kept[bind.dst] = bind
+    return tuple(kept.values())
+
+
+def _repeats(bind: Bind, outer: Bind) -> bool:
+    same_source = _join(outer.src, bind.dst[len(outer.dst) :]) == bind.src
+    return same_source and outer.read_only == bind.read_only and not outer.proc
+
+
+def _join(path: str, rest: str) -> str:
+    return path.rstrip("/") + rest
+
+
+def find_bind(binds: Iterable[Bind], path: str) -> Bind | None:
+    """The innermost bind that shows container path @path."""
+    found = None
+    for bind in binds:
+        if bind.seed or (path != bind.dst and not path.startswith(_join(bind.dst, "/"))):
+            continue
+        if found is None or len(bind.dst) > len(found.dst):
+            found = bind
+    return found

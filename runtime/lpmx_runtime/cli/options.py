@@ -1,0 +1,152 @@
+"""The options that `run`, `create` and `exec` share, and how they become launch.Options."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+from typing import TYPE_CHECKING
+
+from lpmx_runtime.errors import LpmxError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from lpmx_runtime.launch import Options
+
+__all__ = ["add_create", "add_process", "command_of", "environment", "from_create", "launch_errors"]
+
+EXIT_LPMX = 125  # as docker and podman: the container was not even started
+
+
+def add_process(parser: argparse.ArgumentParser) -> None:
+    """Options of whatever starts a program."""
+    parser.add_argument(
+        "-e",
+        "--env",
+        metavar="NAME[=VALUE]",
+        action="append",
+        default=[],
+        help="set a variable; without a value, take the host's",
+    )
+    parser.add_argument(
+        "--env-file",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="set the variables of a file with lines NAME=VALUE",
+    )
+    parser.add_argument("-w", "--workdir", metavar="DIR", default="", help="directory to start in")
+    parser.add_argument(
+        "-u",
+        "--user",
+        metavar="NAME|UID[:GROUP|GID]",
+        default="",
+        help="user and group that the program sees; default: the image's, else your own",
+    )
+    parser.add_argument(
+        "-i", "--interactive", action="store_true", help="accepted: the input is always connected"
+    )
+    parser.add_argument(
+        "-t", "--tty", action="store_true", help="accepted: the terminal, if there is one, is yours"
+    )
+
+
+def add_create(parser: argparse.ArgumentParser) -> None:
+    """Options of whatever makes a container."""
+    parser.add_argument(
+        "-v",
+        "--volume",
+        metavar="SRC:DST[:ro]",
+        action="append",
+        default=[],
+        help="show a file or directory of the host in the container",
+    )
+    parser.add_argument(
+        "--no-bind",
+        metavar="RULE[,RULE...]",
+        action="append",
+        default=[],
+        help="without these default binds: home, cwd, tmp, resolv, hosts, localtime (all of them: all), proc, dev, sys",
+    )
+    parser.add_argument(
+        "--entrypoint", metavar="CMD", help="in place of the image's ENTRYPOINT; '' for none"
+    )
+    parser.add_argument(
+        "--read-only", action="store_true", help="the container's own files cannot be changed"
+    )
+    add_process(parser)
+    parser.add_argument("image", metavar="IMAGE", help="name or id")
+    add_command(parser, "what to run; default: what the image says")
+
+
+def add_command(parser: argparse.ArgumentParser, text: str) -> None:
+    """The command: all that follows, options and all."""
+    parser.add_argument("command", metavar="COMMAND", nargs=argparse.REMAINDER, help=text)
+
+
+def command_of(words: Sequence[str]) -> tuple[str, ...]:
+    """The command without the `--` that may stand before it."""
+    return tuple(words[1:] if words[:1] == ["--"] else words)
+
+
+def environment(args: argparse.Namespace) -> dict[str, str]:
+    """The variables of --env-file and -e; -e wins."""
+    if not args.env and not args.env_file:
+        return {}
+    from lpmx_runtime.environment import parse_env, parse_env_file
+
+    env: dict[str, str] = {}
+    for name in args.env_file:
+        try:
+            with open(name, encoding="utf-8", errors="surrogateescape") as file:
+                text = file.read()
+        except OSError as error:
+            raise UsageError(f"--env-file {name}: {os.strerror(error.errno or 0)}") from error
+        env.update(parse_env_file(text, os.environ, name=name))
+    env.update(parse_env(args.env, os.environ))
+    return env
+
+
+def from_create(args: argparse.Namespace) -> Options:
+    """What the arguments of `add_create` ask for."""
+    from lpmx_runtime.binds import parse_no_bind
+    from lpmx_runtime.launch import Options
+
+    return Options(
+        command=command_of(args.command),
+        entrypoint=_entrypoint(args.entrypoint),
+        env=environment(args),
+        cwd=args.workdir,
+        user=args.user,
+        volumes=tuple(args.volume),
+        no_bind=parse_no_bind(args.no_bind),
+        read_only=args.read_only,
+    )
+
+
+def _entrypoint(text: str | None) -> tuple[str, ...] | None:
+    """A program, or a JSON list of a program and its first arguments."""
+    if not text:
+        return None if text is None else ()
+    if text.startswith("["):
+        try:
+            words = json.loads(text)
+        except ValueError:
+            words = None
+        if isinstance(words, list) and all(isinstance(word, str) for word in words):
+            return tuple(words)
+        raise UsageError(f"--entrypoint {text}: not a JSON list of strings")
+    return (text,)
+
+
+@contextlib.contextmanager
+def launch_errors() -> Iterator[None]:
+    """Errors of ours before the program starts have the status 125, so that they are not taken for the program's."""
+    try:
+        yield
+    except LpmxError as error:
+        if error.exit_code in (1, 2):
+            error.exit_code = EXIT_LPMX
+        raise

@@ -1,0 +1,77 @@
+"""`lpmx ps`: the containers, and what runs in them."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import argparse
+
+    from lpmx_runtime.container import Container
+
+HELP = "list containers"
+LISTS = True
+
+_COMMAND_WIDTH = 30
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("-a", "--all", action="store_true", help="also those in which nothing runs")
+    parser.add_argument("-q", "--quiet", action="store_true", help="ids only")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print them, oldest first."""
+    from lpmx_runtime.cli.format import table
+    from lpmx_runtime.container import list_containers
+    from lpmx_runtime.store import Store
+
+    found = [_describe(container) for container in list_containers(Store.open())]
+    shown = [row for row in found if args.all or row["runs"]]
+    if args.json:
+        print(json.dumps(shown, indent=2))
+    elif args.quiet:
+        for row in shown:
+            print(row["id"])
+    else:
+        head = ("CONTAINER", "NAME", "IMAGE", "COMMAND", "CREATED", "STATUS")
+        print(table(head, [_cells(row) for row in shown]))
+    return 0
+
+
+def _describe(container: Container) -> dict[str, Any]:
+    running = container.runs()
+    last = container.last_exit()
+    return {
+        "id": container.id,
+        "name": container.name,
+        "image": container.image_name,
+        "image_id": container.image,
+        "command": list(container.argv),
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(container.created)),
+        "state": "running" if running else "exited" if last else "created",
+        "exit_status": None if running or not last else last.get("status"),
+        "runs": [run.as_dict() for run in running],
+        "ephemeral": container.auto_remove,
+        "upper": container.path("upper"),
+    }
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    command = shlex.join(row["command"])
+    if len(command) > _COMMAND_WIDTH:
+        command = command[: _COMMAND_WIDTH - 3] + "..."
+    command = "".join(c if c.isprintable() else "?" for c in command)
+    return (row["id"], row["name"], row["image"], command, row["created"], _status(row))
+
+
+def _status(row: dict[str, Any]) -> str:
+    if row["state"] == "running":
+        count = len(row["runs"])
+        pids = ", ".join(str(run["pid"]) for run in row["runs"][:3])
+        return f"running ({pids}{', ...' if count > 3 else ''})"
+    return f"exited ({row['exit_status']})" if row["state"] == "exited" else "created"

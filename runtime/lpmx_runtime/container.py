@@ -1,0 +1,424 @@
+"""Containers: a folder each, with what was decided at its creation and what its programs have written.
+
+    containers/ID/{container.json, plan, upper/, work/, dirty, seed/, runs/, log, exit.json}
+
+A container is files, not processes: it can be started any number of times, also at once, and kept
+or removed. Names are symbolic links in containers/.names. A container is removed by renaming its
+folder out of sight first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from . import runs
+from .errors import InUseError, LpmxError, NotFoundError, StorageError, UsageError, storage_errors
+from .plan import Bind, Identity
+from .store import atomic_write, remove_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from .runs import Process, Run
+    from .store import Store
+
+__all__ = [
+    "Container",
+    "ContainerNotFoundError",
+    "collect",
+    "create",
+    "find",
+    "list_containers",
+    "new_id",
+    "remove",
+]
+
+VERSION = 1
+DIRTY_SIZE = 1 << 20
+_ID_LENGTH = 12
+_ID_PREFIX = 4
+_NAMES = ".names"
+_REMOVED = ".removed-"
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
+
+
+class ContainerNotFoundError(NotFoundError):
+    """No such container: `lpmx ps -a` lists them."""
+
+
+@dataclass(frozen=True)
+class Container:
+    """What was decided when the container was created. Host paths in it are binds only: a store can be moved."""
+
+    id: str
+    name: str  # "" when it has none
+    image: str  # id
+    image_name: str  # as the user gave it
+    diff_ids: tuple[str, ...]
+    chain_id: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str]  # the image's and the user's; the rest is added at each start
+    cwd: str
+    home: str
+    user: str
+    binds: tuple[Bind, ...]
+    seeds: tuple[str, ...] = ()  # "passwd", "group": files in seed/ shown in /etc
+    identity: Identity | None = None
+    read_only: bool = False
+    auto_remove: bool = False
+    created: float = 0.0
+    creator: Process | None = None
+    root: str = field(default="", compare=False)  # folder of all containers
+
+    @property
+    def folder(self) -> str:
+        """The container's folder."""
+        return os.path.join(self.root, self.id)
+
+    def path(self, name: str) -> str:
+        """A file or folder of the container."""
+        return os.path.join(self.root, self.id, name)
+
+    @property
+    def label(self) -> str:
+        """What to call it in a message."""
+        return self.name or self.id
+
+    def runs(self) -> list[Run]:
+        """The programs that run in it now."""
+        return [run for run in self.entries() if run.kind != runs.SUPERVISOR]
+
+    def entries(self) -> list[Run]:
+        """The programs and those that watch over them."""
+        return runs.live_runs(self.path("runs"))
+
+    def is_garbage(self) -> bool:
+        """Was it meant to go with its run, and has whoever was to remove it died?"""
+        return (
+            self.auto_remove
+            and (self.creator is None or not self.creator.is_alive())
+            and not self.entries()
+        )
+
+    def last_exit(self) -> dict[str, Any] | None:
+        """How the last run that was watched over ended: status, signal, finished."""
+        try:
+            with open(self.path("exit.json"), "rb") as file:
+                data = json.load(file)
+        except (OSError, ValueError):
+            return None
+        return data if isinstance(data, dict) else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """As container.json."""
+        data = {key: value for key, value in vars(self).items() if key != "root"}
+        data["binds"] = [dict(vars(bind)) for bind in self.binds]
+        data["identity"] = dict(vars(self.identity)) if self.identity else None
+        data["creator"] = dict(vars(self.creator)) if self.creator else None
+        data["env"] = dict(self.env)
+        return {"version": VERSION, **data}
+
+
+def _from_dict(data: dict[str, Any], root: str) -> Container:
+    if data.pop("version", None) != VERSION:
+        raise ValueError("another version")
+    identity, creator = data.pop("identity"), data.pop("creator")
+    return Container(
+        root=root,
+        diff_ids=tuple(data.pop("diff_ids")),
+        argv=tuple(data.pop("argv")),
+        seeds=tuple(data.pop("seeds")),
+        binds=tuple(Bind(**bind) for bind in data.pop("binds")),
+        identity=Identity(identity["uid"], identity["gid"], tuple(identity["groups"]))
+        if identity
+        else None,
+        creator=runs.Process.from_dict(creator) if creator else None,
+        **data,
+    )
+
+
+def new_id() -> str:
+    """A fresh container id."""
+    return os.urandom(_ID_LENGTH // 2).hex()
+
+
+def check_name(name: str) -> str:
+    """@name, if a container may be called so."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"container name {name!r} is not allowed",
+            hint="use letters, digits, and _ . - after the first one; at most 128",
+        )
+    if len(name) >= _ID_PREFIX and not name.strip("0123456789abcdef"):
+        raise UsageError(f"container name {name!r} looks like an id", hint="add another letter")
+    return name
+
+
+# ---- create
+
+
+def create(store: Store, container: Container, seeds: Mapping[str, str]) -> Container:
+    """Put @container on disk; @seeds are the contents of its seed files. Its name must be free."""
+    container = replace(
+        container,
+        root=os.fspath(store.containers_dir),
+        created=time.time(),
+        creator=runs.this_process() if container.auto_remove else None,
+    )
+    with storage_errors(f"container {container.label}"), store.adding():
+        if container.name:
+            with store.lock("containers"):
+                _take_name(store, container)
+                _write(container, seeds)
+        else:
+            _write(container, seeds)
+    return container
+
+
+def _take_name(store: Store, container: Container) -> None:
+    """Let the name point to the container, which is yet to appear: a link to nothing is a free name."""
+    names = os.path.join(container.root, _NAMES)
+    os.makedirs(names, mode=0o700, exist_ok=True)
+    link = os.path.join(names, container.name)
+    other = _load(container.root, _read_link(link))
+    if other is not None and other.is_garbage():
+        _discard(other)
+        other = None
+    if other is not None:
+        raise InUseError(
+            f"container {container.name} exists already",
+            hint=f"`lpmx exec {container.name} COMMAND` runs in it, `lpmx rm {container.name}` removes it",
+        )
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(link)
+    os.symlink(container.id, link)
+
+
+def _read_link(link: str) -> str:
+    try:
+        return os.readlink(link)
+    except OSError:
+        return ""
+
+
+def _write(container: Container, seeds: Mapping[str, str]) -> None:
+    """Make the folder. container.json comes last and makes it a container; an ephemeral one need not be durable."""
+    os.mkdir(container.folder, 0o700)
+    for name in ("work", "runs"):
+        os.mkdir(container.path(name), 0o700)
+    os.mkdir(container.path("upper"))
+    os.chmod(container.path("upper"), 0o755)  # noqa: S103  the container's /; nobody reaches it from outside
+    fd = os.open(container.path("dirty"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    os.ftruncate(fd, DIRTY_SIZE)
+    os.close(fd)
+    write_seeds(container, seeds)
+    data = json.dumps(container.as_dict()).encode("ascii")
+    if container.auto_remove:
+        write_file(container.path("container.json"), data)
+    else:
+        atomic_write(container.path("container.json"), data)
+
+
+def write_seeds(container: Container, seeds: Mapping[str, str], folder: str = "seed") -> None:
+    """Write the files that are shown in /etc until the container writes its own."""
+    if not seeds:
+        return
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(container.path(folder), 0o700)
+    for name, text in seeds.items():
+        path = os.path.join(container.path(folder), name)
+        write_file(path, text.encode("utf-8", "surrogateescape"), mode=0o644)
+
+
+def write_file(path: str, data: bytes, mode: int = 0o600) -> None:
+    """Replace @path whole, without waiting for the disk."""
+    temporary = f"{path}.{os.getpid()}.tmp"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    with open(fd, "wb") as file:
+        file.write(data)
+    os.rename(temporary, path)
+
+
+# ---- find
+
+
+def find(store: Store, name: str) -> Container:
+    """The container called @name, or whose id starts with it."""
+    root = os.fspath(store.containers_dir)
+    if _NAME.fullmatch(name):
+        found = _load(root, _read_link(os.path.join(root, _NAMES, name)))
+        if found is not None:
+            return found
+    if len(name) >= _ID_PREFIX and not name.strip("0123456789abcdef"):
+        ids = [entry for entry in _ids(root) if entry.startswith(name)]
+        if len(ids) > 1:
+            raise ContainerNotFoundError(
+                f"{name}: {len(ids)} containers have an id that starts so", hint="give more digits"
+            )
+        found = _load(root, ids[0]) if ids else None
+        if found is not None:
+            return found
+    raise ContainerNotFoundError(f"{name}: no such container", hint="`lpmx ps -a` lists them")
+
+
+def list_containers(store: Store) -> list[Container]:
+    """All containers, oldest first; those that are only garbage are left out."""
+    root = os.fspath(store.containers_dir)
+    found = [container for name in _ids(root) if (container := _load(root, name))]
+    kept = [container for container in found if not container.is_garbage()]
+    return sorted(kept, key=lambda container: (container.created, container.id))
+
+
+def _ids(root: str) -> list[str]:
+    return [name for name in os.listdir(root) if not name.startswith(".")]
+
+
+def _load(root: str, name: str) -> Container | None:
+    """The container with id @name; None when there is none or its record cannot be read."""
+    if not name or "/" in name:
+        return None
+    try:
+        with open(os.path.join(root, name, "container.json"), "rb") as file:
+            return _from_dict(json.load(file), root)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+# ---- remove
+
+
+def remove(store: Store, container: Container, *, force: bool = False) -> None:
+    """Remove the container and all that was written in it. With @force what runs in it is killed first."""
+    if force:
+        _kill_all(container)
+    _refuse_when_running(container)
+    with storage_errors(f"container {container.label}"), store.lock("containers"):
+        _discard(container)
+
+
+def _refuse_when_running(container: Container) -> None:
+    running = container.entries()
+    if running:
+        raise InUseError(
+            f"container {container.label} is in use by process {running[0].process.pid} on"
+            f" {running[0].process.host}",
+            hint=f"`lpmx stop {container.label}` first, or `lpmx rm -f`",
+        )
+
+
+def _kill_all(container: Container) -> None:
+    import signal
+
+    for run in container.runs():
+        runs.send_signal(run.process, signal.SIGKILL, group=True)
+    for run in container.entries():
+        if run.process.is_here():
+            runs.wait_gone(run.process, 5.0)
+
+
+def _discard(container: Container) -> None:
+    """Take the folder out of sight, then its name, then remove it at leisure; gc can finish what is cut short."""
+    hidden = os.path.join(container.root, f"{_REMOVED}{container.id}")
+    try:
+        os.rename(container.folder, hidden)
+    except FileNotFoundError:
+        return  # another process was faster
+    late = runs.live_runs(os.path.join(hidden, "runs"))
+    if late and not container.auto_remove:
+        os.rename(hidden, container.folder)  # a start slipped in between
+        _refuse_when_running(container)
+    if container.name:
+        link = os.path.join(container.root, _NAMES, container.name)
+        with contextlib.suppress(OSError):
+            if os.readlink(link) == container.id:
+                os.unlink(link)
+    purge(hidden)
+
+
+def discard_own(container: Container) -> None:
+    """Remove an ephemeral container at the end of its run. Whatever else still runs in it loses its files."""
+    with storage_errors(f"container {container.label}"):
+        _discard(container)
+
+
+def purge(folder: str) -> None:
+    """Remove a tree, also where its owner took away his own permissions."""
+    try:
+        remove_tree(folder)
+    except PermissionError:
+        _make_removable(folder)
+        remove_tree(folder)
+
+
+def _make_removable(folder: str) -> None:
+    pending = [folder]
+    while pending:
+        path = pending.pop()
+        os.chmod(path, 0o700)
+        with os.scandir(path) as entries:
+            pending += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+
+
+# ---- garbage
+
+
+def collect(store: Store) -> list[str]:
+    """Remove what killed runs have left: ephemeral containers, half made and half removed ones. Their ids.
+
+    To be called with the store's lock held alone, so that no container is just being made.
+    """
+    root = os.fspath(store.containers_dir)
+    removed = []
+    for name in sorted(os.listdir(root)):
+        if name.startswith(_REMOVED):
+            removed.append(name.removeprefix(_REMOVED))
+            purge(os.path.join(root, name))
+        elif not name.startswith(".") and _is_leftover(root, name):
+            removed.append(name)
+            _collect_one(root, name)
+    _collect_names(root)
+    _collect_accounts(store)
+    return removed
+
+
+def _is_leftover(root: str, name: str) -> bool:
+    """A record that is not there (never made whole), or one whose run is over. A damaged record is left alone."""
+    if not os.path.exists(os.path.join(root, name, "container.json")):
+        return not runs.live_runs(os.path.join(root, name, "runs"))
+    container = _load(root, name)
+    return container is not None and container.is_garbage()
+
+
+def _collect_one(root: str, name: str) -> None:
+    container = _load(root, name)
+    if container is not None:
+        _discard(container)
+        return
+    hidden = os.path.join(root, f"{_REMOVED}{name}")
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(os.path.join(root, name), hidden)
+        purge(hidden)
+
+
+def _collect_names(root: str) -> None:
+    names = os.path.join(root, _NAMES)
+    for name in os.listdir(names) if os.path.isdir(names) else ():
+        link = os.path.join(names, name)
+        if not os.path.exists(os.path.join(root, _read_link(link))):
+            with contextlib.suppress(OSError):
+                os.unlink(link)
+
+
+def _collect_accounts(store: Store) -> None:
+    """Forget the accounts of images that are gone."""
+    folder = store.root / "cache" / "accounts"
+    for path in folder.glob("*.json") if folder.is_dir() else ():
+        if not store.view_path(path.stem).exists():
+            path.unlink(missing_ok=True)

@@ -1,0 +1,128 @@
+"""The environment of a start: a few variables of the host, the image's ENV, and what the user says with -e.
+
+The host's environment is not passed on as a whole: it speaks of programs and paths that the image
+does not have. What is passed is listed here, and in docs/run.md. Later wins: host, image,
+--env-file, -e.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from .binds import find_bind
+from .errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from .plan import Bind
+
+__all__ = [
+    "DEFAULT_PATH",
+    "PASSED",
+    "PASSED_PREFIXES",
+    "build_environment",
+    "parse_env",
+    "parse_env_file",
+]
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+# Variables of the host that mean the same in a container.
+PASSED = frozenset({
+    # terminal, time zone, display
+    "TERM", "COLORTERM", "NO_COLOR", "TZ", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "SSH_AUTH_SOCK",
+    # network
+    "http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy",
+    "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY",
+    # what a batch system or the user grants: threads, devices, the job
+    "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES",
+    "NSLOTS", "JOB_ID", "JOB_NAME", "JOB_SCRIPT", "QUEUE", "TASK_ID",
+    # our own engine's switches
+    "LPMX_ENGINE", "LPMX_DEBUG",
+})  # fmt: skip
+PASSED_PREFIXES = ("OMP_", "MKL_", "OPENBLAS_", "SLURM_", "PBS_", "SGE_", "LSB_")
+_LOCALE = frozenset({"LANG", "LANGUAGE"})
+_LOCALE_PREFIX = "LC_"
+_DIRECTORIES = (
+    "TMPDIR",
+    "TMP",
+    "TEMP",
+    "SCRATCH",
+    "XDG_RUNTIME_DIR",
+)  # only where they are visible inside
+
+_BAD_NAME = re.compile(r"[\s=\0]")
+
+
+def build_environment(
+    fixed: Mapping[str, str],
+    host: Mapping[str, str],
+    *,
+    home: str,
+    user: str,
+    binds: Iterable[Bind] = (),
+) -> dict[str, str]:
+    """All variables of a start. @fixed is what image and user set; @home and @user belong to the shown identity."""
+    binds = tuple(binds)
+    env = {name: value for name, value in host.items() if _passes(name)}
+    if not any(_is_locale(name) for name in fixed):
+        # All of the locale or none: half of it from the host would override an image's LANG by an
+        # LC_ALL.
+        env |= {name: value for name, value in host.items() if _is_locale(name)}
+    for name in _DIRECTORIES:
+        if _is_visible(host.get(name, ""), binds):
+            env[name] = host[name]
+    env |= {"PATH": DEFAULT_PATH, "HOME": home}
+    if user:
+        env |= {"USER": user, "LOGNAME": user}
+    env.update(fixed)
+    return {name: value for name, value in env.items() if "\0" not in name + value}
+
+
+def _passes(name: str) -> bool:
+    return name in PASSED or name.startswith(PASSED_PREFIXES)
+
+
+def _is_locale(name: str) -> bool:
+    return name in _LOCALE or name.startswith(_LOCALE_PREFIX)
+
+
+def _is_visible(path: str, binds: Iterable[Bind]) -> bool:
+    bind = find_bind(binds, path) if path.startswith("/") else None
+    return bind is not None and bind.src == bind.dst
+
+
+def parse_env(words: Iterable[str], host: Mapping[str, str]) -> dict[str, str]:
+    """The variables that -e sets: NAME=VALUE, or NAME for the host's value where the host has one."""
+    env: dict[str, str] = {}
+    for word in words:
+        _set(env, word, host, f"-e {word}")
+    return env
+
+
+def parse_env_file(text: str, host: Mapping[str, str], *, name: str) -> dict[str, str]:
+    """The variables of an --env-file, by Docker's rules.
+
+    A line is NAME=VALUE or NAME; the value is taken as it stands, quotes and all. Blank lines and
+    lines that begin with # are left out.
+    """
+    env: dict[str, str] = {}
+    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
+        entry = line.lstrip()
+        if entry and not entry.startswith("#"):
+            _set(env, entry, host, f"{name}, line {number}")
+    return env
+
+
+def _set(env: dict[str, str], entry: str, host: Mapping[str, str], where: str) -> None:
+    name, sign, value = entry.partition("=")
+    if not name or _BAD_NAME.search(name) or "\0" in value:
+        raise UsageError(
+            f"{where}: {name!r} is not the name of a variable", hint="write NAME=VALUE or NAME"
+        )
+    if sign:
+        env[name] = value
+    elif name in host:
+        env[name] = host[name]

@@ -1,0 +1,319 @@
+"""What a start is to be: from an image, what the user asked for and where the user stands, to a plan.
+
+Everything here decides and nothing acts, so that a plan can be shown (`lpmx run --print-plan`) and
+tested without a container. container.py puts the result on disk, supervise.py starts it.
+
+    here = surroundings()
+    draft = draft_container(store, store.resolve("debian:12"), Options(command=("true",)), here)
+    container = draft.create(store)
+    launch = plan_launch(store, container, here)
+    print(launch.plan.describe())
+    exec_in_place(launch)
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from . import container as containers
+from . import identity
+from .binds import default_binds, find_bind, merge_binds, parse_volume, this_place
+from .container import Container
+from .environment import build_environment
+from .errors import UsageError
+from .native import loader_path
+from .plan import Bind, LaunchPlan, compile_plan, environment_dict, environment_list
+from .supervise import exec_in_place, run_and_wait, start_detached
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .binds import Place
+    from .identity import Accounts, Host, Shown
+    from .image import Image
+    from .store import Store
+
+__all__ = [
+    "Draft",
+    "Launch",
+    "Options",
+    "Surroundings",
+    "draft_container",
+    "exec_in_place",
+    "plan_launch",
+    "run_and_wait",
+    "start_detached",
+    "surroundings",
+]
+
+PLAN = "plan"
+_SEEDS = {"passwd": "/etc/passwd", "group": "/etc/group"}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asks of a container."""
+
+    command: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] | None = None  # None: the image's
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: str = ""  # container path; "": the image's WORKDIR, else where the user stands
+    user: str = ""  # NAME|UID[:GROUP|GID]; "": the image's, else the user's own
+    volumes: tuple[str, ...] = ()
+    no_bind: frozenset[str] = frozenset()
+    read_only: bool = False
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """All that a start takes from the process that asks for it."""
+
+    host: Host
+    place: Place
+    environ: Mapping[str, str]
+
+
+def surroundings(environ: Mapping[str, str] | None = None) -> Surroundings:
+    """Those of this process; @environ in place of its environment."""
+    environ = os.environ if environ is None else environ
+    return Surroundings(identity.this_host(), this_place(environ), dict(environ))
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A container that is decided but not on disk."""
+
+    container: Container
+    seeds: Mapping[str, str]
+
+    def create(self, store: Store) -> Container:
+        """Put it on disk."""
+        return containers.create(store, self.container, self.seeds)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One start in a container."""
+
+    container: Container
+    plan: LaunchPlan
+    plan_file: str
+    seeds: Mapping[str, str] = field(default_factory=dict)  # still to be written
+    seed_folder: str = ""
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """What to execute on the host; the process then becomes the program."""
+        cwd = ("--cwd", self.plan.cwd)
+        return (self.plan.loader, "--plan", self.plan_file, *cwd, "--", *self.plan.argv)
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment to execute it with."""
+        return environment_dict(self.plan.env)
+
+    def prepare(self) -> None:
+        """Bring the plan file up to date. It is the same for all starts of a container, so usually it is."""
+        stable = replace(self.plan, argv=self.container.argv, cwd=self.container.cwd, env=())
+        data = compile_plan(stable)
+        containers.write_seeds(self.container, self.seeds, self.seed_folder)
+        try:
+            with open(self.plan_file, "rb") as file:
+                if file.read() == data:
+                    return
+        except FileNotFoundError:
+            pass
+        containers.write_file(self.plan_file, data)
+
+    def whole_plan(self) -> bytes:
+        """A plan file that needs nothing else: `lpmx-exec --plan FILE` starts it, with this environment."""
+        return compile_plan(replace(self.plan, clear_env=True))
+
+
+def draft_container(
+    store: Store,
+    image: Image,
+    options: Options,
+    here: Surroundings,
+    *,
+    name: str = "",
+    auto_remove: bool = False,
+) -> Draft:
+    """Decide everything about a new container."""
+    if name:
+        containers.check_name(name)
+    accounts = identity.load_accounts(store, image.chain_id, image.diff_ids)
+    shown = identity.resolve_user(
+        options.user or image.user, accounts, here.host, explicit=bool(options.user)
+    )
+    binds = _binds(options, here)
+    home = _home(shown, here, binds)
+    seeds = _seeds(shown, accounts, here.host, home)
+    return Draft(
+        Container(
+            id=containers.new_id(),
+            name=name,
+            image=image.id,
+            image_name=image.name,
+            diff_ids=image.diff_ids,
+            chain_id=image.chain_id,
+            argv=_argv(image, options),
+            env={**image.env, **options.env},
+            cwd=_cwd(image, options, here, binds),
+            home=home,
+            user=_user_name(shown, accounts, seeds),
+            binds=binds,
+            seeds=tuple(seeds),
+            identity=shown.identity,
+            read_only=options.read_only,
+            auto_remove=auto_remove,
+            root=os.fspath(store.containers_dir),
+        ),
+        seeds,
+    )
+
+
+def _binds(options: Options, here: Surroundings) -> tuple[Bind, ...]:
+    asked = [parse_volume(text, cwd=here.place.cwd) for text in options.volumes]
+    return merge_binds(default_binds(here.place, options.no_bind), asked)
+
+
+def _home(shown: Shown, here: Surroundings, binds: tuple[Bind, ...]) -> str:
+    """The home of the shown user: the user's own where it is visible, else what the image says."""
+    own = here.place.home
+    if shown.own and own and find_bind(binds, own):
+        return own
+    return shown.home if shown.home.startswith("/") else "/"
+
+
+def _seeds(shown: Shown, accounts: Accounts, host: Host, home: str) -> dict[str, str]:
+    texts = {
+        "passwd": identity.seed_passwd(shown, accounts, host, home),
+        "group": identity.seed_group(shown, accounts, host),
+    }
+    return {name: text for name, text in texts.items() if text is not None}
+
+
+def _user_name(shown: Shown, accounts: Accounts, seeds: Mapping[str, str]) -> str:
+    user = accounts.user_by_id(shown.uid)
+    if user is None and "passwd" in seeds:
+        user = identity.Accounts(seeds["passwd"]).user_by_id(shown.uid)
+    return user.name if user else ""
+
+
+def _argv(image: Image, options: Options) -> tuple[str, ...]:
+    """ENTRYPOINT and CMD by Docker's rules: --entrypoint replaces the one and drops the other."""
+    if options.entrypoint is not None:
+        argv = options.entrypoint + options.command
+    else:
+        argv = image.entrypoint + (options.command or image.cmd)
+    if not argv:
+        raise UsageError(
+            f"image {image.name} names no command",
+            hint=f"say what to run: `lpmx run {image.name} COMMAND`",
+        )
+    return argv
+
+
+def _cwd(image: Image, options: Options, here: Surroundings, binds: tuple[Bind, ...]) -> str:
+    """-w, else WORKDIR, else where the user stands. `/` as WORKDIR says nothing: builders write it unasked."""
+    if options.cwd:
+        return _absolute(options.cwd)
+    if image.workdir.startswith("/") and image.workdir != "/":
+        return image.workdir
+    for path in (here.place.logical_cwd, here.place.cwd):
+        bind = find_bind(binds, path)
+        if (
+            bind
+            and posixpath.join(bind.src, path[len(bind.dst) :].lstrip("/")).rstrip("/")
+            == here.place.cwd
+        ):
+            return path
+    return "/"
+
+
+def _absolute(path: str) -> str:
+    if not path.startswith("/"):
+        raise UsageError(f"-w {path}: not an absolute path of the container")
+    return path
+
+
+def plan_launch(
+    store: Store,
+    container: Container,
+    here: Surroundings,
+    *,
+    command: tuple[str, ...] = (),
+    env: Mapping[str, str] | None = None,
+    cwd: str = "",
+    user: str = "",
+) -> Launch:
+    """Decide one start in @container: its own command, or another one, as another user, elsewhere in it."""
+    other = _as_user(store, container, user, here) if user else None
+    who = other.container if other else container
+    variables = build_environment(
+        {**container.env, **(env or {})},
+        here.environ,
+        home=who.home,
+        user=who.user,
+        binds=who.binds,
+    )
+    layers = tuple(os.fspath(store.layer_fs(diff_id)) for diff_id in container.diff_ids)
+    variant = f"-{who.identity.uid}-{who.identity.gid}" if other and who.identity else ""
+    variant = "-own" if other and not variant else variant
+    seed_folder = f"seed{variant}"
+    plan = LaunchPlan(
+        loader=loader_path(),
+        view=os.fspath(store.view_path(container.chain_id)),
+        layers=layers,
+        stores=(os.fspath(store.layers_dir),),
+        argv=command or container.argv,
+        env=environment_list(variables),
+        binds=who.binds + _seed_binds(container, who.seeds, seed_folder),
+        upper=container.path("upper"),
+        work=container.path("work"),
+        dirty=container.path("dirty"),
+        cwd=_absolute(cwd) if cwd else container.cwd,
+        container=container.id,
+        identity=who.identity,
+        read_only=container.read_only,
+    )
+    return Launch(
+        container,
+        plan,
+        container.path(f"{PLAN}{variant}"),
+        other.seeds if other else {},
+        seed_folder,
+    )
+
+
+def _as_user(store: Store, container: Container, user: str, here: Surroundings) -> Draft:
+    """@container as it is for another user: the accounts are those the container has by now."""
+    accounts = identity.upper_accounts(
+        container.path("upper"),
+        identity.load_accounts(store, container.chain_id, container.diff_ids),
+    )
+    shown = identity.resolve_user(user, accounts, here.host, explicit=True)
+    home = _home(shown, here, container.binds)
+    seeds = _seeds(shown, accounts, here.host, home)
+    changed = replace(
+        container,
+        identity=shown.identity,
+        home=home,
+        user=_user_name(shown, accounts, seeds),
+        seeds=tuple(seeds),
+    )
+    return Draft(changed, seeds)
+
+
+def _seed_binds(container: Container, names: tuple[str, ...], folder: str) -> tuple[Bind, ...]:
+    """The generated files. A bind the user made at the same place is the user's choice and stays."""
+    taken = {bind.dst for bind in container.binds}
+    return tuple(
+        Bind(os.path.join(container.path(folder), name), _SEEDS[name], file=True, seed=True)
+        for name in names
+        if _SEEDS[name] not in taken
+    )

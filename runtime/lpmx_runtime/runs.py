@@ -1,0 +1,235 @@
+"""The register of what runs in a container: one small file for each process that was started in it.
+
+A process is known by its pid, its start time, the boot and the pid namespace it belongs to, so an
+entry never mistakes another process for its own, and entries of dead processes are simply removed
+by whoever comes across them. Nothing has to be alive for a container to exist, and a killed process
+needs no farewell.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Process", "Run", "live_runs", "register", "send_signal", "this_process"]
+
+MAIN, EXEC, SUPERVISOR = "main", "exec", "supervisor"
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process, told apart from every other one."""
+
+    pid: int
+    start: int  # ticks since boot
+    boot: str
+    namespace: int  # inode of its pid namespace
+    host: str
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Process:
+        """From a file; ValueError when it is not one of ours."""
+        try:
+            return cls(
+                int(data["pid"]),
+                int(data["start"]),
+                str(data["boot"]),
+                int(data["namespace"]),
+                str(data["host"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError("not a process") from error
+
+    def is_alive(self) -> bool:
+        """Does it run? One on another node or in another pid namespace cannot be asked and counts as running."""
+        here = this_system()
+        if self.host != here.host:
+            return True
+        if self.boot != here.boot:
+            return False
+        if self.namespace != here.namespace:
+            return True
+        return start_time(self.pid) == self.start
+
+    def is_here(self) -> bool:
+        """Can this process be signalled from here?"""
+        here = this_system()
+        same = (self.host, self.boot, self.namespace) == (here.host, here.boot, here.namespace)
+        return same and self.is_alive()
+
+
+@dataclass(frozen=True)
+class System:
+    """What makes a pid meaningful."""
+
+    boot: str
+    namespace: int
+    host: str
+
+
+_system: list[System] = []
+
+
+def this_system() -> System:
+    """Boot, pid namespace and node of this process."""
+    if not _system:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            boot = file.read().strip()
+        _system.append(System(boot, os.stat("/proc/self/ns/pid").st_ino, os.uname().nodename))
+    return _system[0]
+
+
+def start_time(pid: int) -> int | None:
+    """When @pid started, in ticks since boot; None when it runs no more (a zombie has ended)."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    if len(fields) < 20 or fields[0] in (b"Z", b"X"):
+        return None
+    return int(fields[19])
+
+
+def process(pid: int) -> Process | None:
+    """The process @pid of this system, or None when it has ended."""
+    start = start_time(pid)
+    here = this_system()
+    return None if start is None else Process(pid, start, here.boot, here.namespace, here.host)
+
+
+def this_process() -> Process:
+    """The process that calls."""
+    found = process(os.getpid())
+    assert found is not None
+    return found
+
+
+@dataclass(frozen=True)
+class Run:
+    """One process that was started in a container; it keeps pid and start time when it becomes the program."""
+
+    process: Process
+    kind: str
+    argv: tuple[str, ...]
+    since: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """For --json."""
+        return {
+            "pid": self.process.pid,
+            "host": self.process.host,
+            "kind": self.kind,
+            "command": list(self.argv),
+            "since": self.since,
+        }
+
+
+def register(folder: str, who: Process, kind: str, argv: tuple[str, ...]) -> None:
+    """Enter @who into the register @folder. FileNotFoundError when the container is gone."""
+    data = {**vars(who), "kind": kind, "argv": argv, "since": time.time()}
+    text = json.dumps(data).encode("ascii")
+    # Written under another name first, so that nobody reads half of it; no durability: it means
+    # nothing after a crash.
+    temporary = os.path.join(folder, f".{who.pid}.{who.start}.tmp")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, text)
+    finally:
+        os.close(fd)
+    os.rename(temporary, os.path.join(folder, f"{who.pid}.json"))
+
+
+def unregister(folder: str, pid: int) -> None:
+    """Take the process @pid, which has ended, out of the register."""
+    with contextlib.suppress(OSError):
+        os.unlink(os.path.join(folder, f"{pid}.json"))
+
+
+def live_runs(folder: str) -> list[Run]:
+    """What runs now, oldest first. Entries of the dead are removed on the way."""
+    runs = []
+    for path, run in _entries(folder):
+        if run.process.is_alive():
+            runs.append(run)
+        else:
+            _forget(path, run)
+    return sorted(runs, key=lambda run: (run.since, run.process.pid))
+
+
+def _entries(folder: str) -> Iterator[tuple[str, Run]]:
+    try:
+        names = os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for name in names:
+        path = os.path.join(folder, name)
+        if name.startswith(".") or not name.endswith(".json"):
+            continue
+        try:
+            yield path, _read(path)
+        except (OSError, ValueError):
+            continue
+
+
+def _read(path: str) -> Run:
+    with open(path, "rb") as file:
+        data = json.load(file)
+    if not isinstance(data, dict):
+        raise ValueError("not a run")  # noqa: TRY004  a damaged file, not a wrong type of argument
+    argv = tuple(map(str, data.get("argv", ())))
+    return Run(Process.from_dict(data), str(data.get("kind")), argv, float(data.get("since", 0)))
+
+
+def _forget(path: str, dead: Run) -> None:
+    """Remove a dead entry, unless a new process with the same pid has just taken the file over."""
+    with contextlib.suppress(OSError, ValueError):
+        if _read(path).process == dead.process:
+            os.unlink(path)
+
+
+def send_signal(who: Process, number: int, *, group: bool = False) -> bool:
+    """Signal @who (or the process group it leads). False when it has ended; never hits another process."""
+    try:
+        fd = os.pidfd_open(who.pid)
+    except OSError:
+        return False
+    try:
+        # The descriptor holds on to one process; only now its start time says that it is the right
+        # one.
+        if not who.is_here():
+            return False
+        if group and os.getpgid(who.pid) == who.pid:
+            os.killpg(who.pid, number)
+        else:
+            signal.pidfd_send_signal(fd, number)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
+def wait_gone(who: Process, timeout: float) -> bool:
+    """Wait until @who has ended; False when @timeout seconds were not enough."""
+    import select
+
+    try:
+        fd = os.pidfd_open(who.pid)
+    except OSError:
+        return True
+    try:
+        if not who.is_alive():
+            return True
+        readable, _, _ = select.select([fd], [], [], timeout)
+        return bool(readable)
+    finally:
+        os.close(fd)
