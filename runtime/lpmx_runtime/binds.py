@@ -1,4 +1,4 @@
-"""Which host paths a container shows: the default ones, those asked for with -v, and how the two add up.
+"""Which host paths a container shows: default binds, those asked for with -v, and how they add up.
 
 Decides only, and looks at the host's files to do so. Paths are resolved when the container is
 created: a bind is a fixed pair of paths, as with a mount.
@@ -144,7 +144,7 @@ def _cwd(place: Place) -> list[Bind]:
 
 
 def _at_both_names(path: str, real: str) -> list[Bind]:
-    """@path and, where it is reached through a symlink, its real name too: links in it may use either."""
+    """@path and, where a symlink leads to it, its real name too: links in it may use either."""
     if not os.path.isdir(real):
         return []
     names = [path, real] if may_hide(real) else [path]
@@ -157,8 +157,10 @@ def may_hide(path: str) -> bool:
 
 
 def parse_volume(text: str, *, cwd: str) -> Bind:
-    r"""The bind that -v @text asks for: SRC:DST[:OPTIONS], or SRC[:OPTIONS] at its own path; `\:`
-    is a colon."""
+    r"""The bind that -v @text asks for.
+
+    SRC:DST[:OPTIONS], or SRC[:OPTIONS] to show it at its own path; `\:` is a colon in a name.
+    """
     parts = [part.replace("\\:", ":") for part in re.split(r"(?<!\\):", text)]
     options = ""
     if len(parts) == 3 or (len(parts) == 2 and _are_options(parts[1])):

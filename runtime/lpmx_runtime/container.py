@@ -1,4 +1,4 @@
-"""Containers: a folder each, with what was decided at its creation and what its programs have written.
+"""Containers: a folder each, with what was decided at its creation and what was written in it.
 
     containers/ID/{container.json, plan, upper/, work/, dirty, seed/, runs/, log, exit.json}
 
@@ -18,13 +18,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from . import runs
-from .errors import InUseError, LpmxError, NotFoundError, StorageError, UsageError, storage_errors
+from .errors import InUseError, NotFoundError, UsageError, storage_errors
 from .plan import Bind, Identity
 from .store import atomic_write, remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from .runs import Process, Run
     from .store import Store
@@ -55,7 +54,7 @@ class ContainerNotFoundError(NotFoundError):
 
 @dataclass(frozen=True)
 class Container:
-    """What was decided when the container was created. Host paths in it are binds only: a store can be moved."""
+    """What was decided at its creation. Its only host paths are binds: a store can be moved."""
 
     id: str
     name: str  # "" when it has none
@@ -100,7 +99,7 @@ class Container:
         return runs.live_runs(self.path("runs"))
 
     def is_garbage(self) -> bool:
-        """Was it meant to go with its run, and has whoever was to remove it died?"""
+        """True when it was meant to go with its run, and whoever was to remove it has died."""
         return (
             self.auto_remove
             and (self.creator is None or not self.creator.is_alive())
@@ -175,15 +174,15 @@ def create(store: Store, container: Container, seeds: Mapping[str, str]) -> Cont
     with storage_errors(f"container {container.label}"), store.adding():
         if container.name:
             with store.lock("containers"):
-                _take_name(store, container)
+                _take_name(container)
                 _write(container, seeds)
         else:
             _write(container, seeds)
     return container
 
 
-def _take_name(store: Store, container: Container) -> None:
-    """Let the name point to the container, which is yet to appear: a link to nothing is a free name."""
+def _take_name(container: Container) -> None:
+    """Point the name to the container, which is yet to appear: a link to nothing is a free name."""
     names = os.path.join(container.root, _NAMES)
     os.makedirs(names, mode=0o700, exist_ok=True)
     link = os.path.join(names, container.name)
@@ -194,7 +193,7 @@ def _take_name(store: Store, container: Container) -> None:
     if other is not None:
         raise InUseError(
             f"container {container.name} exists already",
-            hint=f"`lpmx exec {container.name} COMMAND` runs in it, `lpmx rm {container.name}` removes it",
+            hint=f"`lpmx exec {container.name} COMMAND` runs in it, `lpmx rm` removes it",
         )
     with contextlib.suppress(FileNotFoundError):
         os.unlink(link)
@@ -209,7 +208,7 @@ def _read_link(link: str) -> str:
 
 
 def _write(container: Container, seeds: Mapping[str, str]) -> None:
-    """Make the folder. container.json comes last and makes it a container; an ephemeral one need not be durable."""
+    """Make the folder. container.json, the last file, makes it a container."""
     os.mkdir(container.folder, 0o700)
     for name in ("work", "runs"):
         os.mkdir(container.path(name), 0o700)
@@ -220,7 +219,7 @@ def _write(container: Container, seeds: Mapping[str, str]) -> None:
     os.close(fd)
     write_seeds(container, seeds)
     data = json.dumps(container.as_dict()).encode("ascii")
-    if container.auto_remove:
+    if container.auto_remove:  # it need not outlive a crash
         write_file(container.path("container.json"), data)
     else:
         atomic_write(container.path("container.json"), data)
@@ -295,7 +294,7 @@ def _load(root: str, name: str) -> Container | None:
 
 
 def remove(store: Store, container: Container, *, force: bool = False) -> None:
-    """Remove the container and all that was written in it. With @force what runs in it is killed first."""
+    """Remove the container and what was written in it. @force kills what runs in it first."""
     if force:
         _kill_all(container)
     _refuse_when_running(container)
@@ -324,7 +323,7 @@ def _kill_all(container: Container) -> None:
 
 
 def _discard(container: Container) -> None:
-    """Take the folder out of sight, then its name, then remove it at leisure; gc can finish what is cut short."""
+    """Take the folder out of sight, then its name, then remove it; gc can do the rest."""
     hidden = os.path.join(container.root, f"{_REMOVED}{container.id}")
     try:
         os.rename(container.folder, hidden)
@@ -343,7 +342,7 @@ def _discard(container: Container) -> None:
 
 
 def discard_own(container: Container) -> None:
-    """Remove an ephemeral container at the end of its run. Whatever else still runs in it loses its files."""
+    """Remove an ephemeral container after its run. What else still runs in it loses its files."""
     with storage_errors(f"container {container.label}"):
         _discard(container)
 
@@ -370,7 +369,7 @@ def _make_removable(folder: str) -> None:
 
 
 def collect(store: Store) -> list[str]:
-    """Remove what killed runs have left: ephemeral containers, half made and half removed ones. Their ids.
+    """Remove what killed runs have left: ephemeral, half made, half removed containers. Their ids.
 
     To be called with the store's lock held alone, so that no container is just being made.
     """
@@ -389,7 +388,7 @@ def collect(store: Store) -> list[str]:
 
 
 def _is_leftover(root: str, name: str) -> bool:
-    """A record that is not there (never made whole), or one whose run is over. A damaged record is left alone."""
+    """No record (never made whole), or one whose run is over. A damaged record is left alone."""
     if not os.path.exists(os.path.join(root, name, "container.json")):
         return not runs.live_runs(os.path.join(root, name, "runs"))
     container = _load(root, name)

@@ -1,4 +1,4 @@
-"""The environment of a start: a few variables of the host, the image's ENV, and what the user says with -e.
+"""The environment of a start: some variables of the host, the image's ENV, and the user's -e.
 
 The host's environment is not passed on as a whole: it speaks of programs and paths that the image
 does not have. What is passed is listed here, and in docs/run.md. Later wins: host, image,
@@ -32,11 +32,12 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Variables of the host that mean the same in a container.
 PASSED = frozenset({
     # terminal, time zone, display
-    "TERM", "COLORTERM", "NO_COLOR", "TZ", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "SSH_AUTH_SOCK",
+    "TERM", "COLORTERM", "NO_COLOR", "TZ", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY",
+    "SSH_AUTH_SOCK",
     # network
     "http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy",
     "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY",
-    # what a batch system or the user grants: threads, devices, the job
+    # what a batch system grants
     "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES",
     "NSLOTS", "JOB_ID", "JOB_NAME", "JOB_SCRIPT", "QUEUE", "TASK_ID",
     # our own engine's switches
@@ -64,7 +65,7 @@ def build_environment(
     user: str,
     binds: Iterable[Bind] = (),
 ) -> dict[str, str]:
-    """All variables of a start. @fixed is what image and user set; @home and @user belong to the shown identity."""
+    """All variables of a start. @fixed: set by image and user; @home, @user: the shown identity."""
     binds = tuple(binds)
     env = {name: value for name, value in host.items() if _passes(name)}
     if not any(_is_locale(name) for name in fixed):
@@ -95,7 +96,7 @@ def _is_visible(path: str, binds: Iterable[Bind]) -> bool:
 
 
 def parse_env(words: Iterable[str], host: Mapping[str, str]) -> dict[str, str]:
-    """The variables that -e sets: NAME=VALUE, or NAME for the host's value where the host has one."""
+    """The variables that -e sets: NAME=VALUE, or NAME for the value the host has, if any."""
     env: dict[str, str] = {}
     for word in words:
         _set(env, word, host, f"-e {word}")

@@ -130,7 +130,7 @@ def _group_name(gid: int) -> str:
 
 @dataclass(frozen=True)
 class Shown:
-    """The resolved identity: what is shown, and the image's own home for it ("" when the image has no line)."""
+    """The resolved identity, and the home the image has for it ("" without a line)."""
 
     uid: int
     gid: int
@@ -212,7 +212,7 @@ def seed_passwd(shown: Shown, accounts: Accounts, host: Host, home: str) -> str 
 
 
 def seed_group(shown: Shown, accounts: Accounts, host: Host) -> str | None:
-    """The image's group file with a line for every shown group that lacks one, or None when none does."""
+    """The image's group file with a line for every shown group, or None when it has them."""
     known = {group.gid for group in accounts.groups()}
     taken = {group.name for group in accounts.groups()}
     lines = []
@@ -238,7 +238,7 @@ def _append(text: str, lines: str) -> str:
 
 
 def load_accounts(store: Store, chain_id: str, diff_ids: Sequence[str]) -> Accounts:
-    """The accounts of an image. The first time they are read through its view, later from the store's cache."""
+    """The accounts of an image: read through its view once, later from the store's cache."""
     cache = store.root / "cache" / "accounts" / f"{chain_id}.json"
     try:
         data = json.loads(cache.read_bytes())
@@ -272,7 +272,7 @@ def _image_file(store: Store, chain_id: str, diff_ids: Sequence[str], path: str)
 
 
 def upper_accounts(upper: str, accounts: Accounts) -> Accounts:
-    """@accounts with what a container changed: the files of its upper directory replace the image's."""
+    """@accounts as a container changed them: files of its upper directory replace the image's."""
     return Accounts(
         _upper_file(upper, "passwd", accounts.passwd), _upper_file(upper, "group", accounts.group)
     )

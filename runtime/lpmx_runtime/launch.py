@@ -1,4 +1,4 @@
-"""What a start is to be: from an image, what the user asked for and where the user stands, to a plan.
+"""What a start is to be: from an image, the user's wishes and where the user stands, to a plan.
 
 Everything here decides and nothing acts, so that a plan can be shown (`lpmx run --print-plan`) and
 tested without a container. container.py puts the result on disk, supervise.py starts it.
@@ -116,7 +116,7 @@ class Launch:
         return environment_dict(self.plan.env)
 
     def prepare(self) -> None:
-        """Bring the plan file up to date. It is the same for all starts of a container, so usually it is."""
+        """Bring the plan file up to date; it is the same for all starts, so usually it is."""
         stable = replace(self.plan, argv=self.container.argv, cwd=self.container.cwd, env=())
         data = compile_plan(stable)
         containers.write_seeds(self.container, self.seeds, self.seed_folder)
@@ -129,7 +129,7 @@ class Launch:
         containers.write_file(self.plan_file, data)
 
     def whole_plan(self) -> bytes:
-        """A plan file that needs nothing else: `lpmx-exec --plan FILE` starts it, with this environment."""
+        """A plan file that `lpmx-exec --plan FILE` starts as it stands, with this environment."""
         return compile_plan(replace(self.plan, clear_env=True))
 
 
@@ -219,7 +219,7 @@ def _argv(image: Image, options: Options) -> tuple[str, ...]:
 
 
 def _cwd(image: Image, options: Options, here: Surroundings, binds: tuple[Bind, ...]) -> str:
-    """-w, else WORKDIR, else where the user stands. `/` as WORKDIR says nothing: builders write it unasked."""
+    """-w, else WORKDIR, else where the user stands. `/` says nothing: builders write it unasked."""
     if options.cwd:
         return _absolute(options.cwd)
     if image.workdir.startswith("/") and image.workdir != "/":
@@ -251,7 +251,7 @@ def plan_launch(
     cwd: str = "",
     user: str = "",
 ) -> Launch:
-    """Decide one start in @container: its own command, or another one, as another user, elsewhere in it."""
+    """Decide one start in @container: its own command or another, perhaps as another user."""
     other = _as_user(store, container, user, here) if user else None
     who = other.container if other else container
     variables = build_environment(
@@ -291,7 +291,7 @@ def plan_launch(
 
 
 def _as_user(store: Store, container: Container, user: str, here: Surroundings) -> Draft:
-    """@container as it is for another user: the accounts are those the container has by now."""
+    """@container for another user; the accounts are those the container has by now."""
     accounts = identity.upper_accounts(
         container.path("upper"),
         identity.load_accounts(store, container.chain_id, container.diff_ids),
@@ -310,7 +310,7 @@ def _as_user(store: Store, container: Container, user: str, here: Surroundings) 
 
 
 def _seed_binds(container: Container, names: tuple[str, ...], folder: str) -> tuple[Bind, ...]:
-    """The generated files. A bind the user made at the same place is the user's choice and stays."""
+    """The generated files, except where the user has bound another file at the same place."""
     taken = {bind.dst for bind in container.binds}
     return tuple(
         Bind(os.path.join(container.path(folder), name), _SEEDS[name], file=True, seed=True)

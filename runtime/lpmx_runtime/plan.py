@@ -151,7 +151,7 @@ def environment_list(environment: Mapping[str, str]) -> tuple[str, ...]:
 
 
 class _Writer:
-    """The part of a plan file after its header: strings and tables, with offsets from the file's start."""
+    """What follows the header of a plan file: strings and tables, at offsets in the file."""
 
     def __init__(self, start: int) -> None:
         self.start = start

@@ -49,7 +49,7 @@ class Process:
             raise ValueError("not a process") from error
 
     def is_alive(self) -> bool:
-        """Does it run? One on another node or in another pid namespace cannot be asked and counts as running."""
+        """True while it runs. One on another node or in another pid namespace counts as running."""
         here = this_system()
         if self.host != here.host:
             return True
@@ -60,7 +60,7 @@ class Process:
         return start_time(self.pid) == self.start
 
     def is_here(self) -> bool:
-        """Can this process be signalled from here?"""
+        """True when it runs and can be signalled from here."""
         here = this_system()
         same = (self.host, self.boot, self.namespace) == (here.host, here.boot, here.namespace)
         return same and self.is_alive()
@@ -88,7 +88,7 @@ def this_system() -> System:
 
 
 def start_time(pid: int) -> int | None:
-    """When @pid started, in ticks since boot; None when it runs no more (a zombie has ended)."""
+    """When @pid started, in ticks since boot; None when it has ended, as a zombie has."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
@@ -115,7 +115,7 @@ def this_process() -> Process:
 
 @dataclass(frozen=True)
 class Run:
-    """One process that was started in a container; it keeps pid and start time when it becomes the program."""
+    """One process started in a container. Becoming the program, it keeps pid and start time."""
 
     process: Process
     kind: str
@@ -133,7 +133,9 @@ class Run:
         }
 
 
-def register(folder: str, who: Process, kind: str, argv: tuple[str, ...]) -> None:
+def register(
+    folder: str | os.PathLike[str], who: Process, kind: str, argv: tuple[str, ...]
+) -> None:
     """Enter @who into the register @folder. FileNotFoundError when the container is gone."""
     data = {**vars(who), "kind": kind, "argv": argv, "since": time.time()}
     text = json.dumps(data).encode("ascii")
@@ -148,13 +150,13 @@ def register(folder: str, who: Process, kind: str, argv: tuple[str, ...]) -> Non
     os.rename(temporary, os.path.join(folder, f"{who.pid}.json"))
 
 
-def unregister(folder: str, pid: int) -> None:
+def unregister(folder: str | os.PathLike[str], pid: int) -> None:
     """Take the process @pid, which has ended, out of the register."""
     with contextlib.suppress(OSError):
         os.unlink(os.path.join(folder, f"{pid}.json"))
 
 
-def live_runs(folder: str) -> list[Run]:
+def live_runs(folder: str | os.PathLike[str]) -> list[Run]:
     """What runs now, oldest first. Entries of the dead are removed on the way."""
     runs = []
     for path, run in _entries(folder):
@@ -165,7 +167,7 @@ def live_runs(folder: str) -> list[Run]:
     return sorted(runs, key=lambda run: (run.since, run.process.pid))
 
 
-def _entries(folder: str) -> Iterator[tuple[str, Run]]:
+def _entries(folder: str | os.PathLike[str]) -> Iterator[tuple[str, Run]]:
     try:
         names = os.listdir(folder)
     except (FileNotFoundError, NotADirectoryError):
@@ -184,7 +186,7 @@ def _read(path: str) -> Run:
     with open(path, "rb") as file:
         data = json.load(file)
     if not isinstance(data, dict):
-        raise ValueError("not a run")  # noqa: TRY004  a damaged file, not a wrong type of argument
+        raise ValueError("not a run")
     argv = tuple(map(str, data.get("argv", ())))
     return Run(Process.from_dict(data), str(data.get("kind")), argv, float(data.get("since", 0)))
 
@@ -197,7 +199,7 @@ def _forget(path: str, dead: Run) -> None:
 
 
 def send_signal(who: Process, number: int, *, group: bool = False) -> bool:
-    """Signal @who (or the process group it leads). False when it has ended; never hits another process."""
+    """Signal @who, or the group it leads. False when it has ended; never hits another process."""
     try:
         fd = os.pidfd_open(who.pid)
     except OSError:

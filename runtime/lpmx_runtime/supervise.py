@@ -41,8 +41,8 @@ EXIT_LPMX, EXIT_NOT_EXECUTABLE = 125, 126
 
 # Not passed on: they cannot be caught, or are the answer to a fault of this process itself.
 _OURS = {
-    signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSYS,
-    signal.SIGTRAP,
+    signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL,
+    signal.SIGSYS, signal.SIGTRAP,
 }  # fmt: skip
 _PYTHON_IGNORES = (signal.SIGPIPE, signal.SIGXFSZ)  # at its start; a program expects the default
 _STOPS = {signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
@@ -65,7 +65,7 @@ class End:
         return cls(os.WEXITSTATUS(wait_status))
 
     def follow(self) -> int:
-        """End this process alike: the exit status to return, or death by the same signal, without a core of ours."""
+        """End this process alike: return the status, or die by the same signal without a core."""
         if self.signal:
             _prctl(_PR_SET_DUMPABLE, 0)
             number = signal.Signals(self.signal)
@@ -115,10 +115,10 @@ def _execute(launch: Launch) -> NoReturn:
     argv = [os.fsencode(word) for word in launch.argv]
     env = {os.fsencode(name): os.fsencode(value) for name, value in launch.env.items()}
     try:
-        os.execve(argv[0], argv, env)
+        os.execve(argv[0], argv, env)  # noqa: S606
     except OSError as error:
         runs.unregister(launch.container.path("runs"), os.getpid())
-        reason = os.strerror(error.errno)
+        reason = os.strerror(error.errno or 0)
         hint = None
         if error.errno == errno.E2BIG:
             hint = "pass fewer or shorter arguments and variables"
@@ -189,7 +189,7 @@ def _fork_program(
 class _Signals:
     """All signals of this process, blocked and taken one by one while a program runs."""
 
-    def __enter__(self) -> _Signals:
+    def __enter__(self) -> _Signals:  # noqa: PYI034  Self is Python 3.11's
         self._chld = signal.signal(
             signal.SIGCHLD, signal.SIG_DFL
         )  # ignored, it would hide the child's status
@@ -222,7 +222,7 @@ class _Signals:
                     os.kill(child, info.si_signo)
 
     def _reap(self, child: int) -> End | None:
-        """The child's end, if it has come. When it was stopped in a terminal, stop too, until the shell wakes us."""
+        """The child's end, if it has come. When a terminal stopped it, stop with it."""
         while True:
             pid, status = os.waitpid(child, os.WNOHANG | os.WUNTRACED)
             if not pid:
@@ -238,7 +238,7 @@ def _is_ignored(number: int) -> bool:
 
 
 def _has_terminal() -> bool:
-    """Is there a controlling terminal, so that a shell may do job control with us?"""
+    """True when there is a controlling terminal, so that a shell may do job control with us."""
     try:
         fd = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:

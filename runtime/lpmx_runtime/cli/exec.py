@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
             cwd=args.workdir,
             user=args.user,
         )
-        if args.detach:
-            launch.start_detached(start, kind=runs.EXEC)
-            return 0
-        launch.exec_in_place(start, kind=runs.EXEC)
+        if not args.detach:
+            launch.exec_in_place(start, kind=runs.EXEC)
+        launch.start_detached(start, kind=runs.EXEC)
+    return 0

@@ -68,7 +68,8 @@ def add_create(parser: argparse.ArgumentParser) -> None:
         metavar="RULE[,RULE...]",
         action="append",
         default=[],
-        help="without these default binds: home, cwd, tmp, resolv, hosts, localtime (all of them: all), proc, dev, sys",
+        help="without these default binds: home, cwd, tmp, resolv, hosts, localtime, proc, dev, sys;"
+        " all: the first six",
     )
     parser.add_argument(
         "--entrypoint", metavar="CMD", help="in place of the image's ENTRYPOINT; '' for none"
@@ -143,7 +144,7 @@ def _entrypoint(text: str | None) -> tuple[str, ...] | None:
 
 @contextlib.contextmanager
 def launch_errors() -> Iterator[None]:
-    """Errors of ours before the program starts have the status 125, so that they are not taken for the program's."""
+    """Give errors of ours before the start the status 125: none that a program would have."""
     try:
         yield
     except LpmxError as error:

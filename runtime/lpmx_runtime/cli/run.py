@@ -1,4 +1,4 @@
-"""`lpmx run`: a program in a new container. Without --name the container goes when the program ends."""
+"""`lpmx run`: a program in a new container, which goes with the program unless it has a name."""
 
 from __future__ import annotations
 

@@ -57,8 +57,9 @@ def _stop(label: str, running: Sequence[Run], first: signal.Signals, grace: floa
 
     elsewhere = [run for run in running if not run.process.is_here() and run.process.is_alive()]
     if elsewhere:
+        other = elsewhere[0].process
         raise LpmxError(
-            f"container {label}: process {elsewhere[0].process.pid} runs on {elsewhere[0].process.host}",
+            f"container {label}: process {other.pid} runs on {other.host}",
             hint="stop it there",
         )
     for run in running:
