@@ -2,8 +2,9 @@
 
 usage: demo.py ARCHIVE    a docker-save archive of the demo image (tests/images/build.py makes it)
 
-Loads the archive into a store of its own, installs a kernel from it in a Jupyter folder of its own, executes demo.ipynb
-through nbclient, and prints what ran where. Nothing outside ~/.cache/lpmx-kernels/demo is touched; needs no root.
+Loads the archive into a store of its own, installs a kernel from it in a Jupyter folder of its own,
+executes demo.ipynb through nbclient, and prints what ran where. Nothing outside
+~/.cache/lpmx-kernels/demo is touched, and no root is needed.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
+from nbformat import NotebookNode
 
 HERE = Path(__file__).resolve().parent
 KERNEL = "lpmx-demo"
@@ -27,6 +28,7 @@ WRITTEN = Path("/etc/written-by-the-notebook")
 
 
 def main(arguments: list[str]) -> int:
+    """Show it; the result is the exit status."""
     if len(arguments) != 1:
         print(__doc__, file=sys.stderr)
         return 2
@@ -67,14 +69,16 @@ def show_layers() -> None:
 
     store = Store.open()
     image = store.resolve(IMAGE)
-    print(f"\nimage {image.name}: {len(image.diff_ids)} layers, kept apart in the store, bottom first")
+    print(
+        f"\nimage {image.name}: {len(image.diff_ids)} layers, kept apart in the store, bottom first"
+    )
     for diff_id in image.diff_ids:
         info = store.layer_info(diff_id)
         print(f"  {diff_id[:12]}  {info['size'] / 1e6:7.1f} MB  {info.get('entries', '?')} entries")
 
 
-def execute(notebook: Any, folder: Path) -> float:
-    """Execute @notebook with the kernel; milliseconds from asking for the kernel to its first answer."""
+def execute(notebook: NotebookNode, folder: Path) -> float:
+    """Execute @notebook; milliseconds from asking for the kernel to its first answer."""
     resources = {"metadata": {"path": str(folder)}}
     client = NotebookClient(notebook, kernel_name=KERNEL, timeout=120, resources=resources)
     begin = time.monotonic()
@@ -85,7 +89,7 @@ def execute(notebook: Any, folder: Path) -> float:
     return ready * 1e3
 
 
-def show_cells(notebook: Any) -> None:
+def show_cells(notebook: NotebookNode) -> None:
     """The cells and what came out of them."""
     print(f"\n$ {HERE.name}/demo.ipynb, cell by cell, in kernel {KERNEL}")
     for cell in notebook.cells:
@@ -97,12 +101,15 @@ def show_cells(notebook: Any) -> None:
                 print(f"    {line}")
 
 
-def show_comparison(notebook: Any) -> None:
+def show_comparison(notebook: NotebookNode) -> None:
     """The facts as the notebook sees them beside those that the same code finds on the host."""
     cell = next(cell for cell in notebook.cells if "facts" in cell.metadata.get("tags", []))
     inside = json.loads(output_of(cell))
     host = json.loads(subprocess.check_output([sys.executable, "-c", cell.source]))
-    inside[str(WRITTEN)], host[str(WRITTEN)] = "written", "there!" if WRITTEN.exists() else "not there"
+    inside[str(WRITTEN)], host[str(WRITTEN)] = (
+        "written",
+        "there!" if WRITTEN.exists() else "not there",
+    )
     rows = [("", "on the host", "in the notebook")]
     rows += [(name, str(host[name]), str(inside[name])) for name in inside]
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
@@ -111,7 +118,7 @@ def show_comparison(notebook: Any) -> None:
         print(f"  {row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]}")
 
 
-def output_of(cell: Any) -> str:
+def output_of(cell: NotebookNode) -> str:
     """The text of a cell's outputs."""
     texts = []
     for output in cell.outputs:

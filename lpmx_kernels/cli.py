@@ -32,8 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     logs = commands.add_parser("logs", help="print what a kernel wrote to stdout and stderr")
     logs.add_argument("name", metavar="NAME")
     logs.add_argument("--path", action="store_true", help="print the names of its log files")
-    launch = commands.add_parser("launch", help="start a kernel; Jupyter clients do this")
-    launch.add_argument("rest", nargs=argparse.REMAINDER)
+    starter = commands.add_parser("launch", help="start a kernel; Jupyter clients do this")
+    starter.add_argument("--spec", required=True, metavar="NAME|DIR", help="the kernel spec")
+    starter.add_argument("-f", dest="connection_file", required=True, metavar="FILE")
+    for command in commands.choices.values():
+        command.add_argument(
+            "--json", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS
+        )
 
 
 def _add_install(parser: argparse.ArgumentParser) -> None:
@@ -182,7 +187,7 @@ def _logs(args: argparse.Namespace) -> int:
 def _launch(args: argparse.Namespace) -> int:
     from lpmx_kernels import launch
 
-    return launch.main(args.rest)
+    return launch.become_kernel(args.spec, args.connection_file)
 
 
 def _absolute_bind(text: str) -> str:

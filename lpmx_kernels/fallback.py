@@ -27,24 +27,20 @@ class FallbackKernel(Kernel):
     banner = "This kernel could not be restarted"
     language_info = {"name": "text", "mimetype": "text/plain", "file_extension": ".txt"}  # noqa: RUF012
 
-    async def do_execute(  # the base class types it, with arguments that vary by version
-        self,
-        code: str,
-        silent: bool,
-        *_: object,
-        **__: object,
-    ) -> dict[str, Any]:
+    async def do_execute(self, code: str, silent: bool, *_: object, **__: object) -> dict[str, Any]:
         """Answer with the reason, as an error, so that programs that execute notebooks stop."""
+        del code
         reason = os.environ.get(VARIABLE, "no reason was handed over")
         error = {"ename": NAME, "evalue": reason, "traceback": reason.splitlines()}
         if not silent:
-            self.send_response(self.iopub_socket, "error", error)
+            send: Any = self.send_response
+            send(self.iopub_socket, "error", error)
         return {"status": "error", "execution_count": self.execution_count, **error}
 
 
 def main(arguments: list[str]) -> None:
     """Run the kernel of `-f CONNECTION_FILE`; the reason is in the environment."""
-    app = IPKernelApp.instance(kernel_class=FallbackKernel)
+    app: Any = IPKernelApp.instance(kernel_class=FallbackKernel)
     app.initialize(arguments)
     app.start()
 

@@ -8,18 +8,57 @@ it. No jupyter_client is imported here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import argparse
+import hashlib
+import os
+import sys
+import uuid
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from lpmx_kernels import hostpath
+from lpmx_kernels.environment import kernel_environment
+from lpmx_kernels.settings import CONNECTION_FILE, KernelSettings, read_spec
+from lpmx_runtime import container as containers
+from lpmx_runtime import proc, runs
+from lpmx_runtime.binds import RULES, Place, default_binds, find_bind, merge_binds, this_place
+from lpmx_runtime.errors import InUseError, LpmxError, storage_errors
+from lpmx_runtime.identity import this_host
+from lpmx_runtime.launch import (
+    Draft,
+    Launch,
+    Options,
+    Surroundings,
+    draft_container,
+    exec_in_place,
+    plan_launch,
+    surroundings,
+)
+from lpmx_runtime.plan import Bind
+from lpmx_runtime.store import Store
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
-    from lpmx_kernels.settings import KernelSettings
+    from lpmx_runtime.container import Container
     from lpmx_runtime.image import Image
-    from lpmx_runtime.plan import LaunchPlan
-    from lpmx_runtime.store import Store
+
+
+@dataclass(frozen=True)
+class KernelRequest:
+    """What a client and its kernel spec ask for in one start."""
+
+    connection_file: str
+    env: Mapping[str, str]  # as the client hands it over
+    asked: Mapping[str, str]  # the part of it that the kernel spec set
+    cwd: str
+    marker: str
+    server_env: Mapping[str, str] | None = (
+        None  # what differs from it in `env` is the client's wish
+    )
+    container: str = ""  # of an earlier start of this kernel
 
 
 @dataclass(frozen=True)
@@ -30,46 +69,198 @@ class KernelStart:
     env: Mapping[str, str]
     cwd: str
     container: str
-    log: Path
-    plan: LaunchPlan | None = None
+    store_root: Path
+    launch: Launch | None = None
 
     def host_path(self, path: str) -> str | None:
         """The file on the host that a path of the kernel means; None where there is none."""
-        return path
-
-
-@dataclass(frozen=True)
-class KernelRequest:
-    """What a client and its kernel spec ask for in one start."""
-
-    name: str  # of the kernel spec
-    connection_file: str
-    env: Mapping[str, str]  # as the client hands it over
-    asked: Mapping[str, str]  # the part of it that the kernel spec set
-    cwd: str
-    marker: str
-    server_env: Mapping[str, str] | None = (
-        None  # what differs from it in `env` is the client's wish
-    )
-    container: str = ""  # of an earlier start of this kernel
-    log: Path | None = None  # likewise
+        return hostpath.resolve(self.launch.plan, path) if self.launch else path
 
 
 def plan_kernel(settings: KernelSettings, request: KernelRequest) -> KernelStart:
-    """Decide everything about a start, and make its container."""
-    raise NotImplementedError
+    """Decide everything about a start, and make its container ready."""
+    store = Store.open(settings.store or None)
+    here = _surroundings(request)
+    container = _container(store, settings, request, here)
+    launch = _plan(store, container, settings, request, here)
+    with storage_errors(f"container {container.label}"):
+        launch.prepare()
+    return KernelStart(launch.argv, launch.env, request.cwd, container.id, store.root, launch)
 
 
 def register(start: KernelStart, pid: int) -> None:
-    """Note that process `pid` runs in the container."""
+    """Note that process `pid` runs in the container, for `lpmx ps` and `lpmx rm`."""
+    process = runs.process(pid)
+    if start.launch and process:
+        folder = start.launch.container.path("runs")
+        runs.register(folder, process, runs.MAIN, tuple(start.launch.plan.argv))
 
 
-def release(settings: KernelSettings, container: str) -> None:
+def release(settings: KernelSettings, container_id: str) -> None:
     """Remove the container of a kernel that has ended, unless it is to be kept."""
+    store = Store.open(settings.store or None)
+    try:
+        container = containers.find(store, container_id)
+    except containers.ContainerNotFoundError:
+        return
+    if container.auto_remove:
+        containers.discard_own(container)
+    remove_leftovers(store)
+
+
+def remove_leftovers(store: Store) -> None:
+    """Remove the containers of kernels whose client was killed before it could do so."""
+    for name in os.listdir(store.containers_dir):
+        if name.startswith("."):
+            continue
+        try:
+            container = containers.find(store, name)
+        except containers.ContainerNotFoundError:
+            continue
+        if container.is_garbage():
+            containers.discard_own(container)
 
 
 def run_once(
     store: Store, image: Image, argv: Sequence[str], *, timeout: float
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a command in a fresh container of `image` and capture what it says."""
-    raise NotImplementedError
+    """Run a command as a kernel of `image` would run, in a fresh container, and capture its words."""
+    here = surroundings()
+    options = Options(user=_own_user(), env=kernel_environment({}, asked={}, marker="none"))
+    container = _draft(store, image, options, here).create(store)
+    try:
+        launch = plan_launch(store, container, here, command=tuple(argv), cwd="/")
+        launch.prepare()
+        return proc.run(launch.argv, check=False, env=launch.env, timeout=timeout)
+    finally:
+        containers.discard_own(container)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Become the kernel of a spec, for clients that know no provisioners."""
+    parser = argparse.ArgumentParser(prog="lpmx kernel launch", description=main.__doc__)
+    parser.add_argument("--spec", required=True, metavar="NAME|DIR", help="the kernel spec")
+    parser.add_argument("-f", dest="connection_file", required=True, metavar="FILE")
+    args = parser.parse_args(arguments)
+    become_kernel(args.spec, args.connection_file)
+
+
+def become_kernel(spec_name: str, connection_file: str) -> NoReturn:
+    """Start the kernel in place of this process."""
+    spec = read_spec(_spec_directory(spec_name))
+    env = dict(os.environ)
+    request = KernelRequest(
+        connection_file=os.path.realpath(connection_file),
+        env=env,
+        asked={name: env[name] for name in spec.env if name in env},
+        cwd=str(Path.cwd()),
+        marker=str(uuid.uuid4()),
+    )
+    start = plan_kernel(spec.settings, request)
+    remove_leftovers(Store.open(spec.settings.store or None))
+    assert start.launch
+    exec_in_place(start.launch)
+
+
+def _spec_directory(name: str) -> Path:
+    if os.sep in name:
+        return Path(name)
+    from lpmx_kernels.kernelspec import find_spec
+
+    return find_spec(name).directory
+
+
+# ---- the container and the plan
+
+
+def _surroundings(request: KernelRequest) -> Surroundings:
+    """Those of the client, whose directory and environment need not be this process's."""
+    place = this_place(request.env)
+    cwd = os.path.realpath(request.cwd)
+    return Surroundings(this_host(), Place(place.home, cwd, request.cwd), dict(request.env))
+
+
+def _container(
+    store: Store, settings: KernelSettings, request: KernelRequest, here: Surroundings
+) -> Container:
+    """That of this kernel's last start, the one to be kept, or a new one."""
+    for name in (request.container, settings.persist):
+        if name:
+            try:
+                return containers.find(store, name)
+            except containers.ContainerNotFoundError:
+                continue
+    image = store.resolve(settings.image)
+    options = Options(user=settings.user or _own_user(), volumes=settings.binds)
+    try:
+        return _draft(store, image, options, here, name=settings.persist).create(store)
+    except InUseError:  # another kernel has just made it
+        return containers.find(store, settings.persist)
+
+
+def _draft(
+    store: Store, image: Image, options: Options, here: Surroundings, *, name: str = ""
+) -> Draft:
+    # The command of each start is given later: an image that names none is no obstacle.
+    options = replace(options, entrypoint=(), command=("/bin/sh",))
+    return draft_container(store, image, options, here, name=name, auto_remove=not name)
+
+
+def _own_user() -> str:
+    """The user's own ids, whatever USER the image names: a kernel writes in the user's home."""
+    return f"{os.getuid()}:{os.getgid()}"
+
+
+def _plan(
+    store: Store,
+    container: Container,
+    settings: KernelSettings,
+    request: KernelRequest,
+    here: Surroundings,
+) -> Launch:
+    extended = replace(container, binds=_binds(container, request, here.place))
+    env = kernel_environment(
+        request.env,
+        asked={**settings.env, **request.asked},
+        server=request.server_env,
+        marker=request.marker,
+    )
+    if "HOME" in env and not find_bind(extended.binds, env["HOME"]):
+        del env["HOME"]
+    command = tuple(
+        word.replace(CONNECTION_FILE, request.connection_file) for word in settings.command
+    )
+    cwd = here.place.logical_cwd if find_bind(extended.binds, here.place.logical_cwd) else ""
+    launch = plan_launch(
+        store, extended, here, command=command, env=env, cwd=cwd or extended.home or "/"
+    )
+    return replace(launch, plan_file=_plan_file(container, extended))
+
+
+def _binds(container: Container, request: KernelRequest, place: Place) -> tuple[Bind, ...]:
+    """The container's binds and what this start needs: its directory and its connection file's."""
+    rules = frozenset(RULES) - {"cwd"}
+    needed = default_binds(place, rules)
+    runtime = os.path.dirname(request.connection_file)
+    needed.append(Bind(runtime, runtime))
+    return merge_binds(
+        container.binds, [bind for bind in needed if not find_bind(container.binds, bind.dst)]
+    )
+
+
+def _plan_file(container: Container, extended: Container) -> str:
+    """Kernels that share a container may need other binds: then each such set has its own plan."""
+    if extended.binds == container.binds:
+        return container.path("plan")
+    text = "\n".join(f"{bind} {bind.flags}" for bind in extended.binds)
+    return container.path(f"plan-{hashlib.sha256(os.fsencode(text)).hexdigest()[:16]}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except LpmxError as error:
+        print(f"lpmx: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(f"  ({error.hint})", file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lpmx_kernels.errors import NoKernelProgramError
+from lpmx_kernels.settings import CONNECTION_FILE
 from lpmx_runtime.errors import LpmxError
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ ELSEWHERE = (
     "home/*/.venv/bin/python3",
 )
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-CONNECTION_FILE = "{connection_file}"
 TIMEOUT = 120.0
 
 SCRIPT = """

@@ -84,14 +84,18 @@ class LpmxProvisioner(LocalProvisioner):
 
     # --- start
 
-    async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
+    async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401
         """Choose the transport before the connection file is written."""
         if self.transport == "ipc":
             self._use_ipc()
         arguments: dict[str, Any] = await super().pre_launch(**kwargs)
         return arguments
 
-    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
+    async def launch_kernel(
+        self,
+        cmd: list[str],
+        **kwargs: Any,  # noqa: ANN401
+    ) -> KernelConnectionInfo:
         """Start the kernel and return once it answers; raise with the reason where it cannot.
 
         On a restart, where clients show no error, a kernel that tells the reason is started
@@ -120,8 +124,10 @@ class LpmxProvisioner(LocalProvisioner):
     async def _launch_in_container(self, kwargs: Mapping[str, Any]) -> None:
         self._start = start = await asyncio.to_thread(self._plan, kwargs)
         self._container = start.container
-        with start.log.open("ab") as log:
-            self._log, self._log_begin = start.log, log.tell()
+        if self._log is None:
+            self._log = logs.new_log(start.store_root, self.name, self._marker)
+        with self._log.open("ab") as log:
+            self._log_begin = log.tell()
             streams = {"stdout": log, "stderr": log}
             await super().launch_kernel(
                 list(start.argv),
@@ -134,7 +140,6 @@ class LpmxProvisioner(LocalProvisioner):
         self._marker = self._marker or self.kernel_id or str(uuid.uuid4())
         env = kwargs["env"]
         request = launch.KernelRequest(
-            name=self.name,
             connection_file=self._connection_file(),
             env=env,
             asked={key: env[key] for key in self.kernel_spec.env if key in env},
@@ -142,7 +147,6 @@ class LpmxProvisioner(LocalProvisioner):
             cwd=os.fspath(kwargs.get("cwd") or Path.cwd()),
             marker=self._marker,
             container=self._container,
-            log=self._log,
         )
         return launch.plan_kernel(self.settings, request)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PROVISIONER = "lpmx-provisioner"
+CONNECTION_FILE = "{connection_file}"
 
 
 @dataclass(frozen=True)

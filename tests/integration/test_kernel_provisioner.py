@@ -36,7 +36,7 @@ class Starts:
         self.planned: list[launch.KernelRequest] = []
         self.released: list[str] = []
 
-    def plan_kernel(self, settings: Any, request: launch.KernelRequest) -> launch.KernelStart:
+    def plan_kernel(self, _settings: Any, request: launch.KernelRequest) -> launch.KernelStart:
         self.planned.append(request)
         if self.error:
             raise self.error
@@ -44,13 +44,12 @@ class Starts:
         argv = [word.replace("{connection_file}", file) for word in self.command]
         env = {**request.env, "LPMX_KERNEL": request.marker}
         container = request.container or f"c{len(self.planned)}"
-        log = request.log or self.folder / "kernel.log"
-        return launch.KernelStart(argv, env, request.cwd, container, log)
+        return launch.KernelStart(argv, env, request.cwd, container, self.folder / "store")
 
     def register(self, start: launch.KernelStart, pid: int) -> None:
         pass
 
-    def release(self, settings: Any, container: str) -> None:
+    def release(self, _settings: Any, container: str) -> None:
         self.released.append(container)
 
 
@@ -143,7 +142,7 @@ def test_early_death_raises_status_last_words_log_and_remedy(kernel: Any, starts
     assert 'The kernel "Demo (LPMX)" did not start: it ended with exit status 3' in text
     assert "    libfoo.so.1: cannot open shared object file" in text
     assert "What to do: the image lacks that library" in text
-    assert f"Full log: {starts.folder / 'kernel.log'}" in text
+    assert f"Full log: {starts.folder}/store/kernels/demo/" in text
     assert starts.released == ["c1"]
     assert not manager.has_kernel
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from lpmx_kernels import explain, logs
 from lpmx_kernels.errors import KernelStartError
 from lpmx_runtime.errors import LpmxError
@@ -22,8 +23,7 @@ def test_whole_message() -> None:
         "",
         "    python3: No module named ipykernel_launcher",
         "",
-        "What to do: that Python has no ipykernel any more; "
-        "`lpmx kernel install` looks for another one",
+        f"What to do: {explain.REMEDIES[0][1]}",
         "Full log: /logs/1.log",
     ]
 

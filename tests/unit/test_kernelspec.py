@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import os
 import struct
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
 from lpmx_kernels import kernelspec
 from lpmx_kernels.errors import KernelSpecError
 from lpmx_kernels.kernelspec import KernelSpec, write_spec
 from lpmx_kernels.probe import FoundPython
 from lpmx_kernels.settings import KernelSettings, read_spec
 from lpmx_runtime.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FOUND = FoundPython("/opt/py/bin/python3", "3.11.2", "7.4.0", "glibc 2.36")
 SETTINGS = KernelSettings(

@@ -1,0 +1,426 @@
+"""A kernel in a real image, as Jupyter's clients use it."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import nbformat
+import pytest
+from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_client.connect import write_connection_file
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import KernelManager
+from support.lpmx import Completed, Lpmx, clean_environment
+
+from lpmx_kernels import processes
+from lpmx_kernels.errors import KernelStartError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+NAME = "demo"
+READY = 60.0
+
+
+@dataclass(frozen=True)
+class Jupyter:
+    """A Jupyter of this test's own, with kernels installed by lpmx."""
+
+    folder: Path
+    store: Lpmx
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "JUPYTER_DATA_DIR": str(self.folder / "data"),
+            "JUPYTER_RUNTIME_DIR": str(self.folder / "runtime"),
+            "JUPYTER_CONFIG_DIR": str(self.folder / "config"),
+            "IPYTHONDIR": str(self.folder / "ipython"),
+        }
+
+    @property
+    def kernels(self) -> Path:
+        return self.folder / "data" / "kernels"
+
+    def lpmx(self, *arguments: str, check: bool = True) -> Completed:
+        return self.store(*arguments, env=self.environment, check=check)
+
+    def spec(self, name: str = NAME) -> dict[str, Any]:
+        return dict(json.loads((self.kernels / name / "kernel.json").read_text()))
+
+    def change_stanza(self, name: str, **config: object) -> None:
+        spec = self.spec(name)
+        spec["metadata"]["kernel_provisioner"]["config"].update(config)
+        (self.kernels / name / "kernel.json").write_text(json.dumps(spec))
+
+
+class Session:
+    """A running kernel and a client of it."""
+
+    def __init__(self, manager: KernelManager) -> None:
+        self.manager = manager
+        self.client = manager.client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=READY)
+
+    def value(self, expression: str) -> Any:
+        """What an expression evaluates to in the kernel."""
+        reply = self.client.execute(
+            "", user_expressions={"x": expression}, reply=True, timeout=READY
+        )["content"]
+        found = reply.get("user_expressions", {}).get("x") or reply
+        assert found["status"] == "ok", found["evalue"]
+        return ast.literal_eval(found["data"]["text/plain"])
+
+    def run(self, code: str) -> str:
+        """What a cell prints; its traceback if it fails."""
+        printed: list[str] = []
+
+        def collect(message: dict[str, Any]) -> None:
+            content = message["content"]
+            if message["msg_type"] == "stream":
+                printed.append(content["text"])
+            elif message["msg_type"] == "error":
+                printed.append(f"{content['ename']}: {content['evalue']}")
+
+        self.client.execute_interactive(code, output_hook=collect, timeout=READY)
+        return "".join(printed)
+
+    def start_busy(self, code: str) -> str:
+        """Start a cell and return once it runs: its id."""
+        request: str = self.client.execute(code)
+        wait_until(lambda: self._is_busy(request), "the cell runs")
+        return request
+
+    def _is_busy(self, request: str) -> bool:
+        message = self.client.get_iopub_msg(timeout=READY)
+        return (
+            message["parent_header"].get("msg_id") == request
+            and message["content"].get("execution_state") == "busy"
+        )
+
+    def reply(self, request: str) -> dict[str, Any]:
+        """The reply to a cell started by `start_busy`."""
+        while True:
+            message = self.client.get_shell_msg(timeout=READY)
+            if message["parent_header"].get("msg_id") == request:
+                return dict(message["content"])
+
+    def restart(self) -> None:
+        self.manager.restart_kernel()
+        self.client.wait_for_ready(timeout=READY)
+
+    @property
+    def marker(self) -> str:
+        assert self.manager.kernel_id
+        return str(self.manager.kernel_id)
+
+    def end(self, *, now: bool = False) -> None:
+        self.client.stop_channels()
+        if self.manager.has_kernel:
+            self.manager.shutdown_kernel(now=now)
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def jupyter(
+    tmp_path: Path,
+    store: Lpmx,
+    image: Callable[[str], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Jupyter:
+    """A Jupyter with the kernel `demo` of the demo image."""
+    own = Jupyter(tmp_path / "jupyter", store)
+    for name, value in own.environment.items():
+        monkeypatch.setenv(name, value)
+    (own.folder / "runtime").mkdir(parents=True)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    own.lpmx("kernel", "install", image("demo"), "--name", NAME, "--display-name", "Demo")
+    return own
+
+
+@pytest.fixture
+def start(jupyter: Jupyter) -> Iterator[Callable[..., Session]]:
+    """start(name): a session with a new kernel of that name."""
+    sessions: list[Session] = []
+
+    def make(name: str = NAME, **options: Any) -> Session:
+        specs = KernelSpecManager(kernel_dirs=[str(jupyter.kernels)])
+        manager = KernelManager(kernel_name=name, kernel_spec_manager=specs)
+        manager.start_kernel(**options)
+        sessions.append(Session(manager))
+        return sessions[-1]
+
+    yield make
+    for session in sessions:
+        session.end(now=True)
+
+
+def containers(jupyter: Jupyter) -> list[Any]:
+    return list(json.loads(jupyter.lpmx("--json", "ps", "-a").stdout))
+
+
+def test_cells_run_in_the_image(jupyter: Jupyter, start: Callable[..., Session]) -> None:
+    kernel = start()
+    assert kernel.value("open('/etc/lpmx-image').read()") == "demo\n"
+    assert kernel.value("__import__('sys').executable") == "/usr/bin/python3"
+    assert kernel.value("__import__('os').getuid()") == os.getuid()
+    assert kernel.value("__import__('os').getcwd()") == os.getcwd()
+    assert kernel.value("__import__('os').path.exists('/usr/share/doc/README')")
+    assert "Program: bwa" in kernel.run("!bwa")
+
+
+def test_host_is_not_seen(start: Callable[..., Session]) -> None:
+    kernel = start()
+    for path in ("/usr/bin/make", "/etc/debian_chroot", sys.base_prefix + "/bin/cc"):
+        if os.path.exists(path):
+            assert not kernel.value(f"__import__('os').path.exists({path!r})")
+    assert set(kernel.value("sorted(__import__('os').listdir('/usr/share/doc'))")) == {"README"}
+
+
+def test_environment_is_clean(
+    start: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", "/host/lib")
+    monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "secret")
+    env = start(env={**os.environ, "FROM_CLIENT": "yes"}).value("dict(__import__('os').environ)")
+    assert {"PYTHONPATH", "JUPYTERHUB_API_TOKEN"}.isdisjoint(env)
+    assert env["LPMX_IMAGE"] == "demo"
+    assert env["FROM_CLIENT"] == "yes"
+    assert env["PYTHONNOUSERSITE"] == "1"
+    assert env["HOME"] == os.environ["HOME"]
+
+
+def test_options_of_install_reach_the_kernel(
+    jupyter: Jupyter, start: Callable[..., Session], image: Callable[[str], str], tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "reads").write_text("ACGT")
+    bind = f"{tmp_path}/data:/data:ro"
+    jupyter.lpmx("kernel", "install", image("demo"), "--name", "more", "-v", bind, "-e", "A=b c")
+    kernel = start("more")
+    assert kernel.value("open('/data/reads').read()") == "ACGT"
+    assert kernel.value("__import__('os').environ['A']") == "b c"
+    assert "Read-only file system" in kernel.run("open('/data/x', 'w')")
+
+
+def test_interrupt_stops_a_busy_cell(start: Callable[..., Session]) -> None:
+    kernel = start()
+    request = kernel.start_busy("import time; time.sleep(600)")
+    kernel.manager.interrupt_kernel()
+    assert kernel.reply(request)["ename"] == "KeyboardInterrupt"
+    assert kernel.value("1+1") == 2
+
+
+def test_interrupt_stops_a_child_of_a_cell(start: Callable[..., Session]) -> None:
+    kernel = start()
+    request = kernel.start_busy("!sleep 600")
+    wait_until(lambda: len(processes.find(kernel.marker)) > 1, "the child runs")
+    kernel.manager.interrupt_kernel()
+    kernel.reply(request)
+    wait_until(lambda: len(processes.find(kernel.marker)) == 1, "the child is gone")
+
+
+def test_restart_forgets_variables_and_keeps_files(start: Callable[..., Session]) -> None:
+    kernel = start()
+    kernel.run("x = 1; open('/opt/kept', 'w').write('here')")
+    kernel.restart()
+    assert "NameError" in kernel.run("x")
+    assert kernel.value("open('/opt/kept').read()") == "here"
+
+
+def test_shutdown_leaves_no_process_and_no_container(
+    jupyter: Jupyter, start: Callable[..., Session]
+) -> None:
+    kernel = start()
+    kernel.run("import subprocess; subprocess.Popen(['sleep', '600'], start_new_session=True)")
+    assert len(processes.find(kernel.marker)) == 2
+    assert len(containers(jupyter)) == 1
+    kernel.end()
+    assert processes.find(kernel.marker) == []
+    assert containers(jupyter) == []
+
+
+def test_two_kernels_do_not_see_each_others_files(start: Callable[..., Session]) -> None:
+    first, second = start(), start()
+    first.run("open('/opt/mine', 'w').write('1')")
+    assert first.value("__import__('os').path.exists('/opt/mine')")
+    assert not second.value("__import__('os').path.exists('/opt/mine')")
+
+
+def test_persistent_container_keeps_files_from_kernel_to_kernel(
+    jupyter: Jupyter, start: Callable[..., Session], image: Callable[[str], str]
+) -> None:
+    jupyter.lpmx("kernel", "install", image("demo"), "--name", "keep", "--persist", "kept-kernel")
+    first = start("keep")
+    first.run("open('/opt/kept', 'w').write('here')")
+    first.end()
+    second = start("keep")
+    assert second.value("open('/opt/kept').read()") == "here"
+    third = start("keep")  # at the same time
+    assert third.value("open('/opt/kept').read()") == "here"
+    second.end()
+    third.end()
+    jupyter.lpmx("rm", "kept-kernel")
+
+
+def test_connection_file_may_lie_anywhere(
+    start: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        monkeypatch.setenv("JUPYTER_RUNTIME_DIR", folder)
+        kernel = start()
+        assert kernel.manager.connection_file.startswith(folder)
+        assert kernel.value("1+1") == 2
+        kernel.end()
+
+
+def test_kernel_over_unix_sockets(jupyter: Jupyter, start: Callable[..., Session]) -> None:
+    jupyter.change_stanza(NAME, transport="ipc")
+    kernel = start()
+    assert kernel.value("1+1") == 2
+    folder = Path(kernel.manager.ip).parent
+    assert folder.stat().st_mode & 0o777 == 0o700
+    kernel.restart()
+    assert kernel.value("2+2") == 4
+    kernel.end()
+    assert not folder.exists()
+
+
+def test_killed_kernel_comes_back_by_restart(start: Callable[..., Session]) -> None:
+    kernel = start()
+    os.kill(kernel.value("__import__('os').getpid()"), signal.SIGKILL)
+    wait_until(lambda: not kernel.manager.is_alive(), "the kernel is dead")
+    kernel.manager.restart_kernel(now=True)
+    kernel.client.wait_for_ready(timeout=READY)
+    assert kernel.value("1+1") == 2
+
+
+def test_start_that_cannot_work_says_why(jupyter: Jupyter, start: Callable[..., Session]) -> None:
+    jupyter.change_stanza(NAME, command=["/usr/bin/no-python", "-f", "{connection_file}"])
+    with pytest.raises(KernelStartError) as caught:
+        start()
+    text = str(caught.value)
+    assert 'The kernel "Demo" did not start: it ended with exit status 127' in text
+    assert "/usr/bin/no-python" in text
+    assert "Full log: " in text
+    assert containers(jupyter) == []
+
+
+def test_missing_image_says_why(jupyter: Jupyter, start: Callable[..., Session]) -> None:
+    jupyter.change_stanza(NAME, image="lab/gone:1")
+    with pytest.raises(KernelStartError, match=r"(?s)lab/gone:1: no such image.*lpmx load"):
+        start()
+
+
+def test_failing_restart_shows_its_reason_in_the_notebook(start: Callable[..., Session]) -> None:
+    kernel = start()
+    provisioner: Any = kernel.manager.provisioner
+    provisioner.command = ["/usr/bin/no-python"]
+    kernel.restart()
+    assert "KernelRestartError" in kernel.run("1+1")
+    assert "/usr/bin/no-python" in kernel.run("1+1")
+
+
+def test_launcher_in_argv_becomes_the_kernel(jupyter: Jupyter, tmp_path: Path) -> None:
+    """As VS Code does it, which knows no provisioners."""
+    file, info = write_connection_file(str(tmp_path / "connection.json"), ip="127.0.0.1")
+    argv = [word.replace("{connection_file}", file) for word in jupyter.spec()["argv"]]
+    log = tmp_path / "stderr"
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(argv, env=clean_environment(), stderr=stderr)
+    client = BlockingKernelClient()
+    client.load_connection_info(info)
+    client.start_channels()
+    try:
+        client.wait_for_ready(timeout=READY)
+        reply = client.execute(
+            "", user_expressions={"pid": "__import__('os').getpid()"}, reply=True, timeout=READY
+        )
+        value = reply["content"]["user_expressions"]["pid"]["data"]["text/plain"]
+        assert int(value) == process.pid, log.read_text()
+    finally:
+        client.stop_channels()
+        process.terminate()
+        assert process.wait(timeout=20) == -signal.SIGTERM
+    jupyter.lpmx("gc")
+    assert containers(jupyter) == []
+
+
+@pytest.mark.parametrize("program", ["execute", "run"])
+def test_jupyter_programs_use_the_kernel(jupyter: Jupyter, tmp_path: Path, program: str) -> None:
+    code = "print(open('/etc/lpmx-image').read())"
+    if program == "run":
+        source, module = tmp_path / "cell.py", "jupyter_client.runapp"
+        source.write_text(code)
+        arguments = ["--kernel", NAME, str(source)]
+    else:
+        source, module = tmp_path / "notebook.ipynb", "nbclient.cli"
+        cells = [nbformat.v4.new_code_cell(code)]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), source)
+        arguments = ["--kernel_name", NAME, "--inplace", str(source)]
+    start = f"import sys; from {module} import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", start, *arguments],
+        env=clean_environment(jupyter.environment),
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    shown = done.stdout if program == "run" else source.read_text()
+    assert "demo" in shown
+
+
+def test_doctor_list_logs_and_remove(jupyter: Jupyter) -> None:
+    examined = jupyter.lpmx("kernel", "doctor", NAME)
+    assert "(v) start: ready in" in examined.stdout
+    assert "(x)" not in examined.stdout
+    listed = json.loads(jupyter.lpmx("kernel", "list", "--json").stdout)
+    assert [(kernel["name"], kernel["image"]) for kernel in listed] == [
+        (NAME, "lpmx-test/demo:latest")
+    ]
+    assert NAME in jupyter.lpmx("kernel", "list").stdout
+    logs = jupyter.lpmx("kernel", "logs", NAME, "--path").stdout.splitlines()
+    assert all(Path(path).is_file() for path in logs)
+    jupyter.lpmx("kernel", "remove", NAME)
+    assert not (jupyter.kernels / NAME).exists()
+    gone = jupyter.lpmx("kernel", "doctor", NAME, check=False)
+    assert gone.returncode == 1
+    assert "lpmx: kernel demo: not found" in gone.stderr
+
+
+def test_doctor_names_what_is_wrong(jupyter: Jupyter) -> None:
+    jupyter.change_stanza(NAME, command=["/usr/bin/no-python"])
+    examined = jupyter.lpmx("kernel", "doctor", NAME, check=False)
+    assert examined.returncode == 1
+    assert "(x) start: " in examined.stdout
+    assert "/usr/bin/no-python" in examined.stdout
+
+
+def test_image_without_ipykernel_is_refused_at_installation(
+    jupyter: Jupyter, image: Callable[[str], str]
+) -> None:
+    for name, words in (("biocontainer", "no Python is there"), ("tools", "No module named")):
+        done = jupyter.lpmx("kernel", "install", image(name), "--name", "x", check=False)
+        assert done.returncode == 1
+        assert "no Python with ipykernel" in done.stderr
+        assert words in done.stderr
+        assert "(`pip install ipykernel` in the image" in done.stderr
+    assert not (jupyter.kernels / "x").exists()
