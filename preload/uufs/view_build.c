@@ -67,12 +67,17 @@ new_item(struct vb *vb, uint32_t *index)
         vb->items = items;
         vb->cap = cap;
     }
+    /* Before the item exists: rehash must not put it under the hash that it does not have yet. */
+    if (vb->n >= vb->n_buckets) {
+        int err = rehash(vb, vb->n_buckets ? vb->n_buckets * 2 : 1024);
+
+        if (err)
+            return err;
+    }
     memset(&vb->items[vb->n], 0, sizeof(*vb->items));
     vb->items[vb->n].first = vb->items[vb->n].next = vb->items[vb->n].prev = VIEW_NONE;
     vb->items[vb->n].alive = true;
     *index = vb->n++;
-    if (vb->n > vb->n_buckets)
-        return rehash(vb, vb->n_buckets * 2);
     return 0;
 }
 
@@ -210,13 +215,11 @@ vb_new(void)
 
     if (!vb)
         return NULL;
-    vb->n_buckets = 1024;
-    if (new_item(vb, &root) || rehash(vb, 1024)) {
+    if (new_item(vb, &root) || !(vb->items[root].name = copy_bytes("", 0))) {
         vb_free(vb);
         return NULL;
     }
     make_implicit(vb, root);
-    vb->items[root].name = copy_bytes("", 0);
     return vb;
 }
 
