@@ -124,7 +124,7 @@ def remove_leftovers(store: Store) -> None:
 def run_once(
     store: Store, image: Image, argv: Sequence[str], *, timeout: float
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a command as a kernel of `image` would run, in a fresh container, and capture its words."""
+    """Run a command in a fresh container of `image`, as its kernels run, and capture its words."""
     here = surroundings()
     options = Options(user=_own_user(), env=kernel_environment({}, asked={}, marker="none"))
     container = _draft(store, image, options, here).create(store)
