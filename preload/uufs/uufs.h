@@ -132,7 +132,7 @@ int uufs_link(const struct uufs *fs, struct uufs_hit *from, struct uufs_hit *to)
 /* ---- readdir.c ---- */
 /* getdents64 of the merged directory @ctr, whose lower part is @node (VIEW_NONE: none visible) through descriptor @fd
  * (any host directory of it). The position is the descriptor's own file offset, so seek, dup, fork and exec behave as
- * with a plain directory. Cookies: 0 and 1 are "." and "..", 2+i is child i of the node, then 2 + n_children + a 48-bit
+ * with a plain directory. Cookies: 0 and 1 are "." and "..", 2+i is child i of the node, then 2 + n_children + a 40-bit
  * hash of the name for names only the upper has. Directories without a lower part use the kernel's own cookies with
  * whiteouts filtered out. Returns bytes written to @buf, 0 at the end, or -errno (-EINVAL: buffer too small). */
 long uufs_getdents(const struct uufs *fs, const char *ctr, size_t len, uint32_t node, int fd, void *buf, size_t size);

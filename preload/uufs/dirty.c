@@ -1,0 +1,77 @@
+/* The dirty map: a Bloom filter, shared by all processes of a container, of the names the upper may
+ * hold.
+ *
+ * A clear bit proves that the upper has neither the name nor a whiteout of it, so the walk asks the
+ * disk nothing. Bits are only ever set, before the name appears; a name that went away leaves a
+ * false alarm, which costs one probe. A directory that moved takes names along that were noted
+ * elsewhere: it gets a `tree` bit, which stands for all below. */
+#include "uufs.h"
+
+#define FNV_BASIS 0xcbf29ce484222325u
+#define FNV_PRIME 0x100000001b3u
+#define TREE_SALT 0x9e3779b97f4a7c15u
+
+static uint64_t
+dirty_hash(const char *path, size_t len, uint64_t salt)
+{
+    uint64_t hash = FNV_BASIS ^ salt;
+
+    for (size_t i = 0; i < len; i++)
+        hash = (hash ^ (unsigned char)path[i]) * FNV_PRIME;
+    return hash ^ (hash >> 29);
+}
+
+static bool
+bit_test(const struct uufs *fs, uint64_t bit)
+{
+    bit &= fs->dirty_bits - 1;
+    return (__atomic_load_n(&fs->dirty[bit / 64], __ATOMIC_ACQUIRE) >> (bit % 64)) & 1;
+}
+
+static void
+bit_set(const struct uufs *fs, uint64_t bit)
+{
+    bit &= fs->dirty_bits - 1;
+    __atomic_fetch_or(&fs->dirty[bit / 64], (uint64_t)1 << (bit % 64), __ATOMIC_SEQ_CST);
+}
+
+static bool
+hash_test(const struct uufs *fs, uint64_t hash)
+{
+    return bit_test(fs, hash) && bit_test(fs, hash >> 32);
+}
+
+static void
+hash_set(const struct uufs *fs, uint64_t hash)
+{
+    if (hash_test(fs, hash))
+        return;
+    bit_set(fs, hash);
+    bit_set(fs, hash >> 32);
+}
+
+bool
+uufs_dirty_test(const struct uufs *fs, const char *ctr, size_t len)
+{
+    return !fs->dirty || hash_test(fs, dirty_hash(ctr, len, 0));
+}
+
+void
+uufs_dirty_set(const struct uufs *fs, const char *ctr, size_t len)
+{
+    if (fs->dirty)
+        hash_set(fs, dirty_hash(ctr, len, 0));
+}
+
+bool
+uufs_dirty_test_tree(const struct uufs *fs, const char *ctr, size_t len)
+{
+    return !fs->dirty || hash_test(fs, dirty_hash(ctr, len, TREE_SALT));
+}
+
+void
+uufs_dirty_set_tree(const struct uufs *fs, const char *ctr, size_t len)
+{
+    if (fs->dirty)
+        hash_set(fs, dirty_hash(ctr, len, TREE_SALT));
+}

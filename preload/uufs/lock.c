@@ -1,0 +1,49 @@
+/* One lock for a container's changes that involve a lower name: flock on WORK/lock.
+ *
+ * The kernel drops it when its holder dies. Where flock does not work (an NFS mount without a lock
+ * manager) changes go on without it: each is one atomic step on the disk anyway, and the lock only
+ * keeps check and step together. */
+#include "uufs.h"
+
+#include <sys/file.h>
+
+static int
+lock_open(const struct uufs *fs)
+{
+    char path[LPMX_PATH_MAX];
+    size_t len = 0;
+    int err = str_append(path, sizeof(path), &len, fs->work, fs->work_len);
+
+    if (!err)
+        err = str_append(path, sizeof(path), &len, "/lock", 5);
+    if (err)
+        return err;
+    return (int)sys4(SYS_openat, AT_FDCWD, path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+}
+
+int
+uufs_lock(const struct uufs *fs)
+{
+    int lock;
+    long r;
+
+    if (!fs->work)
+        return -EROFS;
+    lock = lock_open(fs);
+    if (lock < 0)
+        return lock;
+    do
+        r = sys2(SYS_flock, lock, LOCK_EX);
+    while (r == -EINTR);
+    return lock;
+}
+
+/* Unlocked by name: a child forked meanwhile by another thread holds a copy of the descriptor. */
+void
+uufs_unlock(int lock)
+{
+    if (lock < 0)
+        return;
+    sys2(SYS_flock, lock, LOCK_UN);
+    sys1(SYS_close, lock);
+}

@@ -1,0 +1,277 @@
+/* The merged directory: what getdents64 shows of it.
+ *
+ * The position is the descriptor's own file offset, so everything that shares or copies the
+ * descriptor goes on where it should. First `.` and `..`, then the lower names in the view's order
+ * (replaced by the upper's where it has them, skipped where they are hidden), then the names only
+ * the upper has, ordered by hash, so that a position stays right whatever is made or removed
+ * meanwhile. Each call reads the upper's directory anew: no state, no memory kept. */
+#include "listing.h"
+#include "upper.h"
+
+#include <dirent.h>
+
+#define FIRST_CHILD 2
+
+struct emit {
+    char *buf;
+    size_t size, used;
+};
+
+/* Append one record. False: it does not fit. */
+static bool
+emit_put(struct emit *e, uint64_t ino, int64_t next, unsigned type, const char *name)
+{
+    size_t len = strlen(name),
+           reclen = (offsetof(struct dir_entry, name) + len + 1 + 7) & ~(size_t)7;
+    struct dir_entry *out = (struct dir_entry *)(e->buf + e->used);
+
+    if (reclen > e->size - e->used)
+        return false;
+    out->ino = ino;
+    out->off = next;
+    out->reclen = (uint16_t)reclen;
+    out->type = (uint8_t)type;
+    memcpy(out->name, name, len);
+    memset(out->name + len, 0, reclen - offsetof(struct dir_entry, name) - len);
+    e->used += reclen;
+    return true;
+}
+
+/* A merged directory being listed. */
+struct reader {
+    const struct uufs *fs;
+    const char *ctr;
+    size_t len;
+    uint32_t node;
+    const struct view_node *dir;
+    struct listing upper;
+    struct emit out;
+    int64_t pos;
+};
+
+static uint64_t
+node_ino(const struct reader *r, uint32_t node)
+{
+    const struct view_node *n = view_node(&r->fs->view, node);
+
+    return n && n->ino ? n->ino : (uint64_t)node + 1;
+}
+
+/* ---- "." and ".." ---- */
+
+static OWN_FRAME uint64_t
+upper_ino(const struct reader *r, size_t len)
+{
+    char host[LPMX_PATH_MAX];
+    struct stat st;
+
+    if (!upper_may_have(r->fs, r->ctr, len) || upper_path(r->fs, r->ctr, len, host) < 0 ||
+        sys4(SYS_newfstatat, AT_FDCWD, host, &st, AT_SYMLINK_NOFOLLOW))
+        return 0;
+    return st.st_ino;
+}
+
+static bool
+put_dot(struct reader *r)
+{
+    uint64_t ino = upper_ino(r, r->len);
+
+    return emit_put(&r->out, ino ? ino : node_ino(r, r->node), 1, DT_DIR, ".");
+}
+
+static bool
+put_dotdot(struct reader *r)
+{
+    uint64_t ino = upper_ino(r, path_parent(r->ctr, r->len));
+
+    return emit_put(&r->out, ino ? ino : node_ino(r, r->dir->parent), 2, DT_DIR, "..");
+}
+
+/* ---- the lower names ---- */
+
+static bool
+put_child(struct reader *r, int64_t i)
+{
+    uint32_t child = r->dir->first_child + (uint32_t)i;
+    const struct view_node *n = view_node(&r->fs->view, child);
+    const char *name = n ? view_name(&r->fs->view, n) : "";
+    const struct dir_entry *upper;
+
+    if (!*name)
+        return true;
+    upper = listing_find(&r->upper, name, strlen(name));
+    if (upper)
+        return emit_put(&r->out, upper->ino, FIRST_CHILD + i + 1, upper->type, name);
+    if (listing_hides(&r->upper, name, strlen(name)))
+        return true;
+    return emit_put(&r->out, node_ino(r, child), FIRST_CHILD + i + 1, (n->mode & S_IFMT) >> 12,
+                    name);
+}
+
+/* ---- the upper's names ---- */
+
+static bool
+is_upper_only(const struct reader *r, const struct dir_entry *e)
+{
+    size_t len = strlen(e->name);
+
+    return !whiteout_is(e->name, len) &&
+           view_child(&r->fs->view, r->node, e->name, len) == VIEW_NONE;
+}
+
+/* All names of one hash, from item @at on; a position cannot lie between them. Returns the item
+ * after them; 0: no room. */
+static size_t
+put_hash(struct reader *r, size_t at)
+{
+    uint64_t hash = r->upper.items[at].hash;
+    int64_t base = FIRST_CHILD + (int64_t)r->dir->n_children;
+    size_t used = r->out.used;
+
+    for (; at < r->upper.n && r->upper.items[at].hash == hash; at++) {
+        const struct dir_entry *e = listing_entry(&r->upper, at);
+
+        if (is_upper_only(r, e) &&
+            !emit_put(&r->out, e->ino, base + (int64_t)hash + 1, e->type, e->name)) {
+            r->out.used = used;
+            return 0;
+        }
+    }
+    r->pos = base + (int64_t)hash + 1;
+    return at;
+}
+
+/* Fill the buffer from the position on; false when a record did not fit. */
+static bool
+read_merged(struct reader *r)
+{
+    int64_t base = FIRST_CHILD + (int64_t)r->dir->n_children;
+    size_t at;
+
+    if (r->pos == 0 && !put_dot(r))
+        return false;
+    if (r->pos == 0)
+        r->pos = 1;
+    if (r->pos == 1 && !put_dotdot(r))
+        return false;
+    if (r->pos == 1)
+        r->pos = FIRST_CHILD;
+    for (; r->pos < base; r->pos++)
+        if (!put_child(r, r->pos - FIRST_CHILD))
+            return false;
+    for (at = listing_from(&r->upper, (uint64_t)(r->pos - base)); at < r->upper.n;) {
+        at = put_hash(r, at);
+        if (!at)
+            return false;
+    }
+    return true;
+}
+
+static long
+getdents_merged(struct reader *r, int fd)
+{
+    long start = sys3(SYS_lseek, fd, 0, SEEK_CUR), err;
+    bool all;
+
+    if (start < 0)
+        return start;
+    r->pos = start;
+    err = listing_load(&r->upper, r->fs, r->ctr, r->len, r->node);
+    if (err)
+        return err;
+    all = read_merged(r);
+    listing_free(&r->upper);
+    if (!all && !r->out.used)
+        return -EINVAL;
+    if (r->pos != start) {
+        err = sys3(SYS_lseek, fd, r->pos, SEEK_SET);
+        if (err < 0)
+            return err;
+    }
+    return (long)r->out.used;
+}
+
+/* ---- directories without a lower part ---- */
+
+/* Close the gaps that reserved names leave in @n bytes of records. */
+static size_t
+filter_records(char *buf, size_t n)
+{
+    size_t kept = 0, reclen;
+
+    for (size_t at = 0; at < n; at += reclen) {
+        struct dir_entry *e = (struct dir_entry *)(buf + at);
+
+        reclen = e->reclen;
+        if (whiteout_is(e->name, strlen(e->name)))
+            continue;
+        if (kept != at)
+            memmove(buf + kept, e, reclen);
+        kept += reclen;
+    }
+    return kept;
+}
+
+static long
+getdents_upper(int fd, void *buf, size_t size)
+{
+    for (;;) {
+        long n = sys3(SYS_getdents64, fd, buf, size);
+
+        if (n <= 0)
+            return n;
+        n = (long)filter_records(buf, (size_t)n);
+        if (n)
+            return n;
+    }
+}
+
+long
+uufs_getdents(const struct uufs *fs, const char *ctr, size_t len, uint32_t node, int fd, void *buf,
+              size_t size)
+{
+    struct reader r = {.fs = fs, .ctr = ctr, .len = len, .node = node};
+
+    r.dir = view_node(&fs->view, node);
+    if (!r.dir)
+        return getdents_upper(fd, buf, size);
+    r.out.buf = buf;
+    r.out.size = size;
+    return getdents_merged(&r, fd);
+}
+
+/* ---- emptiness ---- */
+
+static bool
+has_visible_child(const struct uufs *fs, const struct listing *upper, const struct view_node *dir)
+{
+    for (uint32_t i = 0; i < dir->n_children; i++) {
+        const struct view_node *n = view_node(&fs->view, dir->first_child + i);
+        const char *name = n ? view_name(&fs->view, n) : "";
+
+        if (*name && !listing_hides(upper, name, strlen(name)))
+            return true;
+    }
+    return false;
+}
+
+int
+uufs_is_empty(const struct uufs *fs, const char *ctr, size_t len, uint32_t node)
+{
+    const struct view_node *dir = view_node(&fs->view, node);
+    struct listing upper;
+    int r = listing_load(&upper, fs, ctr, len, node);
+
+    if (r)
+        return r;
+    r = 1;
+    for (size_t i = 0; i < upper.n && r; i++) {
+        const char *name = listing_entry(&upper, i)->name;
+
+        r = whiteout_is(name, strlen(name));
+    }
+    if (r && dir)
+        r = !has_visible_child(fs, &upper, dir);
+    listing_free(&upper);
+    return r;
+}

@@ -1,0 +1,212 @@
+/* Names removed: unlink and rmdir.
+ *
+ * What only the upper has is removed there. Where a lower name would show instead, its whiteout is
+ * made first: the upper's name wins over it, so there is no moment at which the lower one is seen.
+ */
+#include "listing.h"
+#include "upper.h"
+
+#define ENTRIES_SIZE 4096
+
+static int
+in_bind(const struct uufs *fs, const struct uufs_hit *hit, int flags)
+{
+    if (hit->read_only)
+        return -EROFS;
+    if (hit_is_mount(fs, hit))
+        return -EBUSY;
+    return (int)sys3(SYS_unlinkat, AT_FDCWD, hit->host, flags);
+}
+
+/* ---- unlink ---- */
+
+static OWN_FRAME int
+unlink_locked(const struct uufs *fs, struct uufs_hit *hit)
+{
+    struct uufs_hit now;
+    int err = hit_now(fs, hit, &now);
+
+    if (err)
+        return err;
+    if (now.where == UUFS_ABSENT)
+        return -ENOENT;
+    if (now.type == S_IFDIR)
+        return -EISDIR;
+    err = whiteout_make(fs, hit->ctr, hit->ctr_len);
+    if (err || now.where == UUFS_LOWER)
+        return err;
+    return (int)sys3(SYS_unlinkat, AT_FDCWD, now.host, 0);
+}
+
+int
+uufs_unlink(const struct uufs *fs, struct uufs_hit *hit)
+{
+    int lock, err;
+
+    if (hit->where == UUFS_ABSENT)
+        return -ENOENT;
+    if (!hit->in_union)
+        return in_bind(fs, hit, 0);
+    if (hit->read_only)
+        return -EROFS;
+    if (hit->type == S_IFDIR)
+        return -EISDIR;
+    if (!hit_needs_whiteout(fs, hit))
+        return (int)sys3(SYS_unlinkat, AT_FDCWD, hit->host, 0);
+    err = uufs_make_parents(fs, hit->ctr, hit->ctr_len);
+    if (err)
+        return err;
+    lock = uufs_lock(fs);
+    if (lock < 0)
+        return lock;
+    err = unlink_locked(fs, hit);
+    uufs_unlock(lock);
+    return err;
+}
+
+/* ---- the remains of a directory: marks and whiteouts ---- */
+
+/* Remove every mark from the directory @fd in WORK. -ENOTEMPTY at a name that is none: with @dry
+ * that is all it does. */
+static OWN_FRAME int
+sweep_marks(int fd, bool dry)
+{
+    uint64_t buf[ENTRIES_SIZE / 8];
+    long n;
+
+    while ((n = sys3(SYS_getdents64, fd, buf, sizeof(buf))) > 0) {
+        for (long at = 0; at < n;) {
+            const struct dir_entry *e = (const struct dir_entry *)((const char *)buf + at);
+
+            at += e->reclen;
+            if (name_is_dots(e->name))
+                continue;
+            if (!whiteout_is(e->name, strlen(e->name)))
+                return -ENOTEMPTY;
+            if (!dry)
+                sys3(SYS_unlinkat, fd, e->name, 0);
+        }
+    }
+    return (int)n;
+}
+
+/* The directory @temp has left the tree; if it got a name at the last moment it must go back. */
+static int
+empty_temp_dir(const char *temp)
+{
+    int fd = (int)sys4(SYS_openat, AT_FDCWD, temp, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW,
+                       0),
+        err;
+
+    if (fd < 0)
+        return fd;
+    err = sweep_marks(fd, true);
+    /* deleting may confuse the file system's cursor: begin again until a pass finds nothing left to
+     * delete */
+    for (int pass = 0; !err && pass < 64; pass++) {
+        sys3(SYS_lseek, fd, 0, SEEK_SET);
+        sweep_marks(fd, false);
+        if (!sys3(SYS_unlinkat, AT_FDCWD, temp, AT_REMOVEDIR))
+            break;
+    }
+    sys1(SYS_close, fd);
+    return err;
+}
+
+OWN_FRAME int
+upper_discard_dir(const struct uufs *fs, const char *host)
+{
+    char temp[LPMX_PATH_MAX];
+    uint32_t mode = 0;
+    int r = upper_exists(host, &mode), err;
+
+    if (r <= 0)
+        return r ? r : -ENOENT;
+    /* a directory that is not writable itself cannot be moved to another parent, though rmdir would
+     * take it */
+    if ((mode & 0700) != 0700)
+        sys3(SYS_fchmodat, AT_FDCWD, host, (mode & 07777) | 0700);
+    err = upper_temp(fs, temp);
+    if (!err)
+        err = (int)sys4(SYS_renameat, AT_FDCWD, host, AT_FDCWD, temp);
+    if (!err) {
+        err = empty_temp_dir(temp);
+        if (err)
+            upper_publish(temp, host, true);
+    }
+    if (err && (mode & 0700) != 0700)
+        sys3(SYS_fchmodat, AT_FDCWD, host, mode & 07777);
+    return err;
+}
+
+/* ---- rmdir ---- */
+
+static int
+rmdir_upper_only(const struct uufs *fs, struct uufs_hit *hit)
+{
+    long r = sys3(SYS_unlinkat, AT_FDCWD, hit->host, AT_REMOVEDIR);
+    int empty, lock;
+
+    if (r != -ENOTEMPTY && r != -EEXIST)
+        return (int)r;
+    empty = uufs_is_empty(fs, hit->ctr, hit->ctr_len, VIEW_NONE);
+    if (empty <= 0)
+        return empty ? empty : -ENOTEMPTY;
+    lock = uufs_lock(fs);
+    if (lock < 0)
+        return lock;
+    r = upper_discard_dir(fs, hit->host);
+    uufs_unlock(lock);
+    return (int)r;
+}
+
+static OWN_FRAME int
+rmdir_locked(const struct uufs *fs, struct uufs_hit *hit)
+{
+    struct uufs_hit now;
+    int r = hit_now(fs, hit, &now);
+
+    if (r)
+        return r;
+    if (now.where == UUFS_ABSENT)
+        return -ENOENT;
+    if (now.type != S_IFDIR)
+        return -ENOTDIR;
+    r = uufs_is_empty(fs, hit->ctr, hit->ctr_len, now.node);
+    if (r <= 0)
+        return r ? r : -ENOTEMPTY;
+    r = whiteout_make(fs, hit->ctr, hit->ctr_len);
+    if (r || now.where == UUFS_LOWER)
+        return r;
+    return upper_discard_dir(fs, now.host);
+}
+
+int
+uufs_rmdir(const struct uufs *fs, struct uufs_hit *hit)
+{
+    int lock, err;
+
+    if (hit->where == UUFS_ABSENT)
+        return -ENOENT;
+    if (!hit->in_union)
+        return in_bind(fs, hit, AT_REMOVEDIR);
+    if (hit->read_only)
+        return -EROFS;
+    if (hit->ctr_len <= 1)
+        return -EBUSY;
+    if (hit->type != S_IFDIR)
+        return -ENOTDIR;
+    if (bind_below(fs, hit->ctr, hit->ctr_len))
+        return -ENOTEMPTY;
+    if (!hit_needs_whiteout(fs, hit))
+        return rmdir_upper_only(fs, hit);
+    err = uufs_make_parents(fs, hit->ctr, hit->ctr_len);
+    if (err)
+        return err;
+    lock = uufs_lock(fs);
+    if (lock < 0)
+        return lock;
+    err = rmdir_locked(fs, hit);
+    uufs_unlock(lock);
+    return err;
+}

@@ -1,0 +1,83 @@
+/* What the files that change the union share: paths in the upper, temporaries, publishing,
+ * bookkeeping.
+ *
+ * Private to uufs/. Paths are host paths in buffers of LPMX_PATH_MAX bytes unless said otherwise.
+ */
+#ifndef LPMX_UPPER_H
+#define LPMX_UPPER_H
+
+#include "uufs.h"
+
+#include <linux/fs.h>
+#include <sys/stat.h>
+#include <time.h>
+
+/* A function with a path buffer that must not become part of its caller's frame. */
+#define OWN_FRAME __attribute__((noinline))
+
+/* ---- upper.c ---- */
+/* Bytes of @path before its last slash: the length of its parent, 0 for the root's. */
+size_t path_parent(const char *path, size_t len);
+/* Is @path of @len bytes strictly below the directory @dir? */
+bool path_below(const char *path, size_t len, const char *dir, size_t dir_len);
+
+/* Where the container path @ctr is, or would be, in the upper. Returns the length or -errno. */
+long upper_path(const struct uufs *fs, const char *ctr, size_t len, char *host);
+/* Point hit->host at the upper. */
+int upper_take(const struct uufs *fs, struct uufs_hit *hit);
+/* A fresh name in WORK. Creating it answers EEXIST in the one case of 2^32 where it is not: take
+ * the next. */
+int upper_temp(const struct uufs *fs, char *path);
+/* Move a finished temporary to its place if nothing is there: 0, -EEXIST ... With the lock held. */
+int upper_publish(const char *temp, const char *host, bool directory);
+/* Does @host exist? 1, 0 or -errno; its mode to *@mode unless that is NULL. */
+int upper_exists(const char *host, uint32_t *mode);
+/* May the upper hold something at @ctr, as far as the dirty map tells? */
+bool upper_may_have(const struct uufs *fs, const char *ctr, size_t len);
+
+/* The parent directory of a name, while we do in it what the program did not ask for: writable, its
+ * mtime kept. */
+struct upper_guard {
+    char *host;
+    size_t dir_len;
+    uint32_t mode;
+    bool narrow; /* the directory's own mode forbids us to write */
+    struct timespec times[2];
+};
+
+int upper_guard(struct upper_guard *guard, char *host, size_t len);
+void upper_release(struct upper_guard *guard);
+
+/* The seed shown at @ctr (an index into fs->binds), or -1. */
+int seed_at(const struct uufs *fs, const char *ctr, size_t len);
+/* Is the mount point of a bind below the directory @ctr? */
+bool bind_below(const struct uufs *fs, const char *ctr, size_t len);
+/* Is the hit itself the mount point of a bind? */
+bool hit_is_mount(const struct uufs *fs, const struct uufs_hit *hit);
+/* The bind in which the name itself is (a mount point's is in the directory around it), or -1 for
+ * the union. */
+int hit_mount(const struct uufs *fs, const struct uufs_hit *hit);
+/* Would a lower name or a seed show when the upper's name goes? */
+bool hit_needs_whiteout(const struct uufs *fs, const struct uufs_hit *hit);
+/* What the union holds at hit->ctr now, into @now (as uufs_lookup with UUFS_MISSING, seeds
+ * included). */
+int hit_now(const struct uufs *fs, const struct uufs_hit *hit, struct uufs_hit *now);
+/* Is it still what @hit says? 1, 0 or -errno. */
+int hit_is_current(const struct uufs *fs, const struct uufs_hit *hit);
+
+/* ---- copyup.c ---- */
+/* Make the upper hold the directory @ctr and all above it. */
+int upper_make_dirs(const struct uufs *fs, const char *ctr, size_t len);
+
+/* ---- copydata.c ---- */
+/* All bytes and holes of @src into the empty file @dst. */
+int copy_data(int src, int dst);
+/* The user.* attributes of a file or directory, where both file systems have them. */
+int copy_xattrs(const char *src, const char *dst);
+
+/* ---- remove.c ---- */
+/* Take the upper directory @host, empty in the merged view, out of the tree and delete it.
+ * -ENOTEMPTY: it is not. */
+int upper_discard_dir(const struct uufs *fs, const char *host);
+
+#endif
