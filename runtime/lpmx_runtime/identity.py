@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .store import Store
+    from .view import View
 
 __all__ = [
     "Accounts",
@@ -237,7 +238,7 @@ def _append(text: str, lines: str) -> str:
     return text + ("\n" if text and not text.endswith("\n") else "") + lines
 
 
-def load_accounts(store: Store, chain_id: str, diff_ids: Sequence[str]) -> Accounts:
+def load_accounts(store: Store, chain_id: str) -> Accounts:
     """The accounts of an image: read through its view once, later from the store's cache."""
     cache = store.root / "cache" / "accounts" / f"{chain_id}.json"
     try:
@@ -245,10 +246,7 @@ def load_accounts(store: Store, chain_id: str, diff_ids: Sequence[str]) -> Accou
         return Accounts(data["passwd"], data["group"])
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    accounts = Accounts(
-        _image_file(store, chain_id, diff_ids, "/etc/passwd"),
-        _image_file(store, chain_id, diff_ids, "/etc/group"),
-    )
+    accounts = Accounts(*_image_files(store, chain_id, ("/etc/passwd", "/etc/group")))
     _remember(cache, accounts)
     return accounts
 
@@ -264,11 +262,26 @@ def _remember(cache: Path, accounts: Accounts) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _image_file(store: Store, chain_id: str, diff_ids: Sequence[str], path: str) -> str:
-    from .view import read_file
+def _image_files(store: Store, chain_id: str, paths: Sequence[str]) -> list[str]:
+    """The texts of @paths in an image, "" for one that it does not have."""
+    from .view import View
 
-    data = read_file(store, chain_id, diff_ids, path, limit=_FILE_MAX)
-    return data.decode("utf-8", "surrogateescape") if data else ""
+    with View(store.view_path(chain_id)) as view:
+        return [_image_file(store, view, path) for path in paths]
+
+
+def _image_file(store: Store, view: View, path: str) -> str:
+    node = view.lookup(path)
+    if node is None or not stat.S_ISREG(node.mode):
+        return ""
+    diff_id, _ = view.layers[node.layer]
+    names = []
+    while node.index:
+        names.append(node.name)
+        node = view.node(node.parent)
+    file = os.path.join(os.fsencode(store.layer_fs(diff_id)), *reversed(names))
+    with open(file, "rb") as text:
+        return text.read(_FILE_MAX).decode("utf-8", "surrogateescape")
 
 
 def upper_accounts(upper: str, accounts: Accounts) -> Accounts:

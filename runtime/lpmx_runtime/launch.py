@@ -145,7 +145,7 @@ def draft_container(
     """Decide everything about a new container."""
     if name:
         containers.check_name(name)
-    accounts = identity.load_accounts(store, image.chain_id, image.diff_ids)
+    accounts = identity.load_accounts(store, image.chain_id)
     shown = identity.resolve_user(
         options.user or image.user, accounts, here.host, explicit=bool(options.user)
     )
@@ -294,7 +294,7 @@ def _as_user(store: Store, container: Container, user: str, here: Surroundings) 
     """@container for another user; the accounts are those the container has by now."""
     accounts = identity.upper_accounts(
         container.path("upper"),
-        identity.load_accounts(store, container.chain_id, container.diff_ids),
+        identity.load_accounts(store, container.chain_id),
     )
     shown = identity.resolve_user(user, accounts, here.host, explicit=True)
     home = _home(shown, here, container.binds)

@@ -68,8 +68,8 @@ def add_create(parser: argparse.ArgumentParser) -> None:
         metavar="RULE[,RULE...]",
         action="append",
         default=[],
-        help="without these default binds: home, cwd, tmp, resolv, hosts, localtime, proc, dev, sys;"
-        " all: the first six",
+        help="without these default binds: home, cwd, tmp, resolv, hosts, localtime, proc, dev,"
+        " sys; all: the first six",
     )
     parser.add_argument(
         "--entrypoint", metavar="CMD", help="in place of the image's ENTRYPOINT; '' for none"

@@ -1,0 +1,188 @@
+"""Containers on disk: made whole, found, removed whole, and garbage told from what is in use."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from dataclasses import replace
+
+import pytest
+
+from lpmx_runtime import container as containers
+from lpmx_runtime import runs
+from lpmx_runtime.container import Container
+from lpmx_runtime.errors import InUseError, UsageError
+from lpmx_runtime.plan import Bind, Identity
+from lpmx_runtime.store import Store
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store.open(tmp_path / "store")
+
+
+def draft(**changes):
+    container = Container(
+        id=containers.new_id(),
+        name="",
+        image="a" * 64,
+        image_name="busybox:latest",
+        diff_ids=("b" * 64,),
+        chain_id="b" * 64,
+        argv=("sh", "-c", "\udcff"),
+        env={"PATH": "/bin"},
+        cwd="/",
+        home="/root",
+        user="root",
+        binds=(Bind("/tmp", "/tmp"), Bind("/f", "/f", read_only=True, file=True)),
+        identity=Identity(1, 2, (3,)),
+    )
+    return replace(container, **changes)
+
+
+def create(store, **changes):
+    return containers.create(store, draft(**changes), {})
+
+
+def dead():
+    """A process that has ended: ours, as of another start."""
+    return replace(runs.this_process(), start=1)
+
+
+def test_created_container_is_found_by_name_and_by_id(store):
+    made = create(store, name="work")
+    assert containers.find(store, "work") == made
+    assert containers.find(store, made.id) == made
+    assert containers.find(store, made.id[:4]) == made
+    assert containers.list_containers(store) == [made]
+
+
+def test_container_has_all_its_parts(store):
+    made = containers.create(store, draft(seeds=("passwd",)), {"passwd": "x\udcff:"})
+    assert stat.S_IMODE(os.stat(made.folder).st_mode) == 0o700
+    assert stat.S_IMODE(os.stat(made.path("upper")).st_mode) == 0o755
+    assert os.path.getsize(made.path("dirty")) == 1 << 20
+    assert os.listdir(made.path("upper")) == os.listdir(made.path("work")) == []
+    with open(made.path("seed/passwd"), "rb") as file:
+        assert file.read() == b"x\xff:"
+
+
+def test_store_finds_the_containers_of_an_image(store):
+    made = create(store)
+    assert store.containers_of("a" * 64) == [made.id]
+
+
+def test_name_is_unique_until_its_container_is_removed(store):
+    first = create(store, name="work")
+    with pytest.raises(InUseError, match="exists already"):
+        create(store, name="work")
+    assert containers.list_containers(store) == [first]
+    containers.remove(store, first)
+    assert create(store, name="work").id != first.id
+
+
+def test_name_of_a_killed_ephemeral_container_is_free(store):
+    create(store, name="work", auto_remove=True)
+    path = containers.find(store, "work").path("container.json")
+    _rewrite(path, creator=vars(dead()))
+    assert create(store, name="work")
+
+
+def _rewrite(path, **changes):
+    with open(path) as file:
+        data = json.load(file)
+    with open(path, "w") as file:
+        json.dump(data | changes, file)
+
+
+@pytest.mark.parametrize("name", ["", "-x", "a/b", "..", "a b", "x" * 129, "ä", "cafe", "0123"])
+def test_names_that_cannot_be_told_from_ids_or_paths_are_refused(name):
+    with pytest.raises(UsageError):
+        containers.check_name(name)
+
+
+@pytest.mark.parametrize("name", ["a", "abc", "work-1", "My_Tool.2", "beefy"])
+def test_usual_names_are_allowed(name):
+    assert containers.check_name(name) == name
+
+
+def test_unknown_container_is_told_with_a_hint(store):
+    for name in ("nosuch", "abcd", "../x", ""):
+        with pytest.raises(containers.ContainerNotFoundError) as caught:
+            containers.find(store, name)
+        assert "lpmx ps -a" in str(caught.value.hint)
+
+
+def test_container_in_use_is_not_removed(store):
+    made = create(store, name="work")
+    runs.register(made.path("runs"), runs.this_process(), runs.MAIN, ("sh",))
+    with pytest.raises(InUseError, match=f"process {os.getpid()}"):
+        containers.remove(store, made)
+    runs.unregister(made.path("runs"), os.getpid())
+    containers.remove(store, made)
+    assert os.listdir(store.containers_dir) == [".names"]
+    assert os.listdir(store.containers_dir / ".names") == []
+
+
+def test_removal_copes_with_what_programs_leave(store):
+    made = create(store)
+    deep = made.path("upper")
+    for _ in range(40):
+        deep = os.path.join(deep, "d" * 100)
+        os.mkdir(deep) if len(deep) < 4000 else None
+    closed = os.path.join(made.path("upper"), "closed")
+    os.makedirs(os.path.join(closed, "inner"))
+    os.chmod(closed, 0o500)
+    os.symlink("/etc", os.path.join(made.path("upper"), "link"))
+    containers.remove(store, made)
+    assert not os.path.exists(made.folder)
+    assert os.path.isdir("/etc")
+
+
+def test_dead_entries_vanish_and_live_ones_stay(store):
+    made = create(store)
+    runs.register(made.path("runs"), runs.this_process(), runs.MAIN, ("sh",))
+    runs.register(made.path("runs"), replace(dead(), pid=1), runs.EXEC, ("old",))
+    assert [run.argv for run in made.runs()] == [("sh",)]
+    assert os.listdir(made.path("runs")) == [f"{os.getpid()}.json"]
+
+
+def test_pid_used_again_is_not_taken_for_the_old_process(store):
+    made = create(store)
+    runs.register(made.path("runs"), dead(), runs.MAIN, ("old",))
+    assert made.runs() == []
+
+
+def test_process_of_another_node_counts_as_running_and_of_an_earlier_boot_does_not():
+    here = runs.this_process()
+    assert replace(here, host="elsewhere", start=1).is_alive()
+    assert not replace(here, host="elsewhere").is_here()
+    assert not replace(here, boot="earlier").is_alive()
+    assert replace(here, namespace=1).is_alive()
+
+
+def test_collect_removes_garbage_and_nothing_else(store):
+    kept, busy = create(store, name="kept"), create(store, auto_remove=True)
+    gone = create(store, auto_remove=True)
+    _rewrite(gone.path("container.json"), creator=vars(dead()))
+    adopted = create(store, auto_remove=True)  # its creator died, but a program runs in it
+    _rewrite(adopted.path("container.json"), creator=vars(dead()))
+    runs.register(adopted.path("runs"), runs.this_process(), runs.MAIN, ("sh",))
+    os.makedirs(store.containers_dir / "0123456789ab" / "upper")  # killed while it was made
+    os.makedirs(store.containers_dir / ".removed-x" / "upper")  # killed while it was removed
+    os.symlink("nothing", store.containers_dir / ".names" / "stale")
+    damaged = create(store)
+    with open(damaged.path("container.json"), "w") as file:
+        file.write("{")
+    assert sorted(containers.collect(store)) == sorted([gone.id, "0123456789ab", "x"])
+    left = {name for name in os.listdir(store.containers_dir) if name != ".names"}
+    assert left == {kept.id, busy.id, adopted.id, damaged.id}
+    assert os.listdir(store.containers_dir / ".names") == ["kept"]
+
+
+def test_start_of_a_removed_container_says_so(store):
+    made = create(store)
+    containers.remove(store, made)
+    with pytest.raises(FileNotFoundError):
+        runs.register(made.path("runs"), runs.this_process(), runs.MAIN, ())
