@@ -11,7 +11,8 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .errors import InUseError, StorageError, storage_errors
+from . import container
+from .errors import InUseError, UsageError, storage_errors
 from .image import is_hex_digest
 from .reference import parse_reference
 from .store import FileLock, remove_tree
@@ -28,8 +29,9 @@ WAIT = 30.0  # seconds that gc waits for imports to end
 
 @dataclass(frozen=True)
 class Garbage:
-    """What was (or would be) collected: layers and views by id, leftovers by file name."""
+    """What was (or would be) collected: containers, layers and views by id, leftovers by file name."""
 
+    containers: tuple[str, ...]
     layers: tuple[str, ...]
     views: tuple[str, ...]
     leftovers: tuple[str, ...]
@@ -54,7 +56,10 @@ def remove_image(store: Store, name: str, *, force: bool = False) -> Removal:
             return Removal(removed=False, lines=[f"untagged {canonical}"])
         if canonical not in image.names and len(image.names) > 1 and not force:
             listed = ", ".join(image.names)
-            raise InUseError(f"{name}: has several names ({listed})", hint="remove them by name, or all by --force")
+            raise InUseError(
+                f"{name}: has several names ({listed})",
+                hint="remove them by name, or all by --force",
+            )
         users = store.containers_of(image.id)
         if users:
             raise InUseError(
@@ -71,17 +76,19 @@ def remove_image(store: Store, name: str, *, force: bool = False) -> Removal:
 def _canonical(name: str) -> str:
     try:
         return str(parse_reference(name))
-    except InUseError:
-        return name
-    except StorageError:
-        return name
+    except UsageError:
+        return name  # an id
 
 
 def collect(store: Store, *, dry_run: bool = False, temporaries: bool = True) -> Garbage:
-    """Remove layers and views that no image needs and, with @temporaries, what dead imports left."""
+    """Remove layers and views that no image needs and, with @temporaries, what dead imports and runs left.
+
+    A dry run does not look for dead runs' containers.
+    """
     lock = store.lock("store")
     lock.acquire(timeout=WAIT, busy=f"store {store.root}: another lpmx command is adding to it")
     with lock, storage_errors(f"store {store.root}"):
+        containers = container.collect(store) if temporaries and not dry_run else []
         images = [store.image(image_id, ()) for image_id in store.image_ids()]
         wanted_layers = {diff_id for image in images for diff_id in image.diff_ids}
         wanted_views = {f"{image.chain_id}.view" for image in images}
@@ -100,6 +107,7 @@ def collect(store: Store, *, dry_run: bool = False, temporaries: bool = True) ->
             if temporaries:
                 _remove_locks(store)
         return Garbage(
+            containers=tuple(containers),
             layers=tuple(layers),
             views=tuple(name.removesuffix(".view") for name in views),
             leftovers=tuple(path.name for path in leftovers),
@@ -140,7 +148,7 @@ def _remove(store: Store, path: Path) -> None:
 def _remove_locks(store: Store) -> None:
     """Locks of single layers: taken only under the store's lock, which we hold alone."""
     for name in os.listdir(store.locks_dir):
-        if name != "store":
+        if name.startswith("layer-"):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(store.locks_dir / name)
 

@@ -16,7 +16,9 @@ DEFAULT_REGISTRY = "docker.io"
 _DEFAULT_PATH = "library/"
 _OTHER_SPELLINGS = {"index.docker.io": DEFAULT_REGISTRY, "registry-1.docker.io": DEFAULT_REGISTRY}
 
-_REGISTRY = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
+_REGISTRY = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?"
+)
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
@@ -79,5 +81,6 @@ def parse_reference(text: str) -> Reference:
 
 def _bad(text: str, why: str) -> UsageError:
     return UsageError(
-        f"{text!r} is not an image name: {why}", hint="for example debian:12 or quay.io/biocontainers/bwa:0.7.17"
+        f"{text!r} is not an image name: {why}",
+        hint="for example debian:12 or quay.io/biocontainers/bwa:0.7.17",
     )

@@ -53,8 +53,10 @@ def fsync_folder(path: str | os.PathLike[str]) -> None:
         os.close(fd)
 
 
-def atomic_write(path: str | os.PathLike[str], data: bytes, *, mode: int = 0o600) -> None:
-    """Replace @path by @data, whole or not at all, and durably."""
+def atomic_write(
+    path: str | os.PathLike[str], data: bytes, *, mode: int = 0o600, durable: bool = True
+) -> None:
+    """Replace @path by @data, whole or not at all, and (if @durable) so that a power cut does not undo it."""
     path = os.fspath(path)
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name[:40]}.{secrets.token_hex(6)}.tmp")
@@ -63,13 +65,15 @@ def atomic_write(path: str | os.PathLike[str], data: bytes, *, mode: int = 0o600
         with open(fd, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(fd)
+            if durable:
+                os.fsync(fd)
         os.rename(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-    fsync_folder(folder or ".")
+    if durable:
+        fsync_folder(folder or ".")
 
 
 def remove_tree(path: str | os.PathLike[str]) -> None:
@@ -86,7 +90,9 @@ def remove_tree(path: str | os.PathLike[str]) -> None:
         for entry in _entries(folder):
             if not entry.is_dir(follow_symlinks=False):
                 _unlink(folder, entry.path)
-            elif len(entry.path) > 2048:  # a path may exceed PATH_MAX: lift what lies so deep to the top
+            elif (
+                len(entry.path) > 2048
+            ):  # a path may exceed PATH_MAX: lift what lies so deep to the top
                 lifted = os.path.join(top, f".lifted-{secrets.token_hex(8)}")
                 os.rename(entry.path, lifted)
                 pending.insert(1, (lifted, False))
@@ -298,7 +304,8 @@ class Store:
             found = [image_id for image_id in self.image_ids() if image_id.startswith(bare)]
             if len(found) > 1:
                 raise ImageNotFoundError(
-                    f"{name}: {len(found)} images have an id that starts so", hint="give more digits"
+                    f"{name}: {len(found)} images have an id that starts so",
+                    hint="give more digits",
                 )
             if found:
                 return self.image(found[0])
@@ -403,7 +410,8 @@ class Store:
 
 def _no_image(name: str) -> ImageNotFoundError:
     return ImageNotFoundError(
-        f"{name}: no such image", hint="`lpmx images` lists what is here, `lpmx load FILE` brings one in"
+        f"{name}: no such image",
+        hint="`lpmx images` lists what is here, `lpmx load FILE` brings one in",
     )
 
 
@@ -412,7 +420,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(data)
     except ValueError as error:
-        raise StorageError(f"{path}: damaged", hint="remove its folder and load the image again") from error
+        raise StorageError(
+            f"{path}: damaged", hint="remove its folder and load the image again"
+        ) from error
     if not isinstance(value, dict):
         raise StorageError(f"{path}: damaged", hint="remove its folder and load the image again")
     return value

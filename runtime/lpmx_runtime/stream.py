@@ -138,7 +138,7 @@ def decompress(blocks: Iterator[bytes]) -> Iterator[bytes]:
         yield first
         yield from blocks
         return
-    yield from _frames(first, blocks, kind)
+    yield from _zstd_frames(first, blocks) if kind == "zstd" else _frames(first, blocks, kind)
 
 
 class _Decoder(Protocol):
@@ -200,34 +200,51 @@ def _bounded(kind: str) -> _BoundedInner:
     return bz2.BZ2Decompressor()
 
 
-class _Zstd:
-    """A frame; input is fed in small pieces, because the library gives no bound on the output of one call."""
+class _Reading:
+    """What a library that wants a file reads from: the first block, then the others."""
 
-    def __init__(self) -> None:
-        import zstandard
+    def __init__(self, first: bytes, blocks: Iterator[bytes]) -> None:
+        self._left = first
+        self._blocks = blocks
 
-        self._inner = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
-        self.eof = False
-        self.unused_data = b""
+    def read(self, size: int = SIZE) -> bytes:
+        """Up to @size bytes, empty only at the end."""
+        while not self._left:
+            block = next(self._blocks, None)
+            if block is None:
+                return b""
+            self._left = block
+        data, self._left = self._left[:size], self._left[size:]
+        return data
 
-    def decode(self, data: bytes) -> Iterator[bytes]:
-        step = 1 << 16
-        for at in range(0, len(data), step):
-            yield self._inner.decompress(data[at : at + step])
-            self.eof = self._inner.eof
-            if self.eof:
-                self.unused_data = self._inner.unused_data + data[at + step :]
-                return
+
+def _zstd_frames(first: bytes, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Through the library's reader, the only one of its ways that bounds the output of a call."""
+    import zstandard
+
+    decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+    try:
+        with decompressor.stream_reader(
+            _Reading(first, blocks),  # type: ignore[arg-type]  # it asks for read() only
+            read_size=SIZE,
+            read_across_frames=True,
+        ) as reader:
+            while data := reader.read(SIZE):
+                yield data
+    except zstandard.ZstdError as error:
+        raise ArchiveError("damaged: bad zstd data") from error
 
 
 def _decoder(kind: str) -> _Decoder:
     if kind == "gzip":
         return _Gzip()
-    return _Zstd() if kind == "zstd" else _Bounded(kind)
+    return _Bounded(kind)
 
 
 def _frames(first: bytes, blocks: Iterator[bytes], kind: str) -> Iterator[bytes]:
     """Decompress members or frames one behind the other, as pigz, eStargz and zstd:chunked write them."""
+    import zlib
+
     decoder = _decoder(kind)
     data = first
     try:
@@ -239,15 +256,14 @@ def _frames(first: bytes, blocks: Iterator[bytes], kind: str) -> Iterator[bytes]
                 if not data:
                     break
             if decoder.eof:
-                if not data.strip(b"\0"):
-                    data = b""
-                    continue
-                decoder = _decoder(kind)
-    except ArchiveError:
-        raise
-    except MemoryError:
-        raise
-    except Exception as error:  # each library has an error class of its own
+                data = data.lstrip(b"\0")  # padding between members, as tapes have it
+                if data:
+                    decoder = _decoder(kind)
+    except (zlib.error, EOFError, ValueError, OSError) as error:
         raise ArchiveError(f"damaged: bad {kind} data") from error
+    except Exception as error:
+        if type(error).__name__ == "LZMAError":
+            raise ArchiveError(f"damaged: bad {kind} data") from error
+        raise
     if not decoder.eof:
         raise ArchiveError(f"truncated: the {kind} data ends too early")

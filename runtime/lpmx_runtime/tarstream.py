@@ -17,17 +17,25 @@ from .errors import ArchiveError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["BLOCK", "ByteStream", "Member", "TarReader"]
+__all__ = ["BLOCK", "ByteStream", "FileStream", "Member", "TarReader"]
 
 BLOCK = 512
 MAX_SPECIAL = 1 << 20  # bytes of one pax header or long name
 MAX_SPARSE = 1 << 18  # pieces of one sparse file
 _ZERO = bytes(BLOCK)
 _SPACES = 8 * 0x20
-_NO_DATA = b"12346"  # kinds whose size field says nothing about data
+_NO_DATA = b"123456"  # kinds whose size field says nothing about data
 _FAR = 1 << 40  # seconds: mtimes beyond are clamped
 
-REGULAR, HARDLINK, SYMLINK, CHAR, BLOCK_DEVICE, FOLDER, FIFO = b"0", b"1", b"2", b"3", b"4", b"5", b"6"
+REGULAR, HARDLINK, SYMLINK, CHAR, BLOCK_DEVICE, FOLDER, FIFO = (
+    b"0",
+    b"1",
+    b"2",
+    b"3",
+    b"4",
+    b"5",
+    b"6",
+)
 
 
 class ByteStream:
@@ -114,6 +122,27 @@ class ByteStream:
             pass
 
 
+class FileStream(ByteStream):
+    """A file that can be sought in, read as a stream: passing over data costs nothing."""
+
+    def __init__(self, fd: int, size: int) -> None:
+        super().__init__(iter(()))
+        self._fd = fd
+        self._size = size
+
+    def read(self, size: int) -> bytes:
+        """Up to @size bytes: fewer only at the end."""
+        data = os.pread(self._fd, size, self._position)
+        self._position += len(data)
+        return data
+
+    def skip(self, size: int) -> None:
+        """Pass over @size bytes. An archive may end within the padding of its last member."""
+        self._position += size
+        if self._position >= self._size + BLOCK:
+            raise _truncated()
+
+
 class Member:
     """One member: its header, with pax and GNU extensions applied. @size is that of the data in the archive."""
 
@@ -170,6 +199,8 @@ class TarReader:
                 member = _header(header, kind)
                 if long_name is not None:
                     member.name = long_name
+                    if kind == b"\0" and long_name.endswith(b"/"):
+                        member.kind = FOLDER
                 if long_link is not None:
                     member.link = long_link
                 if pax is not None:
@@ -224,16 +255,14 @@ def _verify(header: bytes) -> None:
     except ValueError:
         raise ArchiveError("damaged: not a tar header where one is due") from None
     rest = sum(field)
-    if (zlib.adler32(header) - 1 - rest + _SPACES - claimed) % 65521 % 65536 and not _low_half(
-        header, rest, claimed
-    ):
+    total = (zlib.adler32(header) & 0xFFFF) - 1
+    if (total - rest + _SPACES - claimed) % 65521 and claimed != _signed_sum(header):
         raise ArchiveError("damaged: a header's checksum differs")
 
 
-def _low_half(header: bytes, rest: int, claimed: int) -> bool:
-    unsigned = sum(header) - rest + _SPACES
-    signed = sum(struct.unpack("512b", header)) - sum(struct.unpack("8b", header[148:156])) + _SPACES
-    return claimed in {unsigned, signed}
+def _signed_sum(header: bytes) -> int:
+    """The sum as old programs made it, of signed bytes."""
+    return sum(struct.unpack("512b", header)) - sum(struct.unpack_from("8b", header, 148)) + _SPACES
 
 
 def _number(header: bytes, start: int, end: int, what: str) -> int:
@@ -263,15 +292,15 @@ def _header(header: bytes, kind: bytes) -> Member:
     name = _text(header[0:100])
     magic = header[257:263]
     if magic == b"ustar\0":
-        end = 476 if header[508:512] == b"tar\0" else 500  # star keeps times behind a shorter prefix
+        end = (
+            476 if header[508:512] == b"tar\0" else 500
+        )  # star keeps times behind a shorter prefix
         prefix = _text(header[345:end])
         if prefix:
             name = prefix + b"/" + name
     member.name = name
     if kind in {b"\0", b"7"}:
         kind = FOLDER if kind == b"\0" and name.endswith(b"/") else REGULAR
-    elif kind == b"D":
-        kind = FOLDER
     member.kind = kind
     member.mode = _number(header, 100, 108, "mode") & 0o7777
     member.uid = _number(header, 108, 116, "owner") & 0xFFFFFFFF
@@ -375,7 +404,9 @@ def _gnu_sparse(member: Member, header: bytes, stream: ByteStream) -> int:
         for at in range(start, start + 24 * count, 24):
             if block[at] == 0:
                 break
-            pieces.append((_number(block, at, at + 12, "size"), _number(block, at + 12, at + 24, "size")))
+            pieces.append(
+                (_number(block, at, at + 12, "size"), _number(block, at + 12, at + 24, "size"))
+            )
         if not block[flag]:
             break
         if len(pieces) > MAX_SPARSE:

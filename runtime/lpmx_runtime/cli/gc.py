@@ -28,6 +28,7 @@ def run(args: argparse.Namespace) -> int:
         print(
             json.dumps(
                 {
+                    "containers": list(found.containers),
                     "layers": list(found.layers),
                     "views": list(found.views),
                     "leftovers": list(found.leftovers),
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     verb = "would free" if args.dry_run else "freed"
     print(
-        f"{verb} {size_text(found.bytes)}: {len(found.layers)} layers, {len(found.views)} views, "
-        f"{len(found.leftovers)} leftovers"
+        f"{verb} {size_text(found.bytes)}: {len(found.containers)} containers, {len(found.layers)} layers, "
+        f"{len(found.views)} views, {len(found.leftovers)} leftovers"
     )
     return 0

@@ -45,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
     for image in images:
         shown = image.id if args.no_trunc else image.short_id
         for name in image.names or ("-",):
-            lines.append((name, shown, str(len(image.diff_ids)), size_text(image.size), image.created))
+            lines.append(
+                (name, shown, str(len(image.diff_ids)), size_text(image.size), image.created)
+            )
     print(table(("NAME", "ID", "LAYERS", "SIZE", "LOADED"), lines))
     return 0

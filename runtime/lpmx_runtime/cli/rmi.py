@@ -18,7 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("image", metavar="IMAGE", nargs="+", help="name or id")
     parser.add_argument(
-        "-f", "--force", action="store_true", help="remove all names of an image that is given by its id"
+        "-f",
+        "--force",
+        action="store_true",
+        help="remove all names of an image that is given by its id",
     )
     parser.add_argument("--keep-layers", action="store_true", help="leave the layers for `lpmx gc`")
 

@@ -1,0 +1,107 @@
+"""`lpmx load`: bring the images of an archive into the store."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from lpmx_runtime.cli.format import size_text
+from lpmx_runtime.load import load
+from lpmx_runtime.store import Store
+
+if TYPE_CHECKING:
+    import argparse
+
+HELP = "load images from a docker-save archive or an OCI layout"
+LISTS = True
+INTERVAL = 0.1  # seconds between two states of the progress bar
+WIDTH = 30
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        "source", metavar="FILE|DIR|-", help="archive, OCI layout folder, or - for stdin"
+    )
+    parser.add_argument(
+        "-t", "--tag", metavar="NAME[:TAG]", help="the image's name, instead of the archive's"
+    )
+    parser.add_argument(
+        "-q", "--quiet", action="store_true", help="print image ids only, no progress"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Load and say what came."""
+    signal.signal(
+        signal.SIGTERM, lambda number, _frame: sys.exit(128 + number)
+    )  # clean up behind us
+    progress = Bar() if sys.stderr.isatty() and not args.quiet else None
+    loaded = load(Store.open(), args.source, name=args.tag, progress=progress)
+    if args.json:
+        rows = [
+            {
+                "id": one.image.id,
+                "names": list(one.image.names),
+                "layers": len(one.image.diff_ids),
+                "new_layers": one.new_layers,
+                "size": one.image.size,
+            }
+            for one in loaded
+        ]
+        print(json.dumps(rows, indent=2))
+        return 0
+    for one in loaded:
+        image = one.image
+        if args.quiet:
+            print(image.id)
+        else:
+            names = ", ".join(image.names) or "no name"
+            print(
+                f"loaded {names} ({image.short_id}): {len(image.diff_ids)} layers, {one.new_layers} new, "
+                f"{size_text(image.size)}"
+            )
+    return 0
+
+
+class Bar:
+    """A progress bar on stderr, redrawn a few times a second and wiped at the end."""
+
+    def __init__(self) -> None:
+        self._what = ""
+        self._total = 0
+        self._done = 0
+        self._drawn = 0.0
+        self._shown = False
+
+    def begin(self, what: str, total: int) -> None:
+        """Something of @total bytes begins."""
+        self._what, self._total, self._done = what, total, 0
+        self._draw()
+
+    def advance(self, size: int) -> None:
+        """@size more bytes are done."""
+        self._done += size
+        if time.monotonic() - self._drawn >= INTERVAL:
+            self._draw()
+
+    def end(self) -> None:
+        """It is over."""
+        if self._shown:
+            sys.stderr.write("\r\033[K")
+            sys.stderr.flush()
+            self._shown = False
+
+    def _draw(self) -> None:
+        self._drawn = time.monotonic()
+        self._shown = True
+        if self._total:
+            filled = min(WIDTH, self._done * WIDTH // self._total)
+            bar = f" [{'#' * filled}{'.' * (WIDTH - filled)}] of {size_text(self._total)}"
+        else:
+            bar = ""
+        sys.stderr.write(f"\r\033[K{self._what} {size_text(self._done)}{bar}")
+        sys.stderr.flush()

@@ -1,0 +1,231 @@
+"""`lpmx load`: images out of an archive into the store.
+
+Decided first (manifest.py), then done layer by layer: extract beside, check the digests, move into place by one rename.
+A layer that the store has is not read again. Names are given last, so an image that has a name is whole. Two loads of
+one image wait for each other layer by layer; a killed one leaves nothing but a folder in tmp/ for gc.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from .archive import Archive, open_archive
+from .errors import ArchiveError, LpmxError, StorageError, UsageError, storage_errors
+from .image import Image, chain_id
+from .layer import extract_layer
+from .manifest import ImageSpec, LayerSpec, read_images
+from .reference import parse_reference
+from .store import atomic_write, fsync_folder, remove_tree
+from .stream import Digest, decompress, file_blocks, kind_of, prefetch
+from .view import merge_views
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from .store import Store
+
+__all__ = ["Loaded", "Progress", "load"]
+
+_RETRY_HINT = "the archive is damaged: get another copy of it"
+
+
+class Progress(Protocol):
+    """Who wants to know how far it is."""
+
+    def begin(self, what: str, total: int) -> None:
+        """Something of @total bytes begins (0: nobody knows)."""
+
+    def advance(self, size: int) -> None:
+        """@size more bytes are done."""
+
+    def end(self) -> None:
+        """It is over."""
+
+
+class _Silent:
+    def begin(self, what: str, total: int) -> None:
+        pass
+
+    def advance(self, size: int) -> None:
+        pass
+
+    def end(self) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One image that is now in the store, and how many of its layers were not there before."""
+
+    image: Image
+    new_layers: int
+
+
+def load(
+    store: Store,
+    path: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    progress: Progress | None = None,
+) -> list[Loaded]:
+    """Load all images of folder or file @path (`-`: stdin), under the archive's names or, a single one, as @name."""
+    source = os.fspath(path)
+    wanted = str(parse_reference(name)) if name is not None else None
+    steps = progress or _Silent()
+    with store.adding(), store.workspace() as workspace:
+        steps.begin("reading", 0)
+        with open_archive(source, workspace, steps.advance) as archive:
+            specs = read_images(archive, stem=_stem(source))
+            if wanted is not None and len(specs) > 1:
+                listed = ", ".join(spec.names[0] if spec.names else spec.id[:12] for spec in specs)
+                raise UsageError(f"{source}: {len(specs)} images in it ({listed}), one name given")
+            return [
+                _load_image(
+                    store, archive, spec, [wanted] if wanted else spec.names, workspace, steps
+                )
+                for spec in specs
+            ]
+
+
+def _stem(source: str) -> str:
+    """A name for an image out of the file's own, where the archive has a tag only."""
+    base = os.path.basename(os.path.normpath(source)) if source != "-" else ""
+    for suffix in (".gz", ".zst", ".xz", ".bz2", ".tgz", ".tar", ".oci"):
+        base = base.removesuffix(suffix)
+    return base.lower()
+
+
+def _load_image(
+    store: Store,
+    archive: Archive,
+    spec: ImageSpec,
+    names: Sequence[str],
+    workspace: Path,
+    progress: Progress,
+) -> Loaded:
+    label = names[0] if names else spec.id[:12]
+    new = 0
+    for layer in spec.layers:
+        try:
+            new += import_layer(store, archive, layer, workspace, progress)
+        except ArchiveError as error:
+            message = error.message.removeprefix(f"{archive.label}: ")
+            raise ArchiveError(
+                f"layer {layer.diff_id[:12]} of {label}: {message}", hint=error.hint or _RETRY_HINT
+            ) from error
+        finally:
+            progress.end()
+    with storage_errors(f"image {label}"):
+        make_view(store, [layer.diff_id for layer in spec.layers], workspace)
+        if new:
+            _sync(store.root)
+        store.add_image(spec.config, spec.id, [layer.diff_id for layer in spec.layers])
+        for one in names:
+            store.tag(one, spec.id)
+        return Loaded(store.image(spec.id), new)
+
+
+def import_layer(
+    store: Store, archive: Archive, layer: LayerSpec, workspace: Path, progress: Progress
+) -> bool:
+    """Bring one layer in. False when the store has it already."""
+    if store.has_layer(layer.diff_id):
+        return False
+    with store.lock(f"layer-{layer.diff_id}"):
+        if store.has_layer(layer.diff_id):
+            return False
+        blob = archive.blob(layer.blob)
+        folder = workspace / layer.diff_id
+        try:
+            progress.begin(f"layer {layer.diff_id[:12]}", blob.size)
+            kind = kind_of(os.pread(blob.fd, min(8, blob.size), blob.offset))
+            raw = file_blocks(blob.fd, blob.offset, blob.size, progress.advance)
+            with storage_errors(f"layer {layer.diff_id[:12]}"):
+                _extract(raw, kind, layer, folder)
+                _publish(store, folder, layer.diff_id)
+        except BaseException:
+            if folder.exists():
+                remove_tree(folder)
+            raise
+        finally:
+            blob.close()
+    return True
+
+
+def _extract(raw: Iterator[bytes], kind: str, layer: LayerSpec, folder: Path) -> None:
+    """Fill @folder with the layer, its view and its record, all digests checked."""
+    os.makedirs(folder / "fs", mode=0o700)
+    outer = Digest() if layer.digest is not None and kind else None
+    inner = Digest()
+    try:
+        with prefetch(decompress(_tee(raw, outer.update if outer else None))) as blocks:
+            extraction = extract_layer(blocks, folder / "fs", inner.update)
+        with extraction:
+            diff_id = inner.hexdigest()
+            digest = outer.hexdigest() if outer else diff_id
+            if layer.digest is not None and digest != layer.digest:
+                raise ArchiveError("checksum differs from the manifest's")
+            if diff_id != layer.diff_id:
+                raise ArchiveError("checksum differs from the image configuration's")
+            extraction.write_view(folder / "layer.view", diff_id)
+            record = {
+                "version": 1,
+                "diff_id": diff_id,
+                "size": extraction.size,
+                "entries": extraction.entries,
+            }
+            (folder / "layer.json").write_bytes(json.dumps(record, indent=1).encode())
+    finally:
+        inner.close()
+        if outer is not None:
+            outer.close()
+
+
+def _tee(blocks: Iterator[bytes], see: Callable[[bytes], None] | None) -> Iterator[bytes]:
+    if see is None:
+        return blocks
+    return _seen(blocks, see)
+
+
+def _seen(blocks: Iterator[bytes], see: Callable[[bytes], None]) -> Iterator[bytes]:
+    for block in blocks:
+        see(block)
+        yield block
+
+
+def _publish(store: Store, folder: Path, diff_id: str) -> None:
+    """Move a finished layer into place; another node's that came first is as good."""
+    try:
+        os.rename(folder, store.layer_dir(diff_id))
+    except OSError as error:
+        if error.errno not in {errno.EEXIST, errno.ENOTEMPTY} or not store.has_layer(diff_id):
+            raise
+        remove_tree(folder)
+    fsync_folder(store.layers_dir)
+
+
+def make_view(store: Store, diff_ids: Sequence[str], workspace: Path) -> Path:
+    """The merged view of a chain of layers that the store holds; made when it is not there."""
+    chain = chain_id(diff_ids)
+    path = store.view_path(chain)
+    if not path.exists():
+        temporary = workspace / f"{chain}.view"
+        merge_views([store.layer_view(diff_id) for diff_id in diff_ids], temporary, chain)
+        os.rename(temporary, path)
+        fsync_folder(store.views_dir)
+    return path
+
+
+def _sync(folder: Path) -> None:
+    """Have the layers' files on disk before anything refers to them; one call, not one for each of their files."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        ctypes.CDLL(None, use_errno=True).syncfs(fd)
+    finally:
+        os.close(fd)

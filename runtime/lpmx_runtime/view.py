@@ -1,0 +1,252 @@
+"""Views in Python: building, merging and reading them through the UUFS library, the code that the engine runs.
+
+A thin wrapper of preload/uufs/view_build.h and view.h by cffi; the rules of the union are there, not here.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .errors import StorageError
+from .native import library_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["IMPLICIT", "OPAQUE", "WHITEOUT", "Node", "View", "ViewBuilder", "merge_views"]
+
+WHITEOUT, OPAQUE, IMPLICIT = 1, 2, 4  # enum view_node_flags
+NONE = 0xFFFFFFFF
+_library: tuple[Any, Any] | None = None
+
+
+def _load() -> tuple[Any, Any]:
+    """The cffi interface and the opened library, once."""
+    global _library  # noqa: PLW0603 (a cache)
+    if _library is None:
+        path = library_path()
+        from ._uufs_cffi import ffi
+
+        _library = ffi, ffi.dlopen(path)
+    return _library
+
+
+def _check(result: int, what: str) -> int:
+    if result >= 0:
+        return result
+    if result == -errno.EBADMSG:
+        raise StorageError(
+            f"{what}: damaged, or of another version of lpmx",
+            hint="remove the image with `lpmx rmi` and load it again",
+        )
+    raise OSError(-result, os.strerror(-result), what)
+
+
+class ViewBuilder:
+    """A tree being built: layers of entries, or views applied one on top of the other."""
+
+    def __init__(self) -> None:
+        self._ffi, self._lib = _load()
+        builder = self._lib.vb_new()
+        if builder == self._ffi.NULL:
+            raise MemoryError
+        self._builder = self._ffi.gc(builder, self._lib.vb_free)
+        self._entry = self._ffi.new("struct vb_entry *")
+        self._add = self._lib.vb_add
+
+    def layer(self, diff_id: str, root_ino: int) -> None:
+        """Start a layer: what is added from now on belongs to it."""
+        _check(self._lib.vb_layer(self._builder, bytes.fromhex(diff_id), root_ino), diff_id)
+
+    def add(  # noqa: PLR0913 (the fields of one record)
+        self,
+        path: bytes,
+        status: os.stat_result,
+        *,
+        tar_mode: int,
+        tar_uid: int,
+        tar_gid: int,
+        flags: int = 0,
+        rdev: int = 0,
+        link: bytes = b"",
+    ) -> None:
+        """Add @path, relative and clean, empty for the root, with what lstat says of it on disk."""
+        entry = self._entry
+        entry.mode = status.st_mode
+        entry.tar_mode = tar_mode
+        entry.tar_uid = tar_uid
+        entry.tar_gid = tar_gid
+        entry.nlink = status.st_nlink
+        entry.flags = flags
+        entry.rdev = rdev
+        entry.uid = status.st_uid
+        entry.gid = status.st_gid
+        entry.mtime, entry.mtime_ns = divmod(status.st_mtime_ns, 1_000_000_000)
+        entry.ctime, entry.ctime_ns = divmod(status.st_ctime_ns, 1_000_000_000)
+        entry.size = status.st_size
+        entry.ino = status.st_ino
+        entry.blocks = status.st_blocks
+        target = self._ffi.from_buffer(link)
+        entry.link = target
+        entry.link_len = len(link)
+        result = self._add(self._builder, path, len(path), entry)
+        if result:
+            _check(result, os.fsdecode(path))
+
+    def whiteout(self, path: bytes) -> None:
+        """Add the mark that @path of the layers below is gone."""
+        entry = self._ffi.new("struct vb_entry *")
+        entry.flags = WHITEOUT
+        entry.link = self._ffi.from_buffer(b"")
+        _check(self._add(self._builder, path, len(path), entry), os.fsdecode(path))
+
+    def merge(self, view: View) -> None:
+        """Apply a layer view on top of the tree."""
+        _check(self._lib.vb_merge(self._builder, view.address, view.size), os.fspath(view.path))
+
+    def write(self, path: str | os.PathLike[str], chain_id: str) -> None:
+        """Write the tree to the new file @path, durably."""
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            _check(self._lib.vb_write(self._builder, fd, bytes.fromhex(chain_id)), os.fspath(path))
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+@dataclass(frozen=True)
+class Node:
+    """One name of a view; fields as in struct view_node."""
+
+    index: int
+    parent: int
+    name: bytes
+    link: bytes
+    layer: int
+    mode: int
+    tar_mode: int
+    tar_uid: int
+    tar_gid: int
+    nlink: int
+    flags: int
+    rdev: int
+    uid: int
+    gid: int
+    mtime_ns: int  # nanoseconds since the epoch
+    ctime_ns: int
+    size: int
+    ino: int
+    blocks: int
+
+
+class View:
+    """A view file, mapped for reading. Use `with`, or close()."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._ffi, self._lib = _load()
+        self.path = path
+        with open(path, "rb") as file:
+            self.size = os.fstat(file.fileno()).st_size
+            if self.size == 0:
+                _check(-errno.EBADMSG, os.fspath(path))
+            self._map = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+        self.address = self._ffi.from_buffer(self._map)
+        self._view = self._ffi.new("struct view *")
+        try:
+            _check(self._lib.view_open(self._view, self.address, self.size), os.fspath(path))
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Unmap the file."""
+        self._ffi.release(self.address)
+        self._map.close()
+
+    def __enter__(self) -> View:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return int(self._view.n_nodes)
+
+    @property
+    def chain_id(self) -> str:
+        """The chain id in the header, in hex."""
+        return bytes(self._view.header.chain_id).hex()
+
+    @property
+    def layers(self) -> tuple[tuple[str, int], ...]:
+        """Diff id and root inode of each layer, in the order of `Node.layer`."""
+        return tuple(
+            (bytes(layer.diff_id).hex(), int(layer.root_ino))
+            for layer in (self._view.layers[i] for i in range(self._view.n_layers))
+        )
+
+    def node(self, index: int) -> Node:
+        """The node at @index."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        raw = self._view.nodes[index]
+        address = self._view.nodes + index
+        return Node(
+            index=index,
+            parent=raw.parent,
+            name=self._ffi.string(self._lib.view_name(self._view, address)),
+            link=self._ffi.string(self._lib.view_link(self._view, address)),
+            layer=raw.layer,
+            mode=raw.mode,
+            tar_mode=raw.tar_mode,
+            tar_uid=raw.tar_uid,
+            tar_gid=raw.tar_gid,
+            nlink=raw.nlink,
+            flags=raw.flags,
+            rdev=raw.rdev,
+            uid=raw.uid,
+            gid=raw.gid,
+            mtime_ns=raw.mtime * 1_000_000_000 + raw.mtime_ns,
+            ctime_ns=raw.ctime * 1_000_000_000 + raw.ctime_ns,
+            size=raw.size,
+            ino=raw.ino,
+            blocks=raw.blocks,
+        )
+
+    def lookup(self, path: bytes | str, *, follow: bool = True) -> Node | None:
+        """The node of @path, symlinks resolved inside the view; None when there is none."""
+        name = os.fsencode(path)
+        found = int(self._lib.view_find(self._view, name, len(name), int(follow)))
+        if found in {-errno.ENOENT, -errno.ENOTDIR}:
+            return None
+        return self.node(_check(found, os.fsdecode(path)))
+
+    def children(self, node: Node) -> list[Node]:
+        """The names in a directory, in listing order."""
+        raw = self._view.nodes[node.index]
+        first, count = raw.first_child, raw.n_children
+        return [self.node(first + i) for i in range(count)] if count else []
+
+    def walk(self) -> Iterator[tuple[bytes, Node]]:
+        """Every node with its path, the root (empty path) first, parents before children."""
+        pending = [(b"", self.node(0))]
+        while pending:
+            path, node = pending.pop()
+            yield path, node
+            for child in self.children(node):
+                pending.append((path + b"/" + child.name if path else child.name, child))
+
+
+def merge_views(
+    layers: list[str | os.PathLike[str]], target: str | os.PathLike[str], chain_id: str
+) -> None:
+    """Write to @target the image view that the layer views @layers, bottom first, make."""
+    builder = ViewBuilder()
+    for path in layers:
+        with View(path) as view:
+            builder.merge(view)
+    builder.write(target, chain_id)
