@@ -1,96 +1,113 @@
-/* Reading a view. The file is mapped, not parsed: view_open checks that the tables lie in it, and every index taken
- * from it is checked where it is used, so a damaged file gives wrong names but never a wild access. */
+/* Reading a view: checks of the file, and the lookup of one name.
+ *
+ * Nothing in the file is believed. view_open checks what every access relies on, the tables; what one node says is
+ * checked when it is used, so that opening costs the same for ten names and for a million. */
 #include "view.h"
 
+#include <sys/stat.h>
+
+_Static_assert(sizeof(struct view_node) == 120, "the layout of a node is the file format");
+_Static_assert(sizeof(struct view_layer) == 40, "the layout of a layer is the file format");
+_Static_assert(sizeof(struct view_header) == 104, "the layout of the header is the file format");
+
+/* What a damaged name or target reads as. As long as the longest of them, for callers that copy by its length. */
+static const char nothing[LPMX_PATH_MAX];
+
+/* Does a table of @n entries of @entry bytes at @off lie in the file, behind the header? */
 static bool
-table_fits(const struct view_header *h, uint64_t at, uint64_t count, uint64_t size)
+table_fits(uint64_t off, uint64_t n, uint64_t entry, uint64_t align, uint64_t size)
 {
-    return at % 4 == 0 && at >= sizeof(*h) && at <= h->file_size && count <= (h->file_size - at) / size;
+    return off >= sizeof(struct view_header) && off <= size && off % align == 0 &&
+           n <= (size - off) / entry;
 }
 
 int
 view_open(struct view *view, const void *map, uint64_t size)
 {
     const struct view_header *h = map;
+    const char *base = map;
 
-    if (size < sizeof(*h) || memcmp(h->magic, VIEW_MAGIC, sizeof(h->magic)) || h->version != VIEW_VERSION ||
-        h->header_size != sizeof(*h) || h->file_size != size || !h->n_nodes || h->n_nodes == VIEW_NONE)
+    if (size < sizeof(*h) || (uintptr_t)map % _Alignof(struct view_node) ||
+        memcmp(h->magic, VIEW_MAGIC, sizeof(h->magic)) || h->version != VIEW_VERSION ||
+        h->header_size != sizeof(*h) || h->file_size != size)
         return -EBADMSG;
-    if (!table_fits(h, h->layers, h->n_layers, sizeof(struct view_layer)) ||
-        !table_fits(h, h->nodes, h->n_nodes, sizeof(struct view_node)) || h->nodes % 8 ||
-        !table_fits(h, h->hashes, h->n_nodes, sizeof(uint32_t)) || !table_fits(h, h->bytes, h->bytes_size, 1))
+    if (h->n_nodes == 0 || h->n_nodes == VIEW_NONE || h->bytes_size == 0 ||
+        !table_fits(h->layers, h->n_layers, sizeof(*view->layers), 8, size) ||
+        !table_fits(h->nodes, h->n_nodes, sizeof(*view->nodes), 8, size) ||
+        !table_fits(h->hashes, h->n_nodes, sizeof(*view->hashes), 4, size) ||
+        !table_fits(h->bytes, h->bytes_size, 1, 1, size))
         return -EBADMSG;
-    if (!h->bytes_size || ((const char *)map)[h->bytes + h->bytes_size - 1] != '\0')
-        return -EBADMSG;
+
     view->header = h;
-    view->layers = (const void *)((const char *)map + h->layers);
-    view->nodes = (const void *)((const char *)map + h->nodes);
-    view->hashes = (const void *)((const char *)map + h->hashes);
-    view->bytes = (const char *)map + h->bytes;
+    view->layers = (const struct view_layer *)(base + h->layers);
+    view->nodes = (const struct view_node *)(base + h->nodes);
+    view->hashes = (const uint32_t *)(base + h->hashes);
+    view->bytes = base + h->bytes;
     view->n_nodes = h->n_nodes;
     view->n_layers = h->n_layers;
     view->bytes_size = h->bytes_size;
+    if (!S_ISDIR(view->nodes[0].mode))
+        return -EBADMSG;
     return 0;
 }
 
 uint32_t
 view_hash(const char *name, size_t len)
 {
-    uint32_t h = 2166136261u;
+    uint32_t hash = 2166136261u;
 
     for (size_t i = 0; i < len; i++)
-        h = (h ^ (uint8_t)name[i]) * 16777619u;
-    return h;
+        hash = (hash ^ (unsigned char)name[i]) * 16777619u;
+    return hash;
 }
 
 static const char *
-bytes_at(const struct view *view, uint32_t off, uint32_t len)
+bytes_at(const struct view *view, uint32_t off, uint32_t len, uint32_t max)
 {
-    if (off >= view->bytes_size || len >= view->bytes_size - off || view->bytes[off + len] != '\0')
-        return "";
+    if (len > max || (uint64_t)off + len >= view->bytes_size || view->bytes[(uint64_t)off + len])
+        return nothing;
     return view->bytes + off;
 }
 
 const char *
 view_name(const struct view *view, const struct view_node *node)
 {
-    return bytes_at(view, node->name, node->name_len);
+    return bytes_at(view, node->name, node->name_len, LPMX_NAME_MAX);
 }
 
 const char *
 view_link(const struct view *view, const struct view_node *node)
 {
-    return bytes_at(view, node->link, node->link_len);
-}
-
-static bool
-name_is(const struct view *view, uint32_t i, const char *name, size_t len)
-{
-    const struct view_node *n = &view->nodes[i];
-
-    return n->name_len == len && !memcmp(view_name(view, n), name, len);
+    return bytes_at(view, node->link, node->link_len, LPMX_PATH_MAX - 1);
 }
 
 uint32_t
 view_child(const struct view *view, uint32_t dir, const char *name, size_t len)
 {
-    const struct view_node *d = view_node(view, dir);
-    uint32_t hash = view_hash(name, len), low, high, end;
+    const struct view_node *parent = view_node(view, dir);
+    uint32_t want, lo, hi, end;
 
-    if (!d || d->first_child >= view->n_nodes || d->n_children > view->n_nodes - d->first_child)
+    /* Children come after their parent: whatever a file claims, going down ends. */
+    if (len > LPMX_NAME_MAX || !parent || !parent->n_children || parent->first_child <= dir ||
+        parent->first_child >= view->n_nodes ||
+        parent->n_children > view->n_nodes - parent->first_child)
         return VIEW_NONE;
-    low = d->first_child;
-    end = high = low + d->n_children;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
+    want = view_hash(name, len);
+    lo = parent->first_child;
+    hi = end = lo + parent->n_children;
+    while (lo < hi) {
+        uint32_t mid = lo + (hi - lo) / 2;
 
-        if (view->hashes[middle] < hash)
-            low = middle + 1;
+        if (view->hashes[mid] < want)
+            lo = mid + 1;
         else
-            high = middle;
+            hi = mid;
     }
-    for (; low < end && view->hashes[low] == hash; low++)
-        if (name_is(view, low, name, len))
-            return low;
+    for (; lo < end && view->hashes[lo] == want; lo++) {
+        const struct view_node *node = &view->nodes[lo];
+
+        if (node->name_len == len && !memcmp(view_name(view, node), name, len))
+            return lo;
+    }
     return VIEW_NONE;
 }

@@ -86,7 +86,9 @@ view_node(const struct view *view, uint32_t i)
     return i < view->n_nodes ? &view->nodes[i] : (const struct view_node *)0;
 }
 
-/* Name (or link target) of @node as NUL-terminated bytes; "" when the offsets lie outside the file. */
+/* Name (or link target) of @node as NUL-terminated bytes. When the offsets lie outside the file or the length is none
+ * that a name or target can have: LPMX_PATH_MAX zeros, so that reading name_len or link_len bytes stays in bounds for
+ * callers that check the length against their buffer (LPMX_NAME_MAX, LPMX_PATH_MAX). */
 VIEW_API const char *view_name(const struct view *view, const struct view_node *node);
 VIEW_API const char *view_link(const struct view *view, const struct view_node *node);
 

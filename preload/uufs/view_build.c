@@ -1,4 +1,7 @@
-/* The view builder: a tree in memory, filled name by name or merged from layer views, written breadth first. */
+/* The view builder: a tree in memory, filled name by name or merged from layer views, written breadth first.
+ *
+ * Hosted code, used by import and by tests. It loops where others recurse, because the depth of a tree is the
+ * archive's choice, and believes a layer view no more than view.c does. */
 #include "view_build.h"
 
 #include <stdlib.h>
@@ -196,15 +199,29 @@ drop(struct vb *vb, uint32_t i)
     bury(vb, i);
 }
 
+static uint32_t
+current_layer(const struct vb *vb)
+{
+    return vb->n_layers ? vb->n_layers - 1 : 0;
+}
+
+/* Whatever the name was: a directory now, with nothing known of it. */
 static void
 make_implicit(struct vb *vb, uint32_t i)
 {
-    struct view_node *n = &vb->items[i].node;
+    struct item *it = &vb->items[i];
 
-    n->mode = n->tar_mode = S_IFDIR | 0755;
-    n->flags = VIEW_IMPLICIT;
-    n->nlink = 1;
-    n->layer = vb->n_layers ? vb->n_layers - 1 : 0;
+    free(it->link);
+    it->link = NULL;
+    it->node = (struct view_node){
+        .parent = it->node.parent,
+        .name_len = it->node.name_len,
+        .mode = S_IFDIR | 0755,
+        .tar_mode = S_IFDIR | 0755,
+        .nlink = 1,
+        .flags = VIEW_IMPLICIT,
+        .layer = current_layer(vb),
+    };
 }
 
 EXPORT struct vb *
@@ -251,6 +268,20 @@ vb_layer(struct vb *vb, const uint8_t diff_id[32], uint64_t root_ino)
     return 0;
 }
 
+static bool
+has_link(const struct vb_entry *e)
+{
+    return S_ISLNK(e->mode) && !(e->flags & VIEW_WHITEOUT);
+}
+
+/* A link needs a target that a kernel would take. */
+static bool
+link_ok(const struct vb_entry *e)
+{
+    return !has_link(e) ||
+           (e->link && e->link_len && e->link_len < LPMX_PATH_MAX && !memchr(e->link, '\0', e->link_len));
+}
+
 static int
 set_entry(struct vb *vb, uint32_t i, const struct vb_entry *e)
 {
@@ -258,8 +289,8 @@ set_entry(struct vb *vb, uint32_t i, const struct vb_entry *e)
     struct view_node *n = &it->node;
     char *link = NULL;
 
-    if (S_ISLNK(e->mode)) {
-        link = copy_bytes(e->link ? e->link : "", e->link ? e->link_len : 0);
+    if (has_link(e)) {
+        link = copy_bytes(e->link, e->link_len);
         if (!link)
             return -ENOMEM;
     }
@@ -282,7 +313,7 @@ set_entry(struct vb *vb, uint32_t i, const struct vb_entry *e)
     n->size = e->size;
     n->ino = e->ino;
     n->blocks = e->blocks;
-    n->layer = vb->n_layers ? vb->n_layers - 1 : 0;
+    n->layer = current_layer(vb);
     return 0;
 }
 
@@ -290,20 +321,45 @@ static bool
 clean_name(const char *name, size_t len)
 {
     return len && len <= LPMX_NAME_MAX && !(len == 1 && name[0] == '.') &&
-           !(len == 2 && name[0] == '.' && name[1] == '.') && !memchr(name, '\0', len);
+           !(len == 2 && name[0] == '.' && name[1] == '.') && !memchr(name, '\0', len) &&
+           !memchr(name, '/', len);
+}
+
+static bool
+clean_path(const char *path, size_t len)
+{
+    const char *end = path + len;
+
+    while (len) {
+        const char *slash = memchr(path, '/', (size_t)(end - path));
+
+        if (!clean_name(path, (size_t)((slash ? slash : end) - path)))
+            return false;
+        if (!slash)
+            return true;
+        path = slash + 1;
+    }
+    return true;
+}
+
+static bool
+is_dir(const struct view_node *n)
+{
+    return S_ISDIR(n->mode) && !(n->flags & VIEW_WHITEOUT);
 }
 
 /* The child of @dir for @name, made (as an implicit directory) when missing. */
 static int
 descend(struct vb *vb, uint32_t dir, const char *name, size_t len, uint32_t *child)
 {
-    uint32_t hash = view_hash(name, len);
+    uint32_t hash = view_hash(name, len), removed = vb->items[dir].node.flags & VIEW_WHITEOUT;
     int err;
 
-    if (!clean_name(name, len))
-        return -EINVAL;
-    if (!S_ISDIR(vb->items[dir].node.mode))
+    if (!is_dir(&vb->items[dir].node)) {
         make_implicit(vb, dir);
+        if (removed)
+            vb->items[dir].node.flags |= VIEW_OPAQUE;
+    }
     *child = find(vb, dir, name, len, hash);
     if (*child != VIEW_NONE)
         return 0;
@@ -313,128 +369,50 @@ descend(struct vb *vb, uint32_t dir, const char *name, size_t len, uint32_t *chi
     return err;
 }
 
+/* What a layer says of one name in several entries: a whiteout removes what is below the layer and never the layer's
+ * own, in whichever order they stand, so with a directory it makes an opaque one. */
+static int
+add_entry(struct vb *vb, uint32_t at, struct vb_entry e, bool fresh)
+{
+    uint32_t old = fresh ? 0 : vb->items[at].node.flags;
+    bool was_dir = !fresh && is_dir(&vb->items[at].node);
+
+    if (e.flags & VIEW_WHITEOUT) {
+        if (was_dir)
+            vb->items[at].node.flags |= VIEW_OPAQUE;
+        if (!fresh)
+            return 0;
+    } else if (S_ISDIR(e.mode)) {
+        if ((old & VIEW_WHITEOUT) || (was_dir && (old & VIEW_OPAQUE)))
+            e.flags |= VIEW_OPAQUE;
+    } else {
+        drop_children(vb, at);
+    }
+    return set_entry(vb, at, &e);
+}
+
 EXPORT int
 vb_add(struct vb *vb, const char *path, size_t path_len, const struct vb_entry *entry)
 {
-    uint32_t at = 0;
+    uint32_t at = 0, before = vb->n;
+    const char *end = path + path_len;
     int err = 0;
 
-    while (path_len && !err) {
-        const char *slash = memchr(path, '/', path_len);
-        size_t len = slash ? (size_t)(slash - path) : path_len;
+    if (!clean_path(path, path_len) || !link_ok(entry))
+        return -EINVAL;
+    if (!path_len && (!S_ISDIR(entry->mode) || entry->flags & VIEW_WHITEOUT))
+        return -EINVAL;
+    while (path < end && !err) {
+        const char *slash = memchr(path, '/', (size_t)(end - path));
+        const char *stop = slash ? slash : end;
 
-        err = descend(vb, at, path, len, &at);
-        path += len + (slash != NULL);
-        path_len -= len + (slash != NULL);
-        if (slash && !path_len)
-            err = -EINVAL;
+        err = descend(vb, at, path, (size_t)(stop - path), &at);
+        path = slash ? slash + 1 : end;
     }
-    if (err)
-        return err;
-    if (!S_ISDIR(entry->mode))
-        drop_children(vb, at);
-    return set_entry(vb, at, entry);
+    return err ? err : add_entry(vb, at, *entry, vb->n != before && at == vb->n - 1);
 }
 
-/* ---- merging ---- */
-
-static void
-entry_from_node(const struct view *v, const struct view_node *n, struct vb_entry *e)
-{
-    *e = (struct vb_entry){n->mode,     n->tar_mode, n->tar_uid, n->tar_gid, n->nlink, n->flags & VIEW_IMPLICIT,
-                           n->rdev,     n->uid,      n->gid,     n->mtime_ns, n->ctime_ns, n->mtime,
-                           n->ctime,    n->size,     n->ino,     n->blocks,   view_link(v, n), n->link_len};
-    e->link_len = (uint32_t)strlen(e->link);
-}
-
-/* One name of the layer over the tree; *target gets where its children go. Over a directory that lower layers have, an
- * implicit one (it is on disk, but not in the archive) changes nothing. */
-static int
-merge_node(struct vb *vb, const struct view *v, const struct view_node *n, uint32_t dir, uint32_t *target)
-{
-    const char *name = view_name(v, n);
-    size_t len = strlen(name);
-    uint32_t hash = view_hash(name, len), below;
-    struct vb_entry e;
-
-    if (!clean_name(name, len))
-        return -EBADMSG;
-    below = find(vb, dir, name, len, hash);
-    *target = VIEW_NONE;
-    if (n->flags & VIEW_WHITEOUT) {
-        if (below != VIEW_NONE)
-            drop(vb, below);
-        return 0;
-    }
-    entry_from_node(v, n, &e);
-    if (below != VIEW_NONE && S_ISDIR(n->mode) && S_ISDIR(vb->items[below].node.mode)) {
-        if (n->flags & VIEW_OPAQUE)
-            drop_children(vb, below);
-        *target = below;
-        return n->flags & VIEW_IMPLICIT ? 0 : set_entry(vb, below, &e);
-    }
-    if (below != VIEW_NONE)
-        drop(vb, below);
-    int err = add_child(vb, dir, name, len, hash, target);
-
-    return err ? err : set_entry(vb, *target, &e);
-}
-
-/* The children of layer node @i under tree directory @dir: whiteouts first, they never touch the layer's own names. */
-static int
-merge_children(struct vb *vb, const struct view *v, uint32_t i, uint32_t dir, uint32_t *targets)
-{
-    const struct view_node *n = &v->nodes[i];
-    int err = 0;
-
-    if (!n->n_children)
-        return 0;
-    /* breadth first: children come later in the file than their parent, which also rules out cycles */
-    if (n->first_child <= i || n->first_child >= v->n_nodes || n->n_children > v->n_nodes - n->first_child)
-        return -EBADMSG;
-    for (int pass = 0; pass < 2 && !err; pass++)
-        for (uint32_t k = n->first_child; k < n->first_child + n->n_children && !err; k++) {
-            if (v->nodes[k].parent != i)
-                return -EBADMSG;
-            if (!!(v->nodes[k].flags & VIEW_WHITEOUT) == (pass == 0))
-                err = merge_node(vb, v, &v->nodes[k], dir, &targets[k]);
-        }
-    return err;
-}
-
-EXPORT int
-vb_merge(struct vb *vb, const void *map, uint64_t size)
-{
-    struct view v;
-    struct vb_entry e;
-    uint32_t *targets;
-    int err = view_open(&v, map, size);
-
-    if (!err && v.n_layers != 1)
-        err = -EBADMSG;
-    if (!err)
-        err = vb_layer(vb, v.layers[0].diff_id, v.layers[0].root_ino);
-    if (err)
-        return err;
-    targets = malloc(v.n_nodes * sizeof(*targets));
-    if (!targets)
-        return -ENOMEM;
-    memset(targets, 0xff, v.n_nodes * sizeof(*targets));
-    targets[0] = 0;
-    if (v.nodes[0].flags & VIEW_OPAQUE)
-        drop_children(vb, 0);
-    entry_from_node(&v, &v.nodes[0], &e);
-    e.mode = S_IFDIR | (e.mode & 07777);
-    if (vb->n_layers == 1 || !(v.nodes[0].flags & VIEW_IMPLICIT))
-        err = set_entry(vb, 0, &e);
-    for (uint32_t i = 0; i < v.n_nodes && !err; i++)
-        if (targets[i] != VIEW_NONE && S_ISDIR(v.nodes[i].mode))
-            err = merge_children(vb, &v, i, targets[i], targets);
-    free(targets);
-    return err;
-}
-
-/* ---- writing ---- */
+/* ---- the order of children ---- */
 
 struct child {
     uint32_t item, hash;
@@ -454,6 +432,158 @@ compare_children(const void *a, const void *b)
     order = memcmp(x->name, y->name, len);
     return order ? order : (x->len > y->len) - (x->len < y->len);
 }
+
+/* ---- merging ---- */
+
+static void
+entry_from_node(const struct view *v, const struct view_node *n, struct vb_entry *e)
+{
+    *e = (struct vb_entry){
+        .mode = n->mode,
+        .tar_mode = n->tar_mode,
+        .tar_uid = n->tar_uid,
+        .tar_gid = n->tar_gid,
+        .nlink = n->nlink,
+        .flags = n->flags & VIEW_IMPLICIT,
+        .rdev = n->rdev,
+        .uid = n->uid,
+        .gid = n->gid,
+        .mtime_ns = n->mtime_ns,
+        .ctime_ns = n->ctime_ns,
+        .mtime = n->mtime,
+        .ctime = n->ctime,
+        .size = n->size,
+        .ino = n->ino,
+        .blocks = n->blocks,
+        .link = view_link(v, n),
+        .link_len = n->link_len,
+    };
+}
+
+/* A whiteout: the name goes from what the layers below made. */
+static void
+merge_whiteout(struct vb *vb, const struct view *v, const struct view_node *n, uint32_t dir)
+{
+    const char *name = view_name(v, n);
+    uint32_t below = find(vb, dir, name, n->name_len, view_hash(name, n->name_len));
+
+    if (below != VIEW_NONE)
+        drop(vb, below);
+}
+
+/* One name of the layer over the tree; *target gets where its children go. Over a directory that lower layers have, an
+ * implicit one (it is on disk, but not in the archive) changes nothing. */
+static int
+merge_node(struct vb *vb, const struct view *v, const struct view_node *n, uint32_t dir, uint32_t *target)
+{
+    const char *name = view_name(v, n);
+    uint32_t hash = view_hash(name, n->name_len);
+    uint32_t below = find(vb, dir, name, n->name_len, hash);
+    struct vb_entry e;
+    int err;
+
+    entry_from_node(v, n, &e);
+    if (!link_ok(&e))
+        return -EBADMSG;
+    if (below != VIEW_NONE && S_ISDIR(n->mode) && S_ISDIR(vb->items[below].node.mode)) {
+        if (n->flags & VIEW_OPAQUE)
+            drop_children(vb, below);
+        *target = below;
+        return n->flags & VIEW_IMPLICIT ? 0 : set_entry(vb, below, &e);
+    }
+    if (below != VIEW_NONE)
+        drop(vb, below);
+    err = add_child(vb, dir, name, n->name_len, hash, target);
+    return err ? err : set_entry(vb, *target, &e);
+}
+
+/* Are the children of node @i where a view has them: behind it (which rules out cycles), claimed by it, and each name
+ * clean and there once? */
+static bool
+children_ok(const struct view *v, uint32_t i)
+{
+    const struct view_node *n = &v->nodes[i];
+    struct child last = {0}, next;
+
+    if (n->first_child <= i || n->first_child >= v->n_nodes || n->n_children > v->n_nodes - n->first_child)
+        return false;
+    for (uint32_t k = n->first_child; k < n->first_child + n->n_children; k++) {
+        next.name = view_name(v, &v->nodes[k]);
+        next.len = v->nodes[k].name_len;
+        if (v->nodes[k].parent != i || !clean_name(next.name, next.len))
+            return false;
+        next.hash = view_hash(next.name, next.len);
+        if (last.name && compare_children(&last, &next) >= 0)
+            return false;
+        last = next;
+    }
+    return true;
+}
+
+/* The children of layer node @i under tree directory @dir. */
+static int
+merge_children(struct vb *vb, const struct view *v, uint32_t i, uint32_t dir, uint32_t *targets)
+{
+    const struct view_node *n = &v->nodes[i];
+
+    if (!n->n_children)
+        return 0;
+    if (!children_ok(v, i))
+        return -EBADMSG;
+    for (uint32_t k = n->first_child; k < n->first_child + n->n_children; k++) {
+        int err = 0;
+
+        if (v->nodes[k].flags & VIEW_WHITEOUT)
+            merge_whiteout(vb, v, &v->nodes[k], dir);
+        else
+            err = merge_node(vb, v, &v->nodes[k], dir, &targets[k]);
+        if (err)
+            return err;
+    }
+    return 0;
+}
+
+/* The root of the layer: the tree always has one, so it is only ever a directory over a directory. */
+static int
+merge_root(struct vb *vb, const struct view *v)
+{
+    struct vb_entry e;
+
+    if (v->nodes[0].flags & VIEW_OPAQUE)
+        drop_children(vb, 0);
+    if (v->nodes[0].flags & VIEW_IMPLICIT && vb->n_layers > 1)
+        return 0;
+    entry_from_node(v, &v->nodes[0], &e);
+    return set_entry(vb, 0, &e);
+}
+
+EXPORT int
+vb_merge(struct vb *vb, const void *map, uint64_t size)
+{
+    struct view v;
+    uint32_t *targets;
+    int err = view_open(&v, map, size);
+
+    if (!err && v.n_layers != 1)
+        err = -EBADMSG;
+    if (err)
+        return err;
+    targets = malloc(v.n_nodes * sizeof(*targets));
+    if (!targets)
+        return -ENOMEM;
+    memset(targets, 0xff, v.n_nodes * sizeof(*targets));
+    targets[0] = 0;
+    err = vb_layer(vb, v.layers[0].diff_id, v.layers[0].root_ino);
+    if (!err)
+        err = merge_root(vb, &v);
+    for (uint32_t i = 0; i < v.n_nodes && !err; i++)
+        if (targets[i] != VIEW_NONE && S_ISDIR(v.nodes[i].mode))
+            err = merge_children(vb, &v, i, targets[i], targets);
+    free(targets);
+    return err;
+}
+
+/* ---- writing ---- */
 
 struct output {
     uint32_t *order; /* node index -> item */
@@ -541,6 +671,8 @@ write_all(int fd, const void *data, uint64_t size)
 
         if (n < 0 && errno != EINTR)
             return -errno;
+        if (n == 0)
+            return -EIO;
         if (n > 0) {
             p += n;
             size -= (uint64_t)n;
@@ -621,62 +753,3 @@ vb_write(struct vb *vb, int fd, const uint8_t chain_id[32])
     free(o.bytes);
     return err;
 }
-
-/* ---- finding, for tools ---- */
-
-EXPORT int64_t
-view_find(const struct view *view, const char *path, size_t len, int follow)
-{
-    char rest[2 * LPMX_PATH_MAX];
-    uint32_t at = 0;
-    unsigned links = 0;
-    char *p = rest;
-
-    if (len >= LPMX_PATH_MAX)
-        return -ENAMETOOLONG;
-    memcpy(rest, path, len);
-    rest[len] = '\0';
-    for (;;) {
-        while (*p == '/')
-            p++;
-        if (!*p)
-            return at;
-        size_t n = strcspn(p, "/");
-        const struct view_node *dir = view_node(view, at), *child;
-
-        if (!dir || !S_ISDIR(dir->mode))
-            return -ENOTDIR;
-        if (n == 1 && p[0] == '.') {
-            p += n;
-            continue;
-        }
-        if (n == 2 && p[0] == '.' && p[1] == '.') {
-            at = dir->parent;
-            p += n;
-            continue;
-        }
-        uint32_t next = view_child(view, at, p, n);
-
-        if (next == VIEW_NONE)
-            return -ENOENT;
-        child = &view->nodes[next];
-        p += n;
-        if (!S_ISLNK(child->mode) || (!follow && !p[strspn(p, "/")])) {
-            at = next;
-            continue;
-        }
-        const char *target = view_link(view, child);
-        size_t target_len = strlen(target), rest_len = strlen(p);
-
-        if (++links > 40)
-            return -ELOOP;
-        if (target_len + rest_len + 2 > sizeof(rest))
-            return -ENAMETOOLONG;
-        memmove(rest + target_len, p, rest_len + 1);
-        memcpy(rest, target, target_len);
-        p = rest;
-        if (target[0] == '/')
-            at = 0;
-    }
-}
-
