@@ -33,6 +33,7 @@ COMMANDS = (
     "ps",
     "logs",
     "rm",
+    "stop",
 )
 GROUP = "lpmx.commands"
 
