@@ -207,7 +207,7 @@ struct script { /* what one #! line adds in front of the arguments */
 
 /* Where the program is a script, @p becomes its interpreter and the line is kept in @s. 1 when it was one. */
 static int
-step_script(struct program *p, struct script *s)
+step_script(struct program *p, struct script *s, bool first)
 {
     char *interp, *arg;
     int err;
@@ -221,7 +221,7 @@ step_script(struct program *p, struct script *s)
     s->has_arg = arg != NULL;
     if (arg)
         memcpy(s->arg, arg, strlen(arg) + 1);
-    memcpy(s->name, p->path, sizeof(s->name));
+    memcpy(s->name, first ? p->execfn : p->path, sizeof(s->name));
     memcpy(p->path, s->interp, strlen(s->interp) + 1);
     return 1;
 }
@@ -318,7 +318,7 @@ exec_found(struct call *c, struct program *p, int dirfd, bool follow, char **arg
         if (p->head[0] == '#' && p->head[1] == '!') {
             if (n == MAX_SCRIPTS)
                 return -ELOOP;
-            err = step_script(p, &scripts[n]);
+            err = step_script(p, &scripts[n], n == 0);
             if (err < 0)
                 return err;
             n++;
@@ -328,6 +328,29 @@ exec_found(struct call *c, struct program *p, int dirfd, bool follow, char **arg
         return launch(c, p, scripts, n, argv, envp);
     }
     return err;
+}
+
+/* The name that the program, or a script's interpreter, is told: "/dev/fd/N/PATH" for a path below a descriptor. */
+static int
+name_program(struct program *p, int dirfd)
+{
+    static const char own[] = "/proc/self/fd/";
+    char digits[24];
+    size_t len = 0;
+    const char *path = p->path;
+    int err = 0;
+
+    if (dirfd != AT_FDCWD && path[0] != '/') {
+        err = str_append(p->execfn, sizeof(p->execfn), &len, "/dev/fd/", 8);
+        if (!err)
+            err = str_append(p->execfn, sizeof(p->execfn), &len, digits, str_decimal(digits, (uint64_t)dirfd));
+        if (!err)
+            err = str_append(p->execfn, sizeof(p->execfn), &len, "/", 1);
+    } else if (!strncmp(path, own, sizeof(own) - 1)) {
+        path += sizeof("/proc/self") - 1;
+        err = str_append(p->execfn, sizeof(p->execfn), &len, "/dev", 4);
+    }
+    return err ? err : str_append(p->execfn, sizeof(p->execfn), &len, path, strlen(path));
 }
 
 long
@@ -343,7 +366,9 @@ exec_program(struct call *c, int dirfd, const char *path, bool follow, char **ar
     if (n >= sizeof(p.path))
         return -ENAMETOOLONG;
     memcpy(p.path, path, n + 1);
-    memcpy(p.execfn, path, n + 1);
+    r = name_program(&p, dirfd);
+    if (r)
+        return r;
     r = exec_found(c, &p, dirfd, follow, argv, envp);
     if (p.fd >= 0)
         sys1(SYS_close, p.fd);

@@ -69,6 +69,9 @@ translate(struct address *a, bool create)
         err = call_base(AT_FDCWD, base, sizeof(base));
     if (!err)
         err = uufs_walk(&engine.fs, base, path, create ? UUFS_MISSING : UUFS_FOLLOW, &hit);
+    /* the kernel tells receivers the sender's host path: an answer to it must find its way back */
+    if (err == -ENOENT && !create && !uufs_from_host(&engine.fs, path, base, sizeof(base)))
+        err = uufs_walk(&engine.fs, "/", base, UUFS_FOLLOW, &hit);
     if (err)
         return err;
     if (create && hit.where != UUFS_ABSENT)
