@@ -1,8 +1,8 @@
 """Build hook: the native parts are made by preload/Makefile and travel as package data.
 
-Everything else is in pyproject.toml. Wheel and editable installs both go through build_py, which runs make, copies the
-loader and the UUFS library beside the Python code and generates the cffi module (ABI mode: no Python.h is needed, so
-one wheel serves every Python 3).
+Everything else is in pyproject.toml. Wheel and editable installs both go through build_py, which
+runs make, copies the loader and the UUFS library beside the Python code and generates the cffi
+module (ABI mode: no Python.h is needed, so one wheel serves every Python 3).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Where an image comes from: a folder, a tar file, a compressed one, or a pipe; by name, whatever the layout.
+"""Where an image comes from: a folder, a tar file, a compressed one, or a pipe.
 
-A plain tar is indexed by its headers and read in place. What cannot be sought in (a pipe, a compressed archive) is first
-written out, decompressed, to the store's tmp/: manifests stand at the end of such files, and layers in any order.
+A plain tar is indexed by its headers and read in place. What cannot be sought in (a pipe, a
+compressed archive) is first written out, decompressed, to the store's tmp/: manifests stand at the
+end of such files, and layers in any order.
 """
 
 from __future__ import annotations
@@ -65,9 +66,7 @@ def read_small(archive: Archive, name: str, limit: int = MAX_JSON) -> bytes:
     blob = archive.blob(name)
     try:
         if blob.size > limit:
-            raise ArchiveError(
-                f"{archive.label}: {name} has {blob.size} bytes: too many for what it is"
-            )
+            raise ArchiveError(f"{archive.label}: {name} is too large ({blob.size} bytes)")
         return b"".join(file_blocks(blob.fd, blob.offset, blob.size))
     finally:
         blob.close()
@@ -103,7 +102,7 @@ class FolderArchive:
 
 
 class TarArchive:
-    """A plain tar file that can be sought in. Links between members are followed (docker save makes them)."""
+    """A plain tar file, sought in. Links between members are followed: docker save makes them."""
 
     def __init__(self, fd: int, label: str) -> None:
         self.label = label

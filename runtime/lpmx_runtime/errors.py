@@ -1,7 +1,7 @@
 """What can go wrong, sorted by what the caller can do about it.
 
-A message says what, which object and why, in one line without a full stop; the hint says what to do. Libraries raise
-these, only the command line and the kernel provisioner print them.
+A message says what, which object and why, in one line without a full stop; the hint says what to
+do. Libraries raise these, only the command line and the kernel provisioner print them.
 """
 
 from __future__ import annotations
@@ -81,9 +81,11 @@ def storage_errors(what: str) -> Iterator[None]:
 
 def storage_error(what: str, error: OSError) -> StorageError:
     """The StorageError that says @error about @what."""
-    if error.errno in _FULL:
+    if error.errno is not None and error.errno in _FULL:
         hint = "make room (`lpmx gc`), or put the store elsewhere with LPMX_HOME"
-        reason = "no space left" if error.errno == errno.ENOSPC else error.strerror.lower()
+        reason = (
+            "no space left" if error.errno == errno.ENOSPC else os.strerror(error.errno).lower()
+        )
         return StorageError(f"{what}: {reason}", hint=hint)
     reason = os.strerror(error.errno) if error.errno else str(error)
     where = f" ({os.fsdecode(error.filename)})" if isinstance(error.filename, (str, bytes)) else ""

@@ -1,7 +1,7 @@
 """Garbage: what no image and no container needs, and what killed imports left behind.
 
-Collecting holds the store's lock alone, so nothing that is just being added can be taken for garbage. A container keeps
-its image even when all names of it are gone.
+Collecting holds the store's lock alone, so nothing that is just being added can be taken for
+garbage. A container keeps its image even when all names of it are gone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ WAIT = 30.0  # seconds that gc waits for imports to end
 
 @dataclass(frozen=True)
 class Garbage:
-    """What was (or would be) collected: containers, layers and views by id, leftovers by file name."""
+    """What was (or would be) collected: by id, leftovers by file name."""
 
     containers: tuple[str, ...]
     layers: tuple[str, ...]
@@ -47,7 +47,7 @@ class Removal:
 
 
 def remove_image(store: Store, name: str, *, force: bool = False) -> Removal:
-    """Take the name @name away; with the last name, or by its id, the image goes. Layers stay for collect()."""
+    """Take the name @name away; with the last one, or by its id, the image goes."""
     with store.lock("store") as lock:
         image = store.resolve(name)
         canonical = _canonical(name)
@@ -81,7 +81,7 @@ def _canonical(name: str) -> str:
 
 
 def collect(store: Store, *, dry_run: bool = False, temporaries: bool = True) -> Garbage:
-    """Remove layers and views that no image needs and, with @temporaries, what dead imports and runs left.
+    """Remove what no image needs and, with @temporaries, what dead imports and runs left.
 
     A dry run does not look for dead runs' containers.
     """
@@ -116,7 +116,7 @@ def collect(store: Store, *, dry_run: bool = False, temporaries: bool = True) ->
 
 
 def _leftovers(store: Store) -> list[Path]:
-    """What lies in tmp/ and is held by no living import, images without a record, and unfinished writes."""
+    """What no living import holds in tmp/, images without a record, unfinished writes."""
     found = []
     for name in os.listdir(store.tmp_dir):
         base = name.removesuffix(".lock")
@@ -124,9 +124,11 @@ def _leftovers(store: Store) -> list[Path]:
         if lock.try_acquire():
             lock.release()
             found.append(store.tmp_dir / name)
-    for name in os.listdir(store.images_dir):
-        if not is_hex_digest(name) or not (store.images_dir / name / "image.json").exists():
-            found.append(store.images_dir / name)
+    found += [
+        store.images_dir / name
+        for name in os.listdir(store.images_dir)
+        if not is_hex_digest(name) or not (store.images_dir / name / "image.json").exists()
+    ]
     for folder in (store.refs_dir, store.root):
         found += [folder / name for name in os.listdir(folder) if name.startswith(".")]
     return found

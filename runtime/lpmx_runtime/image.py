@@ -1,4 +1,4 @@
-"""An image of the store: its names, layers and configuration. Plain data; store.py reads and writes it."""
+"""An image of the store: its names, layers and configuration. Plain data, read by store.py."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def chain_id(diff_ids: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Image:
-    """One image: @id is the sha256 of its config's bytes, @diff_ids are its layers, bottom first, in hex."""
+    """One image: @id is the sha256 of its config, @diff_ids its layers, bottom first, in hex."""
 
     id: str
     names: tuple[str, ...]

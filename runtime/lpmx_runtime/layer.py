@@ -1,9 +1,10 @@
 """A layer's archive becomes a tree on disk and a layer view.
 
-The archive is not trusted. Names are resolved in a tree kept in memory, never by the kernel: each disk operation is one
-name in a folder that we made and hold open, so neither `..`, nor symlinks, nor absolute names, nor whatever order the
-members come in leads out of the layer. What a user may not or should not make on disk (owners, devices, setuid bits) is
-kept in the view. Whiteouts are told by name alone, whatever the member's type: real archives have them as hard links.
+The archive is not trusted. Names are resolved in a tree kept in memory, never by the kernel: each
+disk operation is one name in a folder that we made and hold open, so neither `..`, nor symlinks,
+nor absolute names, nor whatever order the members come in leads out of the layer. What a user may
+not or should not make on disk (owners, devices, setuid bits) is kept in the view. Whiteouts are
+told by name alone, whatever the member's type: real archives have them as hard links.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import stat
 from typing import TYPE_CHECKING
 
 from .errors import ArchiveError
-from .tarstream import CHAR, FIFO, FOLDER, HARDLINK, REGULAR, SYMLINK, ByteStream, Member, TarReader
 from .tarstream import BLOCK_DEVICE as BLOCK
+from .tarstream import CHAR, FIFO, FOLDER, HARDLINK, REGULAR, SYMLINK, ByteStream, Member, TarReader
 from .view import IMPLICIT, OPAQUE, ViewBuilder
 
 if TYPE_CHECKING:
@@ -49,14 +50,15 @@ class _Node:
     """One name of the layer."""
 
     __slots__ = (
-        "name", "parent", "length", "children", "tar_mode", "uid", "gid", "rdev", "link", "mtime_ns", "flags", "status",
-        "whiteouts", "xattrs",
+        "name", "parent", "length", "children", "tar_mode", "uid", "gid", "rdev", "link",
+        "mtime_ns", "flags", "status", "whiteouts", "xattrs",
     )  # fmt: skip
 
     def __init__(self, name: bytes, parent: _Node | None, tar_mode: int) -> None:
         self.name = name
         self.parent = parent
-        self.length = len(name) + 1 + (parent.length if parent is not None else -1)  # of its path
+        above: int = parent.length + 1 if parent is not None and parent.parent is not None else 0
+        self.length: int = above + len(name)  # of its path
         self.children: dict[bytes, _Node] | None = None
         self.tar_mode = tar_mode
         self.uid = 0
@@ -210,9 +212,8 @@ class Extraction:
         parent = self._known.get(parent_path) or self._resolve(parent_path, make=False)
         source = parent.children.get(name) if parent and parent.children is not None else None
         if source is None or source.children is not None:
-            raise ArchiveError(
-                f"{_show(member.name)}: a hard link to {_show(member.link)}, which is not a file of its layer"
-            )
+            what = f"a hard link to {_show(member.link)}"
+            raise ArchiveError(f"{_show(member.name)}: {what}, not a file of its layer")
         return source
 
     def _hardlink(self, node: _Node, source: _Node) -> None:
@@ -251,12 +252,9 @@ class Extraction:
     def _reserved(self, path: bytes, parent_path: bytes, name: bytes) -> bool:
         """Handle names that start with `.wh.`. True when the member is dealt with."""
         if path.startswith(_PREFIX) or b"/.wh." in path:
-            if (
-                not name.startswith(_PREFIX)
-                or parent_path.startswith(_PREFIX)
-                or b"/.wh." in parent_path
-            ):
-                return True  # below a reserved name: aufs' own folders, nothing that could ever be seen
+            inside = parent_path.startswith(_PREFIX) or b"/.wh." in parent_path
+            if inside or not name.startswith(_PREFIX):
+                return True  # below a reserved name, as in aufs' own folders: never to be seen
             if name == _OPAQUE_NAME:
                 self._resolve(parent_path).flags |= OPAQUE
             elif not name.startswith(_META_PREFIX):
@@ -272,7 +270,7 @@ class Extraction:
 
     # ---- folders
     def _resolve(self, path: bytes, *, make: bool = True) -> _Node:
-        """The folder that @path names, symlinks followed inside the layer, missing folders made if @make."""
+        """The folder @path, symlinks followed inside the layer, missing folders made if @make."""
         current = self._root
         pending = path.split(b"/")[::-1]
         links = 0
@@ -388,7 +386,7 @@ class Extraction:
 
     @staticmethod
     def _settle_whiteouts(node: _Node) -> None:
-        """A name that is both hidden and present: the layer's own stays, what is below it does not show through."""
+        """A name both hidden and present: the layer's own stays, nothing below shows through."""
         assert node.whiteouts is not None
         assert node.children is not None
         for name in node.whiteouts & node.children.keys():
@@ -433,7 +431,7 @@ def extract_layer(
     target: str | os.PathLike[str],
     on_block: Callable[[bytes], None] | None = None,
 ) -> Extraction:
-    """Extract the tar stream @blocks (not compressed) below the empty folder @target, reading it to its last byte.
+    """Extract the plain tar stream @blocks, to its last byte, into the empty folder @target.
 
     The result still holds folders open: close it.
     """
@@ -452,7 +450,7 @@ def extract_layer(
 
 
 def clean_name(name: bytes) -> bytes:
-    """A member's name as a clean relative path: `/` and `./` in front dropped, `..` resolved, never above the top."""
+    """A member's name as a clean relative path: `..` resolved as text, never above the top."""
     if b"\0" in name or len(name) > MAX_PATH + 1:
         raise ArchiveError(f"{_show(name)}: not a usable name")
     parts: list[bytes] = []
@@ -485,7 +483,7 @@ def _is_below(node: _Node, top: _Node) -> bool:
 
 
 def _set_xattrs(fd: int, xattrs: dict[bytes, bytes]) -> None:
-    """Set what the user may set and the file system can keep; the rest is no loss to a program that runs here."""
+    """Set what the user may set and the file system can keep; the rest has no meaning here."""
     for name, value in xattrs.items():
         if name.startswith(b"user.") and not name.startswith(_OUR_XATTR) and b"\0" not in name:
             try:

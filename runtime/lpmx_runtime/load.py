@@ -1,8 +1,9 @@
 """`lpmx load`: images out of an archive into the store.
 
-Decided first (manifest.py), then done layer by layer: extract beside, check the digests, move into place by one rename.
-A layer that the store has is not read again. Names are given last, so an image that has a name is whole. Two loads of
-one image wait for each other layer by layer; a killed one leaves nothing but a folder in tmp/ for gc.
+Decided first (manifest.py), then done layer by layer: extract beside, check the digests, move into
+place by one rename. A layer that the store has is not read again. Names are given last, so an image
+that has a name is whole. Two loads of one image wait for each other layer by layer; a killed one
+leaves nothing but a folder in tmp/ for gc.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from .archive import Archive, open_archive
-from .errors import ArchiveError, LpmxError, StorageError, UsageError, storage_errors
+from .errors import ArchiveError, UsageError, storage_errors
 from .image import Image, chain_id
 from .layer import extract_layer
 from .manifest import ImageSpec, LayerSpec, read_images
 from .reference import parse_reference
-from .store import atomic_write, fsync_folder, remove_tree
+from .store import fsync_folder, remove_tree
 from .stream import Digest, decompress, file_blocks, kind_of, prefetch
 from .view import merge_views
 
@@ -74,7 +75,7 @@ def load(
     name: str | None = None,
     progress: Progress | None = None,
 ) -> list[Loaded]:
-    """Load all images of folder or file @path (`-`: stdin), under the archive's names or, a single one, as @name."""
+    """Load all images of folder or file @path (`-`: stdin); a single one perhaps as @name."""
     source = os.fspath(path)
     wanted = str(parse_reference(name)) if name is not None else None
     steps = progress or _Silent()
@@ -223,7 +224,7 @@ def make_view(store: Store, diff_ids: Sequence[str], workspace: Path) -> Path:
 
 
 def _sync(folder: Path) -> None:
-    """Have the layers' files on disk before anything refers to them; one call, not one for each of their files."""
+    """Have the layers' files on disk before anything refers to them, by one call for all."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         ctypes.CDLL(None, use_errno=True).syncfs(fd)

@@ -1,7 +1,7 @@
 """What images an archive holds: docker's manifest.json, or an OCI index with its manifests.
 
-Every blob that is named by a digest is checked against it before it is believed. Attestations and other platforms'
-images are passed over.
+Every blob that is named by a digest is checked against it before it is believed. Attestations and
+other platforms' images are passed over.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _REF_NAME = "org.opencontainers.image.ref.name"
 
 @dataclass(frozen=True)
 class LayerSpec:
-    """One layer: the blob's name in the archive, its own digest where the archive states one, and its diff id."""
+    """One layer: its blob's name, that blob's digest where the archive states it, its diff id."""
 
     blob: str
     digest: str | None
@@ -64,7 +64,7 @@ def host_platform() -> str:
 
 
 def read_images(archive: Archive, *, stem: str = "") -> list[ImageSpec]:
-    """The images of @archive that run on this machine. @stem names an image of which only a tag is known."""
+    """The images of @archive that run on this machine. @stem names one that has a tag only."""
     if "manifest.json" in archive:
         found = list(_docker_images(archive))
     elif "index.json" in archive:
@@ -127,7 +127,7 @@ def _docker_images(archive: Archive) -> Iterator[ImageSpec]:
     for item in listed:
         config_name = item.get("Config") if isinstance(item, dict) else None
         blobs = item.get("Layers") if isinstance(item, dict) else None
-        if not isinstance(config_name, str) or not _all_text(blobs):
+        if not isinstance(config_name, str) or not isinstance(blobs, list) or not _all_text(blobs):
             raise _bad(archive, "manifest.json has an entry without Config and Layers")
         tags = item.get("RepoTags")
         config = read_small(archive, config_name)
@@ -138,8 +138,8 @@ def _docker_images(archive: Archive) -> Iterator[ImageSpec]:
         yield _spec(archive, config, names, [(blob, _blob_digest(blob)) for blob in blobs])
 
 
-def _all_text(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+def _all_text(values: list[Any]) -> bool:
+    return all(isinstance(item, str) for item in values)
 
 
 def _digest_in(config_name: str) -> str | None:
@@ -149,7 +149,7 @@ def _digest_in(config_name: str) -> str | None:
 
 
 def _blob_digest(name: str) -> str | None:
-    """The digest that a layer's path states (docker 25 and later); older paths state other things."""
+    """The digest that a layer's path states (docker 25 and later; older ones state others)."""
     match = re.fullmatch(r"blobs/sha256/([0-9a-f]{64})", name)
     return match[1] if match else None
 
@@ -181,7 +181,7 @@ def _annotations(descriptor: dict[str, Any]) -> dict[str, Any]:
 
 
 def _name_of(descriptor: dict[str, Any], stem: str) -> str | None:
-    """What an entry of index.json is called: a full name, or a tag to be put behind the file's own name."""
+    """What an entry of index.json is called: a full name, or a tag behind the file's own name."""
     annotations = _annotations(descriptor)
     for key in _FULL_NAME:
         if isinstance(annotations.get(key), str):
@@ -197,7 +197,7 @@ def _name_of(descriptor: dict[str, Any], stem: str) -> str | None:
 def _platform_manifests(
     archive: Archive, descriptor: dict[str, Any], depth: int
 ) -> Iterator[dict[str, Any]]:
-    """The image manifests behind a descriptor: itself, or those of its index that can be for this platform."""
+    """The image manifests behind a descriptor: itself, or its index's ones for this platform."""
     if _ATTESTATION in _annotations(descriptor):
         return
     platform = descriptor.get("platform")

@@ -1,4 +1,4 @@
-"""The one way we start other programs: never a shell, always an argument list, errors with the command line."""
+"""The one way we start other programs: no shell, an argument list, errors that quote it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run(
     cwd: str | os.PathLike[str] | None = None,
     timeout: float | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run @argv to its end. With @check, a failure raises an LpmxError that quotes the command and its last words."""
+    """Run @argv to its end. With @check, a failure raises an LpmxError that quotes it."""
     command = [os.fspath(word) for word in argv]
     try:
         done = subprocess.run(

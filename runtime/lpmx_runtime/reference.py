@@ -1,6 +1,7 @@
-"""Image references: `[registry/]repository[:tag][@digest]`, and one canonical short spelling for each.
+"""Image references: `[registry/]repository[:tag][@digest]`, with one canonical spelling each.
 
-`debian`, `debian:latest` and `docker.io/library/debian:latest` name the same image; str() gives the shortest.
+`debian`, `debian:latest` and `docker.io/library/debian:latest` name the same image; str() gives
+`debian:latest`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Reference:
-    """A parsed reference. @registry and @repository are always filled in; @tag is None beside a bare digest."""
+    """A parsed reference, all parts filled in; @tag is None only beside a digest."""
 
     registry: str
     repository: str
@@ -58,7 +59,7 @@ def _split_registry(name: str) -> tuple[str, str]:
 
 
 def parse_reference(text: str) -> Reference:
-    """Parse what a user or an archive calls an image. No tag and no digest means the tag `latest`."""
+    """Parse what an image is called. No tag and no digest means the tag `latest`."""
     rest, at, digest = text.partition("@")
     if at and not _DIGEST.fullmatch(digest):
         raise _bad(text, "the digest is not sha256: and 64 hex digits")

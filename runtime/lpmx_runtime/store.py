@@ -1,8 +1,9 @@
-"""The store: one folder with layers, views, images, names and containers, shared by processes and nodes.
+"""The store: one folder with layers, views, images, names and containers.
 
-Everything is content-addressed or written as temporary + fsync + rename, so that a reader never sees half a thing and a
-killed writer leaves only garbage under tmp/. Locks are advisory locks on files in locks/: whoever adds something that is
-not referenced yet holds the store's lock shared, whoever collects garbage holds it alone.
+Everything is content-addressed or written as temporary + fsync + rename, so that a reader never
+sees half a thing and a killed writer leaves only garbage under tmp/. Locks are advisory locks on
+files in locks/: whoever adds something that is not referenced yet holds the store's lock shared,
+whoever collects garbage holds it alone.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def fsync_folder(path: str | os.PathLike[str]) -> None:
 def atomic_write(
     path: str | os.PathLike[str], data: bytes, *, mode: int = 0o600, durable: bool = True
 ) -> None:
-    """Replace @path by @data, whole or not at all, and (if @durable) so that a power cut does not undo it."""
+    """Replace @path by @data, whole or not at all; @durable also through a power cut."""
     path = os.fspath(path)
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name[:40]}.{secrets.token_hex(6)}.tmp")
@@ -123,8 +124,10 @@ def _unlink(folder: str, path: str) -> None:
 
 
 class FileLock:
-    """An advisory lock on a file, gone with its process. Open-file-description locks: they work between threads of one
-    process, between processes, and through NFS, where they become the server's byte-range locks.
+    """An advisory lock on a file, gone with its process.
+
+    Open-file-description locks work between threads of one process, between processes, and through
+    NFS, where they become the server's byte-range locks.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, shared: bool = False) -> None:
@@ -377,18 +380,18 @@ class Store:
 
     # ---- locks and temporaries
     def lock(self, name: str, *, shared: bool = False) -> FileLock:
-        """The lock @name, not taken yet: use `with`. The name `store` is the one that gc takes alone."""
+        """The lock @name, not taken yet: use `with`. gc takes the one called `store` alone."""
         return FileLock(self.locks_dir / name, shared=shared)
 
     @contextlib.contextmanager
     def adding(self) -> Iterator[None]:
-        """Hold off gc while things are added that nothing refers to yet (layers, a container before its record)."""
+        """Hold off gc while things are added that nothing refers to yet."""
         with self.lock("store", shared=True):
             yield
 
     @contextlib.contextmanager
     def workspace(self) -> Iterator[Path]:
-        """A folder under tmp/ for one import, removed at the end; a lock on it tells gc that we are alive."""
+        """A folder under tmp/ for one import, removed at the end; its lock keeps gc away."""
         with storage_errors(f"store {self.root}"):
             path = self.tmp_dir / secrets.token_hex(8)
             lock = FileLock(self.tmp_dir / f"{path.name}.lock")

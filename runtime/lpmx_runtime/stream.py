@@ -1,7 +1,7 @@
-"""Blocks of bytes on their way through threads: reading, decompression and digests, each beside the work of the others.
+"""Blocks of bytes on their way through threads: reading, decompression and digests.
 
-zlib, zstd and hashlib let go of the interpreter while they work, so a layer is decompressed, extracted and digested at
-the speed of the slowest of the three.
+zlib, zstd and hashlib let go of the interpreter while they work, so a layer is decompressed,
+extracted and digested at the speed of the slowest of the three.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def file_blocks(
 
 
 def kind_of(head: bytes) -> str:
-    """The compression that a stream beginning with @head has: gzip, zstd, xz, bzip2, or empty for none."""
+    """The compression of what begins with @head: gzip, zstd, xz, bzip2, empty for none."""
     for magic, kind in _MAGIC:
         if head.startswith(magic):
             return kind
@@ -182,9 +182,17 @@ class _Bounded:
 
 
 class _BoundedInner(Protocol):
-    eof: bool
-    needs_input: bool
-    unused_data: bytes
+    @property
+    def eof(self) -> bool:
+        """Is the end of the stream reached?"""
+
+    @property
+    def needs_input(self) -> bool:
+        """Is there nothing left of the last input?"""
+
+    @property
+    def unused_data(self) -> bytes:
+        """What came behind the end."""
 
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:
         """As lzma.LZMADecompressor and bz2.BZ2Decompressor have it."""
@@ -242,7 +250,7 @@ def _decoder(kind: str) -> _Decoder:
 
 
 def _frames(first: bytes, blocks: Iterator[bytes], kind: str) -> Iterator[bytes]:
-    """Decompress members or frames one behind the other, as pigz, eStargz and zstd:chunked write them."""
+    """Decompress members one behind the other, as pigz and eStargz write them."""
     import zlib
 
     decoder = _decoder(kind)

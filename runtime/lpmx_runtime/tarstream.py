@@ -1,8 +1,9 @@
 """Reading a tar archive as a stream: ustar, pax and GNU headers, long names, sparse files.
 
-Written for speed and for archives that lie: one pass, no seeking, every number checked, and only ArchiveError for what
-is wrong. What a header means to a container layer is layer.py's business. Not tarfile: that costs several times more a
-member, and decides on its own what to do with names that are not text.
+Written for speed and for archives that lie: one pass, no seeking, every number checked, and only
+ArchiveError for what is wrong. What a header means to a container layer is layer.py's business. Not
+tarfile: that costs several times more a member, and decides on its own what to do with names that
+are not text.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ MAX_SPARSE = 1 << 18  # pieces of one sparse file
 _ZERO = bytes(BLOCK)
 _SPACES = 8 * 0x20
 _NO_DATA = b"123456"  # kinds whose size field says nothing about data
+_EXTRA = {b"x": b"", b"X": b"", b"L": b"path", b"K": b"linkpath"}  # kinds that speak of the next
 _FAR = 1 << 40  # seconds: mtimes beyond are clamped
 
 REGULAR, HARDLINK, SYMLINK, CHAR, BLOCK_DEVICE, FOLDER, FIFO = (
@@ -39,7 +41,7 @@ REGULAR, HARDLINK, SYMLINK, CHAR, BLOCK_DEVICE, FOLDER, FIFO = (
 
 
 class ByteStream:
-    """An iterator of byte blocks, read piece by piece. @on_block sees every block once, in order."""
+    """An iterator of byte blocks, read piece by piece. @on_block sees every block, in order."""
 
     def __init__(
         self, blocks: Iterator[bytes], on_block: Callable[[bytes], None] | None = None
@@ -144,10 +146,11 @@ class FileStream(ByteStream):
 
 
 class Member:
-    """One member: its header, with pax and GNU extensions applied. @size is that of the data in the archive."""
+    """One member: its header, with extensions applied. @size is that of the stored data."""
 
     __slots__ = (
-        "name", "kind", "mode", "uid", "gid", "size", "mtime_ns", "link", "rdev", "xattrs", "pieces", "real_size",
+        "name", "kind", "mode", "uid", "gid", "size", "mtime_ns", "link", "rdev", "xattrs",
+        "pieces", "real_size",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -166,20 +169,18 @@ class Member:
 
 
 class TarReader:
-    """Iterates the members of an archive. A member's data may be read from the stream before the next is asked for."""
+    """Iterates the members of an archive. Read a member's data before asking for the next."""
 
     def __init__(self, stream: ByteStream) -> None:
         self.stream = stream
 
     def __iter__(self) -> Iterator[Member]:
         stream = self.stream
-        pax: dict[bytes, bytes] | None = None
-        long_name: bytes | None = None
-        long_link: bytes | None = None
+        extra: dict[bytes, bytes] = {}  # pax records for the next member; GNU's long names as such
         while True:
             header = stream.read(BLOCK)
             if len(header) != BLOCK:
-                if header or pax or long_name or long_link:
+                if header or extra:
                     raise _truncated()
                 return
             if header == _ZERO:
@@ -187,29 +188,23 @@ class TarReader:
                 return
             _verify(header)
             kind = header[156:157]
-            if kind in {b"x", b"X"}:
-                pax = _pax_records(self._special(header))
-            elif kind == b"L":
-                long_name = self._special(header).partition(b"\0")[0]
-            elif kind == b"K":
-                long_link = self._special(header).partition(b"\0")[0]
+            if kind in _EXTRA:
+                data = self._special(header)
+                key = _EXTRA[kind]
+                extra.update({key: _text(data)} if key else _pax_records(data))
             elif kind in {b"g", b"V", b"N"}:
                 stream.skip(_padded(_number(header, 124, 136, "size")))
             else:
                 member = _header(header, kind)
-                if long_name is not None:
-                    member.name = long_name
-                    if kind == b"\0" and long_name.endswith(b"/"):
+                if extra:
+                    _apply_pax(member, extra)
+                    if kind == b"\0" and member.name.endswith(b"/"):
                         member.kind = FOLDER
-                if long_link is not None:
-                    member.link = long_link
-                if pax is not None:
-                    _apply_pax(member, pax)
-                yield from self._with_data(member, header, pax)
-                pax = long_name = long_link = None
+                yield from self._with_data(member, header, extra)
+                extra = {}
 
     def _with_data(
-        self, member: Member, header: bytes, pax: dict[bytes, bytes] | None
+        self, member: Member, header: bytes, pax: dict[bytes, bytes]
     ) -> Iterator[Member]:
         """Hand @member out, then stand behind its data, however much of it was read."""
         stream = self.stream
@@ -219,7 +214,7 @@ class TarReader:
         before = stream.consumed
         if member.kind == b"S":
             before += _gnu_sparse(member, header, stream)
-        elif pax is not None and any(key.startswith(b"GNU.sparse.") for key in pax):
+        elif pax and any(key.startswith(b"GNU.sparse.") for key in pax):
             _pax_sparse(member, pax, stream)
         yield member
         stream.skip(before + _padded(stored) - stream.consumed)
@@ -248,7 +243,7 @@ def _padded(size: int) -> int:
 
 
 def _verify(header: bytes) -> None:
-    """Check the header's sum. Adler-32's low half is the sum of all bytes modulo 65521, at a tenth of sum()'s price."""
+    """Check the header's sum by Adler-32, whose low half is it modulo 65521: faster than sum()."""
     field = header[148:156]
     try:
         claimed = int(field.strip(b" \0"), 8)
@@ -262,7 +257,9 @@ def _verify(header: bytes) -> None:
 
 def _signed_sum(header: bytes) -> int:
     """The sum as old programs made it, of signed bytes."""
-    return sum(struct.unpack("512b", header)) - sum(struct.unpack_from("8b", header, 148)) + _SPACES
+    rest: int = sum(struct.unpack_from("8b", header, 148))
+    total: int = sum(struct.unpack("512b", header))
+    return total - rest + _SPACES
 
 
 def _number(header: bytes, start: int, end: int, what: str) -> int:
@@ -395,7 +392,7 @@ def _check_pieces(member: Member, pieces: list[tuple[int, int]]) -> None:
 
 
 def _gnu_sparse(member: Member, header: bytes, stream: ByteStream) -> int:
-    """The old GNU form: pieces in the header and in blocks behind it. Returns the length of those blocks."""
+    """The old GNU form: pieces in the header and blocks behind it, whose length is returned."""
     pieces: list[tuple[int, int]] = []
     block, start, count, flag = header, 386, 4, 482
     member.real_size = _number(header, 483, 495, "size")
@@ -418,7 +415,7 @@ def _gnu_sparse(member: Member, header: bytes, stream: ByteStream) -> int:
 
 
 def _pax_sparse(member: Member, pax: dict[bytes, bytes], stream: ByteStream) -> None:
-    """The pax forms: 0.1 and 1.0. (0.0 repeats a key, which records in a mapping cannot hold; nothing writes it now.)"""
+    """The pax forms 0.1 and 1.0. (0.0 repeats keys, which a mapping cannot hold; it is extinct.)"""
     name = pax.get(b"GNU.sparse.name")
     if name:
         member.name = name

@@ -1,6 +1,7 @@
-"""Views in Python: building, merging and reading them through the UUFS library, the code that the engine runs.
+"""Views in Python: building, merging and reading them through the UUFS library.
 
-A thin wrapper of preload/uufs/view_build.h and view.h by cffi; the rules of the union are there, not here.
+A thin wrapper of preload/uufs/view_build.h and view.h by cffi; the rules of the union are there,
+not here.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class ViewBuilder:
         """Start a layer: what is added from now on belongs to it."""
         _check(self._lib.vb_layer(self._builder, bytes.fromhex(diff_id), root_ino), diff_id)
 
-    def add(  # noqa: PLR0913 (the fields of one record)
+    def add(
         self,
         path: bytes,
         status: os.stat_result,
@@ -237,8 +238,8 @@ class View:
         while pending:
             path, node = pending.pop()
             yield path, node
-            for child in self.children(node):
-                pending.append((path + b"/" + child.name if path else child.name, child))
+            prefix = path + b"/" if path else b""
+            pending += [(prefix + child.name, child) for child in self.children(node)]
 
 
 def merge_views(

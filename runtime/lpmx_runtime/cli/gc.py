@@ -1,4 +1,4 @@
-"""`lpmx gc`: remove what nothing refers to: layers, views and the remains of interrupted imports."""
+"""`lpmx gc`: remove what nothing refers to, and the remains of interrupted imports and runs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     verb = "would free" if args.dry_run else "freed"
     print(
-        f"{verb} {size_text(found.bytes)}: {len(found.containers)} containers, {len(found.layers)} layers, "
-        f"{len(found.views)} views, {len(found.leftovers)} leftovers"
+        f"{verb} {size_text(found.bytes)}: {len(found.containers)} containers, "
+        f"{len(found.layers)} layers, {len(found.views)} views, {len(found.leftovers)} leftovers"
     )
     return 0

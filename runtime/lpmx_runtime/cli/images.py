@@ -44,9 +44,7 @@ def run(args: argparse.Namespace) -> int:
     lines = []
     for image in images:
         shown = image.id if args.no_trunc else image.short_id
-        for name in image.names or ("-",):
-            lines.append(
-                (name, shown, str(len(image.diff_ids)), size_text(image.size), image.created)
-            )
+        rest = (shown, str(len(image.diff_ids)), size_text(image.size), image.created)
+        lines += [(name, *rest) for name in image.names or ("-",)]
     print(table(("NAME", "ID", "LAYERS", "SIZE", "LOADED"), lines))
     return 0

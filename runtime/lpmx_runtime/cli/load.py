@@ -61,8 +61,8 @@ def run(args: argparse.Namespace) -> int:
         else:
             names = ", ".join(image.names) or "no name"
             print(
-                f"loaded {names} ({image.short_id}): {len(image.diff_ids)} layers, {one.new_layers} new, "
-                f"{size_text(image.size)}"
+                f"loaded {names} ({image.short_id}): {len(image.diff_ids)} layers, "
+                f"{one.new_layers} new, {size_text(image.size)}"
             )
     return 0
 

@@ -1,7 +1,7 @@
-"""`lpmx`: finds the subcommand's module, parses, runs, and turns errors into one line and an exit status.
+"""`lpmx`: finds the subcommand's module, runs it, turns errors into a line and an exit status.
 
-Only the module of the subcommand that is called is imported, and nothing of the store before it: the start of a
-container passes through here.
+Only the module of the subcommand that is called is imported, and nothing of the store before it:
+the start of a container passes through here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-# In the order of the help. A name here is a module of this folder; others come by the entry point group below.
+# In the order of the help. A name here is a module of this folder; others come by the entry point
+# group below.
 COMMANDS = (
     "load",
     "images",
@@ -39,7 +40,7 @@ GROUP = "lpmx.commands"
 
 
 class Command(Protocol):
-    """What a subcommand's module offers. LISTS, when true, lets --json stand behind the subcommand too."""
+    """What a subcommand's module offers. LISTS = True lets --json follow the subcommand too."""
 
     HELP: str
 
@@ -183,7 +184,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 141
-    except Exception as error:  # noqa: BLE001 (the one place where anything may arrive)
+    except Exception as error:
         if debug:
             raise
         return _unexpected(error)
