@@ -107,7 +107,7 @@ class Container:
         )
 
     def last_exit(self) -> dict[str, Any] | None:
-        """How the last run that was watched over ended: status, signal, finished."""
+        """How its command last ended: status (None when nobody saw it), signal, finished."""
         try:
             with open(self.path("exit.json"), "rb") as file:
                 data = json.load(file)
@@ -303,7 +303,7 @@ def remove(store: Store, container: Container, *, force: bool = False) -> None:
 
 
 def _refuse_when_running(container: Container) -> None:
-    running = container.entries()
+    running = container.runs() or container.entries()
     if running:
         raise InUseError(
             f"container {container.label} is in use by process {running[0].process.pid} on"

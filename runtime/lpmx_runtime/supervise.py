@@ -23,7 +23,7 @@ import signal
 import sys
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import container as containers
 from . import runs
@@ -101,6 +101,8 @@ def _register(launch: Launch, kind: str) -> None:
         runs.register(launch.container.path("runs"), runs.this_process(), kind, launch.plan.argv)
     except FileNotFoundError as error:
         raise _gone(launch.container) from error
+    if kind == runs.MAIN:
+        _note(launch.container, {"status": None, "signal": 0, "started": time.time()})
 
 
 def _gone(container: Container) -> LpmxError:
@@ -145,7 +147,7 @@ def run_and_wait(launch: Launch) -> End:
                 with contextlib.suppress(OSError):
                     os.setpgid(0, 0)
             end = signals.wait_for(child)
-        _note_end(container, end, child)
+        _note_end(container, end, child, runs.MAIN)
     finally:
         if container.auto_remove:
             with contextlib.suppress(
@@ -247,15 +249,21 @@ def _has_terminal() -> bool:
     return True
 
 
-def _note_end(container: Container, end: End, child: int) -> None:
+def _note_end(container: Container, end: End, child: int, kind: str) -> None:
     runs.unregister(container.path("runs"), child)
-    if container.auto_remove:
-        return
-    record = {"status": end.status, "signal": end.signal, "finished": time.time()}
-    with contextlib.suppress(
-        OSError
-    ):  # removed meanwhile, or a full disk: the status itself is not lost
-        containers.write_file(container.path("exit.json"), json.dumps(record).encode("ascii"))
+    if kind == runs.MAIN:
+        _note(container, {"status": end.status, "signal": end.signal, "finished": time.time()})
+
+
+def _note(container: Container, record: dict[str, Any]) -> None:
+    """Keep for `lpmx ps` what became of the container's command.
+
+    After a start in place there is nobody to see its end: then all that is known is that it was started.
+    """
+    if not container.auto_remove:
+        # Removed meanwhile, or a full disk: the program matters more.
+        with contextlib.suppress(OSError):
+            containers.write_file(container.path("exit.json"), json.dumps(record).encode("ascii"))
 
 
 def _prctl(option: int, value: int) -> None:
@@ -324,7 +332,7 @@ def _supervise(launch: Launch, kind: str, answer: int) -> NoReturn:
         os.write(answer, str(child).encode())
         os.close(answer)
         end = signals.wait_for(child)
-    _note_end(container, end, child)
+    _note_end(container, end, child, kind)
     runs.unregister(container.path("runs"), os.getpid())
     if container.auto_remove:
         with contextlib.suppress(StorageError):

@@ -74,4 +74,5 @@ def _status(row: dict[str, Any]) -> str:
         count = len(row["runs"])
         pids = ", ".join(str(run["pid"]) for run in row["runs"][:3])
         return f"running ({pids}{', ...' if count > 3 else ''})"
-    return f"exited ({row['exit_status']})" if row["state"] == "exited" else "created"
+    status = row["exit_status"]
+    return f"{row['state']} ({status})" if status is not None else str(row["state"])
