@@ -84,7 +84,7 @@ class LpmxProvisioner(LocalProvisioner):
 
     # --- start
 
-    async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401
+    async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
         """Choose the transport before the connection file is written."""
         if self.transport == "ipc":
             self._use_ipc()
@@ -94,7 +94,7 @@ class LpmxProvisioner(LocalProvisioner):
     async def launch_kernel(
         self,
         cmd: list[str],
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> KernelConnectionInfo:
         """Start the kernel and return once it answers; raise with the reason where it cannot.
 

@@ -259,6 +259,30 @@ def test_shutdown_leaves_no_process_and_no_container(
     assert containers(jupyter) == []
 
 
+SERVER = """
+import sys
+from jupyter_client.manager import start_new_kernel
+manager, client = start_new_kernel(kernel_name=sys.argv[1])
+print(manager.kernel_id, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_kernel_ends_with_a_killed_server(jupyter: Jupyter) -> None:
+    server = subprocess.Popen(
+        [sys.executable, "-c", SERVER, NAME],
+        env=clean_environment(jupyter.environment), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert server.stdout
+    marker = server.stdout.readline().decode().strip()
+    assert len(processes.find(marker)) == 1
+    server.kill()
+    server.communicate()
+    wait_until(lambda: processes.find(marker) == [], "the kernel is gone")
+    jupyter.lpmx("gc")
+    assert containers(jupyter) == []
+
+
 def test_two_kernels_do_not_see_each_others_files(start: Callable[..., Session]) -> None:
     first, second = start(), start()
     first.run("open('/opt/mine', 'w').write('1')")
