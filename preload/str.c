@@ -1,8 +1,10 @@
-/* The memory and string functions of the freestanding build, and the two bounded helpers both builds use.
+/* The memory and string functions of the freestanding build, and the two bounded helpers both
+ * builds use.
  *
- * The compiler emits calls to memcpy and its kin on its own, so they exist under these names; a hosted build (the
- * Python library, the C tests) takes them from libc. No vector registers: this runs in a signal handler at any point
- * of any program. Small sizes by overlapping words, the rest by the string instructions. */
+ * The compiler emits calls to memcpy and its kin on its own, so they exist under these names; a
+ * hosted build (the Python library, the C tests) takes them from libc. No vector registers: this
+ * runs in a signal handler at any point of any program. Small sizes by overlapping words, the rest
+ * by the string instructions. */
 #include "sys.h"
 
 #ifndef LPMX_HOSTED

@@ -1,7 +1,8 @@
 /* Reading a view: checks of the file, and the lookup of one name.
  *
- * Nothing in the file is believed. view_open checks what every access relies on, the tables; what one node says is
- * checked when it is used, so that opening costs the same for ten names and for a million. */
+ * Nothing in the file is believed. view_open checks what every access relies on, the tables; what
+ * one node says is checked when it is used, so that opening costs the same for ten names and for a
+ * million. */
 #include "view.h"
 
 #include <sys/stat.h>
@@ -10,7 +11,8 @@ _Static_assert(sizeof(struct view_node) == 120, "the layout of a node is the fil
 _Static_assert(sizeof(struct view_layer) == 40, "the layout of a layer is the file format");
 _Static_assert(sizeof(struct view_header) == 104, "the layout of the header is the file format");
 
-/* What a damaged name or target reads as. As long as the longest of them, for callers that copy by its length. */
+/* What a damaged name or target reads as. As long as the longest of them, for callers that copy by
+ * its length. */
 static const char nothing[LPMX_PATH_MAX];
 
 /* Does a table of @n entries of @entry bytes at @off lie in the file, behind the header? */

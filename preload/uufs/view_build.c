@@ -1,7 +1,8 @@
-/* The view builder: a tree in memory, filled name by name or merged from layer views, written breadth first.
+/* The view builder: a tree in memory, filled name by name or merged from layer views, written
+ * breadth first.
  *
- * Hosted code, used by import and by tests. It loops where others recurse, because the depth of a tree is the
- * archive's choice, and believes a layer view no more than view.c does. */
+ * Hosted code, used by import and by tests. It loops where others recurse, because the depth of a
+ * tree is the archive's choice, and believes a layer view no more than view.c does. */
 #include "view_build.h"
 
 #include <stdlib.h>
@@ -63,7 +64,8 @@ new_item(struct vb *vb, uint32_t *index)
 {
     if (vb->n == vb->cap) {
         uint32_t cap = vb->cap ? vb->cap * 2 : 1024;
-        struct item *items = cap > vb->cap && cap < 1u << 31 ? realloc(vb->items, cap * sizeof(*items)) : NULL;
+        struct item *items =
+            cap > vb->cap && cap < 1u << 31 ? realloc(vb->items, cap * sizeof(*items)) : NULL;
 
         if (!items)
             return -ENOMEM;
@@ -112,7 +114,8 @@ copy_bytes(const char *s, size_t len)
 }
 
 static int
-add_child(struct vb *vb, uint32_t parent, const char *name, size_t len, uint32_t hash, uint32_t *index)
+add_child(struct vb *vb, uint32_t parent, const char *name, size_t len, uint32_t hash,
+          uint32_t *index)
 {
     char *copy = copy_bytes(name, len);
     uint32_t i;
@@ -159,7 +162,8 @@ bury(struct vb *vb, uint32_t i)
     vb->items[i].name = vb->items[i].link = NULL;
 }
 
-/* Drop everything below @top, without recursion: children move to the front of a work list made of `next` links. */
+/* Drop everything below @top, without recursion: children move to the front of a work list made of
+ * `next` links. */
 static void
 drop_children(struct vb *vb, uint32_t top)
 {
@@ -278,8 +282,8 @@ has_link(const struct vb_entry *e)
 static bool
 link_ok(const struct vb_entry *e)
 {
-    return !has_link(e) ||
-           (e->link && e->link_len && e->link_len < LPMX_PATH_MAX && !memchr(e->link, '\0', e->link_len));
+    return !has_link(e) || (e->link && e->link_len && e->link_len < LPMX_PATH_MAX &&
+                            !memchr(e->link, '\0', e->link_len));
 }
 
 static int
@@ -369,8 +373,9 @@ descend(struct vb *vb, uint32_t dir, const char *name, size_t len, uint32_t *chi
     return err;
 }
 
-/* What a layer says of one name in several entries: a whiteout removes what is below the layer and never the layer's
- * own, in whichever order they stand, so with a directory it makes an opaque one. */
+/* What a layer says of one name in several entries: a whiteout removes what is below the layer and
+ * never the layer's own, in whichever order they stand, so with a directory it makes an opaque one.
+ */
 static int
 add_entry(struct vb *vb, uint32_t at, struct vb_entry e, bool fresh)
 {
@@ -471,10 +476,11 @@ merge_whiteout(struct vb *vb, const struct view *v, const struct view_node *n, u
         drop(vb, below);
 }
 
-/* One name of the layer over the tree; *target gets where its children go. Over a directory that lower layers have, an
- * implicit one (it is on disk, but not in the archive) changes nothing. */
+/* One name of the layer over the tree; *target gets where its children go. Over a directory that
+ * lower layers have, an implicit one (it is on disk, but not in the archive) changes nothing. */
 static int
-merge_node(struct vb *vb, const struct view *v, const struct view_node *n, uint32_t dir, uint32_t *target)
+merge_node(struct vb *vb, const struct view *v, const struct view_node *n, uint32_t dir,
+           uint32_t *target)
 {
     const char *name = view_name(v, n);
     uint32_t hash = view_hash(name, n->name_len);
@@ -497,15 +503,16 @@ merge_node(struct vb *vb, const struct view *v, const struct view_node *n, uint3
     return err ? err : set_entry(vb, *target, &e);
 }
 
-/* Are the children of node @i where a view has them: behind it (which rules out cycles), claimed by it, and each name
- * clean and there once? */
+/* Are the children of node @i where a view has them: behind it (which rules out cycles), claimed by
+ * it, and each name clean and there once? */
 static bool
 children_ok(const struct view *v, uint32_t i)
 {
     const struct view_node *n = &v->nodes[i];
     struct child last = {0}, next;
 
-    if (n->first_child <= i || n->first_child >= v->n_nodes || n->n_children > v->n_nodes - n->first_child)
+    if (n->first_child <= i || n->first_child >= v->n_nodes ||
+        n->n_children > v->n_nodes - n->first_child)
         return false;
     for (uint32_t k = n->first_child; k < n->first_child + n->n_children; k++) {
         next.name = view_name(v, &v->nodes[k]);
@@ -543,7 +550,8 @@ merge_children(struct vb *vb, const struct view *v, uint32_t i, uint32_t dir, ui
     return 0;
 }
 
-/* The root of the layer: the tree always has one, so it is only ever a directory over a directory. */
+/* The root of the layer: the tree always has one, so it is only ever a directory over a directory.
+ */
 static int
 merge_root(struct vb *vb, const struct view *v)
 {
@@ -618,7 +626,8 @@ number_tree(struct vb *vb, struct output *o)
                 }
                 children = more;
             }
-            children[n++] = (struct child){k, vb->items[k].hash, vb->items[k].name, vb->items[k].node.name_len};
+            children[n++] =
+                (struct child){k, vb->items[k].hash, vb->items[k].name, vb->items[k].node.name_len};
         }
         if (n)
             qsort(children, n, sizeof(*children), compare_children);

@@ -1,5 +1,5 @@
-/* A whole path in a view, for tools that ask what an image holds. Not the engine's walk: that one also knows the upper
- * directory and the binds (walk.c). */
+/* A whole path in a view, for tools that ask what an image holds. Not the engine's walk: that one
+ * also knows the upper directory and the binds (walk.c). */
 #include "view_build.h"
 
 #ifdef LPMX_HOSTED

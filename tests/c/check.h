@@ -1,4 +1,5 @@
-/* The C tests' harness: CHECK counts and goes on, check_done prints the count and gives the exit status. */
+/* The C tests' harness: CHECK counts and goes on, check_done prints the count and gives the exit
+ * status. */
 #ifndef LPMX_TESTS_CHECK_H
 #define LPMX_TESTS_CHECK_H
 
@@ -12,10 +13,12 @@ static unsigned long check_passed, check_failed;
                                                   __func__, #condition)))
 
 /* Both sides of a comparison of integers are shown. */
-#define CHECK_EQ(got, want) check_eq(__FILE__, __LINE__, __func__, #got, (long long)(got), (long long)(want))
+#define CHECK_EQ(got, want)                                                                        \
+    check_eq(__FILE__, __LINE__, __func__, #got, (long long)(got), (long long)(want))
 
 static inline void
-check_eq(const char *file, int line, const char *func, const char *what, long long got, long long want)
+check_eq(const char *file, int line, const char *func, const char *what, long long got,
+         long long want)
 {
     if (got == want) {
         check_passed++;

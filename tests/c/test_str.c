@@ -1,14 +1,14 @@
 /* The freestanding string functions against libc's, for every small size, alignment and overlap.
  *
  * They are compiled here a second time under other names, as the loader has them. */
-#define memcpy free_memcpy
-#define memmove free_memmove
-#define memset free_memset
-#define memcmp free_memcmp
-#define strlen free_strlen
-#define strcmp free_strcmp
-#define strncmp free_strncmp
-#define str_append free_str_append
+#define memcpy      free_memcpy
+#define memmove     free_memmove
+#define memset      free_memset
+#define memcmp      free_memcmp
+#define strlen      free_strlen
+#define strcmp      free_strcmp
+#define strncmp     free_strncmp
+#define str_append  free_str_append
 #define str_decimal free_str_decimal
 #undef LPMX_HOSTED
 #pragma GCC diagnostic ignored "-Wmissing-prototypes"

@@ -6,9 +6,21 @@ static void
 test_round_trip_keeps_every_field(void)
 {
     struct vb *vb = layer_start(7);
-    struct vb_entry e = {.mode = S_IFREG | 0644, .tar_mode = S_IFREG | 04755, .tar_uid = 1, .tar_gid = 2,
-                         .nlink = 3, .rdev = 5, .uid = 6, .gid = 7, .mtime_ns = 8, .ctime_ns = 9,
-                         .mtime = -10, .ctime = 11, .size = 1ull << 40, .ino = 13, .blocks = 14};
+    struct vb_entry e = {.mode = S_IFREG | 0644,
+                         .tar_mode = S_IFREG | 04755,
+                         .tar_uid = 1,
+                         .tar_gid = 2,
+                         .nlink = 3,
+                         .rdev = 5,
+                         .uid = 6,
+                         .gid = 7,
+                         .mtime_ns = 8,
+                         .ctime_ns = 9,
+                         .mtime = -10,
+                         .ctime = 11,
+                         .size = 1ull << 40,
+                         .ino = 13,
+                         .blocks = 14};
 
     CHECK_EQ(vb_add(vb, "usr/bin/su", 10, &e), 0);
     struct image image = image_take(vb);
@@ -180,7 +192,8 @@ test_names_of_one_hash_are_told_apart(void)
     struct view v;
 
     for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
-        CHECK_EQ(view_hash(pairs[i][0], strlen(pairs[i][0])), view_hash(pairs[i][1], strlen(pairs[i][1])));
+        CHECK_EQ(view_hash(pairs[i][0], strlen(pairs[i][0])),
+                 view_hash(pairs[i][1], strlen(pairs[i][1])));
         CHECK_EQ(add(vb, pairs[i][0], S_IFREG | 0600, 0), 0);
         CHECK_EQ(add(vb, pairs[i][1], S_IFREG | 0644, 0), 0);
     }

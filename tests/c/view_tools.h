@@ -1,4 +1,5 @@
-/* What the tests of views share: a file in memory, a view made of a builder, one-line entries, random numbers. */
+/* What the tests of views share: a file in memory, a view made of a builder, one-line entries,
+ * random numbers. */
 #ifndef LPMX_TESTS_VIEW_TOOLS_H
 #define LPMX_TESTS_VIEW_TOOLS_H
 
@@ -10,7 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-struct image { /* the bytes of a view file, exactly as long as it is: the sanitizer sees a read past the end */
+struct image { /* the bytes of a view file, exactly as long as it is: the sanitizer sees a read past
+                  the end */
     void *map;
     uint64_t size;
 };
