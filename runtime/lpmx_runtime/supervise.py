@@ -191,7 +191,7 @@ def _fork_program(
 class _Signals:
     """All signals of this process, blocked and taken one by one while a program runs."""
 
-    def __enter__(self) -> _Signals:  # noqa: PYI034  Self is Python 3.11's
+    def __enter__(self) -> _Signals:
         self._chld = signal.signal(
             signal.SIGCHLD, signal.SIG_DFL
         )  # ignored, it would hide the child's status
@@ -258,7 +258,7 @@ def _note_end(container: Container, end: End, child: int, kind: str) -> None:
 def _note(container: Container, record: dict[str, Any]) -> None:
     """Keep for `lpmx ps` what became of the container's command.
 
-    After a start in place there is nobody to see its end: then all that is known is that it was started.
+    After a start in place nobody sees its end: then all that is known is that it was started.
     """
     if not container.auto_remove:
         # Removed meanwhile, or a full disk: the program matters more.

@@ -100,7 +100,10 @@ def test_names_are_checked(lpmx, busybox_image):
 
 
 def test_fifty_programs_at_once_in_one_container(lpmx, store, kept):
-    script = "echo $0 > /out.$0; cat /etc/marker >> /shared; mkdir -p /d/$0; rm /etc/group 2>/dev/null; cat /out.$0"
+    script = (
+        "echo $0 > /out.$0; cat /etc/marker >> /shared; mkdir -p /d/$0;"
+        " rm /etc/group 2>/dev/null; cat /out.$0"
+    )
     started = [popen(store, "exec", kept, "sh", "-c", script, str(i)) for i in range(50)]
     for i, process in enumerate(started):
         out, err = process.communicate(timeout=120)

@@ -1,4 +1,4 @@
-"""`lpmx run`: the program's status, directory, user, environment and files are what was asked for."""
+"""`lpmx run`: status, directory, user, environment and files are what was asked for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import signal
 import stat
 import subprocess
-from pathlib import Path
 
 import pytest
 from support import busybox
@@ -201,7 +200,8 @@ def test_read_only_volume_refuses_every_change(run, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "f").write_text("")
     script = """
-        for change in 'touch /d/new' 'rm /d/f' 'mkdir /d/x' 'mv /d/f /d/g' 'chmod 0 /d/f' 'ln -s x /d/l' ; do
+        for change in 'touch /d/new' 'rm /d/f' 'mkdir /d/x' 'mv /d/f /d/g' 'chmod 0 /d/f' \
+            'ln -s x /d/l'; do
             $change 2>&1 | grep -q 'Read-only file system' || echo "not refused: $change"
         done
         ( echo x > /d/f ) 2>&1 | grep -q 'Read-only file system' || echo 'written'

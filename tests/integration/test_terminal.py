@@ -1,4 +1,4 @@
-"""Signals and terminals: a program in a container is interrupted, stopped and resumed as a plain one is."""
+"""Signals and terminals: a program is interrupted, stopped and resumed as a plain one is."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import pytest
 from support import waiting
 from support.lpmx import clean_environment
 
-HANDLER = "trap 'echo got {0}' {0}; echo ready $$; i=0; while [ $i -lt 400 ]; do sleep 0.05; i=$((i+1)); done"
-COUNT = "trap 'n=$((n+1)); echo got $n' {0}; echo ready $$; i=0; while [ $i -lt 400 ]; do sleep 0.05; i=$((i+1)); done"
+LOOP = "echo ready $$; i=0; while [ $i -lt 400 ]; do sleep 0.05; i=$((i+1)); done"
+HANDLER = "trap 'echo got {0}' {0}; " + LOOP
+COUNT = "trap 'n=$((n+1)); echo got $n' {0}; " + LOOP
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def test_signal_that_kills_the_program_is_lpmx_s_end_too(command, env, name):
 
 
 def test_signal_to_the_group_reaches_the_program_once(command, env):
-    """As `timeout`, a batch system or a make that is interrupted send it; here lpmx does not lead the group."""
+    """As a batch system sends it; here lpmx does not lead the group."""
     if sys.stdin.isatty() or _has_terminal():
         pytest.skip("with a terminal lpmx has to stay in the group")
     shell = ["sh", "-c", 'trap : USR1; "$@" & wait; wait', "sh", *command, COUNT.format("USR1")]

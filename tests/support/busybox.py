@@ -1,4 +1,4 @@
-"""A tiny image for tests of running: a static busybox in two layers, made in milliseconds as a docker-save archive."""
+"""A tiny image for tests of running: a static busybox in two layers, made in milliseconds."""
 
 from __future__ import annotations
 
