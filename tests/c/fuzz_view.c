@@ -1,10 +1,9 @@
 /* Any bytes as a view: nothing may crash, hang or read outside. test_view_hostile.c runs it on
- * mutated files; with clang:
+ * mutated files; with clang, in preload/:
  *
- *     cd preload && clang -g -O1 -D_GNU_SOURCE -DLPMX_HOSTED -I.
- * -fsanitize=fuzzer,address,undefined \
- *         ../tests/c/fuzz_view.c str.c uufs/view.c uufs/view_build.c uufs/view_find.c -o
- * build/fuzz_view */
+ *     clang -g -O1 -D_GNU_SOURCE -DLPMX_HOSTED -I. -fsanitize=fuzzer,address,undefined \
+ *         ../tests/c/fuzz_view.c str.c uufs/view*.c -o build/fuzz_view
+ */
 #include "view_tools.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
