@@ -1,0 +1,320 @@
+"""What a program may expect of the system under it, one claim a test, seen from Python inside a container.
+
+Each snippet runs in the image `tools` with a working directory of its own at the same path on both sides (a bind) and
+must print `ok`. They are the lines of the engine's notes: bad pointers, masks, descriptors, exec in all its forms.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import textwrap
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from support.lpmx import Completed, Lpmx
+
+PRELUDE = """
+import ctypes, errno, os, signal, socket, stat, subprocess, sys, tempfile, threading, time
+libc = ctypes.CDLL(None, use_errno=True)
+here = os.environ["WORK"]
+def raw(nr, *args):
+    result = libc.syscall(nr, *args)
+    return result if result >= 0 else -ctypes.get_errno()
+def child(function):
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os._exit(function() or 0)
+        except BaseException as error:
+            print(error, file=sys.stderr)
+            os._exit(99)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+"""
+
+SNIPPETS = {
+    "bad_path_pointer_answers_efault": "assert raw(2, ctypes.c_void_p(16), 0) == -errno.EFAULT",
+    "bad_stat_buffer_answers_efault": "assert raw(4, b'/usr', ctypes.c_void_p(16)) == -errno.EFAULT",
+    "bad_mask_pointer_answers_efault": "assert raw(14, 2, ctypes.c_void_p(16), 0, 8) == -errno.EFAULT",
+    "bad_argv_answers_efault": "assert raw(59, b'/bin/true', ctypes.c_void_p(16), 0) == -errno.EFAULT",
+    "read_only_buffer_answers_efault": """
+        import mmap
+        page = libc.mmap
+        page.restype = ctypes.c_void_p
+        p = page(None, 4096, mmap.PROT_READ, 0x22, -1, 0)
+        assert raw(4, b'/usr', ctypes.c_void_p(p)) == -errno.EFAULT""",
+    "path_over_4095_bytes_is_too_long": "assert raw(2, b'/' + b'a/' * 2100, 0) == -errno.ENAMETOOLONG",
+    "name_over_255_bytes_is_too_long": "assert raw(2, b'/' + b'a' * 256, 0) == -errno.ENAMETOOLONG",
+    "empty_path_is_no_entry": "assert raw(2, b'', 0) == -errno.ENOENT",
+    "symlink_loop_answers_eloop": """
+        os.symlink('b', '/srv/a'); os.symlink('a', '/srv/b')
+        assert raw(2, b'/srv/a', 0) == -errno.ELOOP""",
+    "file_as_directory_answers_enotdir": "assert raw(2, b'/etc/passwd/x', 0) == -errno.ENOTDIR",
+    "dotdot_after_symlink_is_the_kernels": """
+        os.makedirs('/srv/x/y'); os.symlink('/srv/x/y', '/opt/link')
+        open('/srv/x/found', 'w').close()
+        assert os.path.exists('/opt/link/../found') and not os.path.exists('/opt/found')""",
+    "dotdot_at_the_root_stays": "assert os.path.samefile('/../../etc/passwd', '/etc/passwd')",
+    "absolute_symlink_in_a_bind_stays_inside": """
+        os.symlink('/etc/os-release', here + '/abs')
+        assert open(here + '/abs').read() == open('/etc/os-release').read()
+        os.symlink('/only-on-no-host', here + '/dangling')
+        assert not os.path.exists(here + '/dangling')""",
+    "leaving_a_bind_by_dotdot_stays_inside": """
+        os.chdir(here)
+        up = '../' * here.count('/')
+        assert os.listdir(up) == os.listdir('/')""",
+    "all_signals_blocked_and_calls_go_on": """
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        os.stat('/usr'); subprocess.run(['/bin/true'], check=True)
+        assert signal.SIGUSR1 in signal.pthread_sigmask(signal.SIG_BLOCK, [])""",
+    "mask_survives_exec": """
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+        line = subprocess.run(['grep', 'SigBlk', '/proc/self/status'], stdout=-1, text=True).stdout
+        assert int(line.split()[1], 16) == 1 << (signal.SIGUSR1 - 1), line""",
+    "ignored_signal_survives_exec": """
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        code = 'import signal; assert signal.getsignal(signal.SIGUSR1) == signal.SIG_IGN'
+        subprocess.run([sys.executable, '-c', code], check=True, restore_signals=False)""",
+    "sigsys_action_is_not_ours": """
+        old = ctypes.create_string_buffer(32)
+        assert raw(13, signal.SIGSYS, 0, old, 8) == 0
+        assert old.raw[:8] == bytes(8)""",
+    "own_sigsys_handler_is_called": """
+        seen = []
+        signal.signal(signal.SIGSYS, lambda *a: seen.append(a[0]))
+        os.kill(os.getpid(), signal.SIGSYS); os.stat('/')
+        assert seen == [signal.SIGSYS]""",
+    "default_sigsys_kills": """
+        code = 'import os, signal; os.kill(os.getpid(), signal.SIGSYS)'
+        assert subprocess.run([sys.executable, '-c', code]).returncode == -signal.SIGSYS""",
+    "fifo_open_is_interrupted": """
+        os.mkfifo(here + '/fifo')
+        class Alarm(Exception): pass
+        def ring(*a): raise Alarm
+        signal.signal(signal.SIGALRM, ring)
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        try:
+            open(here + '/fifo')
+        except Alarm:
+            pass
+        else:
+            raise AssertionError""",
+    "fifo_in_the_upper_connects_two_processes": """
+        os.mkfifo('/srv/fifo')
+        writer = subprocess.Popen(['sh', '-c', 'echo through > /srv/fifo'])
+        assert open('/srv/fifo').read() == 'through\\n' and writer.wait() == 0""",
+    "unix_socket_in_the_upper": """
+        server = socket.socket(socket.AF_UNIX); server.bind('/srv/socket'); server.listen()
+        assert server.getsockname() == '/srv/socket' and stat.S_ISSOCK(os.stat('/srv/socket').st_mode)
+        client = socket.socket(socket.AF_UNIX); client.connect('/srv/socket')
+        peer, _ = server.accept(); client.send(b'x')
+        assert peer.recv(1) == b'x' and client.getpeername() == '/srv/socket'""",
+    "unix_socket_with_a_long_host_path": """
+        deep = '/srv/' + 'd' * 60; os.mkdir(deep)
+        name = deep + '/' + 's' * 30
+        server = socket.socket(socket.AF_UNIX); server.bind(name); server.listen()
+        client = socket.socket(socket.AF_UNIX); client.connect(name)""",
+    "datagram_answers_find_their_way": """
+        a = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); a.bind('/srv/a')
+        b = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); b.bind('/srv/b')
+        a.sendto(b'ping', '/srv/b')
+        data, sender = b.recvfrom(10); b.sendto(b'pong', sender)
+        assert a.recv(10) == b'pong'
+        b.sendmsg([b'again'], [], 0, '/srv/a'); assert a.recv(10) == b'again'""",
+    "abstract_socket": """
+        server = socket.socket(socket.AF_UNIX); server.bind('\\0lpmx-%d' % os.getpid()); server.listen()
+        socket.socket(socket.AF_UNIX).connect('\\0lpmx-%d' % os.getpid())""",
+    "memfd_program_runs": """
+        fd = os.memfd_create('program')
+        os.write(fd, open('/bin/true', 'rb').read())
+        assert child(lambda: os.execve(fd, ['x'], {})) == 0""",
+    "fexecve_of_a_lower_program": """
+        fd = os.open('/bin/false', os.O_RDONLY)
+        assert child(lambda: os.execve(fd, ['false'], {})) == 1""",
+    "exec_of_proc_self_exe_is_the_program": """
+        done = subprocess.run(['/proc/self/exe', '-c', 'import sys; print(sys.version_info[0])'], stdout=-1)
+        assert done.stdout == b'3\\n'""",
+    "script_arguments_are_the_kernels": """
+        script = here + '/script'
+        open(script, 'w').write('#!/bin/echo one  two \\nrest\\n'); os.chmod(script, 0o755)
+        out = subprocess.run([script, 'a b', ''], stdout=-1, text=True).stdout
+        assert out == 'one  two ' + script + ' a b \\n', out""",
+    "nested_scripts": """
+        open('/srv/outer', 'w').write('#!/srv/inner x\\n'); open('/srv/inner', 'w').write('#!/bin/echo\\n')
+        os.chmod('/srv/outer', 0o755); os.chmod('/srv/inner', 0o755)
+        out = subprocess.run(['/srv/outer', 'y'], stdout=-1, text=True).stdout
+        assert out == '/srv/inner x /srv/outer y\\n', out""",
+    "script_that_calls_itself_is_refused": """
+        open('/srv/self', 'w').write('#!/srv/self\\n'); os.chmod('/srv/self', 0o755)
+        try:
+            os.execv('/srv/self', ['self'])
+        except OSError as error:
+            assert error.errno == errno.ELOOP""",
+    "damaged_program_answers_enoexec": """
+        open('/srv/bad', 'wb').write(b'\\x7fELF' + b'\\xff' * 200); os.chmod('/srv/bad', 0o755)
+        try:
+            os.execv('/srv/bad', ['bad'])
+        except OSError as error:
+            assert error.errno == errno.ENOEXEC, error""",
+    "program_without_interpreter_answers_enoent": """
+        data = open('/bin/true', 'rb').read().replace(b'/lib64/ld-linux-x86-64.so.2', b'/lib64/no-linux-x86-64.so.2')
+        open('/srv/lost', 'wb').write(data); os.chmod('/srv/lost', 0o755)
+        try:
+            os.execv('/srv/lost', ['lost'])
+        except OSError as error:
+            assert error.errno == errno.ENOENT, error""",
+    "errors_of_exec": """
+        for path, wanted in (('/none', errno.ENOENT), ('/etc/passwd', errno.EACCES), ('/usr', errno.EACCES)):
+            try:
+                os.execv(path, ['x'])
+            except OSError as error:
+                assert error.errno == wanted, (path, error)""",
+    "large_environment_and_many_arguments": """
+        env = {'V%d' % i: 'x' * 20 for i in range(6000)}
+        out = subprocess.run(['/usr/bin/env'], env=env, stdout=-1).stdout
+        assert out.count(b'\\n') == 6000
+        out = subprocess.run(['/bin/echo'] + ['a'] * 50000, stdout=-1).stdout
+        assert len(out) == 100000""",
+    "environment_carries_nothing_of_ours": """
+        assert b'LPMX_EXEC' not in subprocess.run(['/usr/bin/env'], stdout=-1).stdout
+        assert 'LPMX_EXEC' not in os.environ""",
+    "five_hundred_spawns_from_threads": """
+        def spawn():
+            for _ in range(60):
+                subprocess.run(['/bin/true'], check=True, close_fds=False)
+        threads = [threading.Thread(target=spawn) for _ in range(8)]
+        [t.start() for t in threads]; [t.join() for t in threads]""",
+    "closing_every_descriptor_harms_nothing": """
+        def run():
+            os.closerange(0, 1000)
+            fd = os.open('/etc/passwd', os.O_RDONLY)
+            return 0 if fd == 0 and os.read(fd, 4) == b'root' else 1
+        assert child(run) == 0""",
+    "clearing_the_environment_harms_nothing": """
+        def run():
+            os.environ.clear(); libc.clearenv()
+            os.execv('/bin/sh', ['sh', '-c', 'test -e /etc/os-release && /bin/true'])
+        assert child(run) == 0""",
+    "stack_of_64_kib": """
+        import resource
+        def run():
+            resource.setrlimit(resource.RLIMIT_STACK, (65536, 65536))
+            os.execv('/bin/sh', ['sh', '-c', 'ls / > /dev/null'])
+        assert child(run) == 0""",
+    "proc_views": """
+        assert os.readlink('/proc/self/exe') == os.path.realpath(sys.executable)
+        assert os.readlink('/proc/self/root') == '/' and os.listdir('/proc/self/root/') == os.listdir('/')
+        os.chdir('/usr/lib'); assert os.readlink('/proc/self/cwd') == '/usr/lib' == os.getcwd()
+        fd = os.open('/usr/bin/env', os.O_RDONLY)
+        assert os.readlink('/proc/self/fd/%d' % fd) == '/usr/bin/env'
+        d = os.open('/usr', os.O_RDONLY)
+        assert sorted(os.listdir('/proc/self/fd/%d/' % d)) == sorted(os.listdir('/usr'))
+        assert '/upper' not in open('/proc/self/maps').read() and 'layers/' not in open('/proc/self/maps').read()
+        assert '/usr/bin/python3' in open('/proc/self/maps').read()
+        assert open('/proc/self/mounts').readline().startswith('lpmx / overlay')""",
+    "proc_of_another_process": """
+        other = subprocess.Popen(['/bin/sleep', '60'])
+        while open('/proc/%d/comm' % other.pid).read() != 'sleep\\n': time.sleep(0.01)
+        try:
+            assert os.readlink('/proc/%d/exe' % other.pid) == os.path.realpath('/bin/sleep')
+            assert open('/proc/%d/cmdline' % other.pid).read() == '/bin/sleep\\x0060\\x00'
+        finally:
+            other.kill(); other.wait()""",
+    "reopening_a_lower_descriptor_for_writing_copies_up": """
+        fd = os.open('/etc/os-release', os.O_RDONLY)
+        before = os.fstat(fd)
+        with open('/proc/self/fd/%d' % fd, 'a') as again: again.write('more')
+        assert os.fstat(fd).st_size == before.st_size and os.stat('/etc/os-release').st_size == before.st_size + 4""",
+    "fchmod_on_a_lower_descriptor_changes_the_upper": """
+        fd = os.open('/etc/os-release', os.O_RDONLY)
+        os.fchmod(fd, 0o600)
+        assert stat.S_IMODE(os.fstat(fd).st_mode) == stat.S_IMODE(os.stat('/etc/os-release').st_mode) == 0o600""",
+    "o_tmpfile_gets_a_name": """
+        fd = os.open('/srv', os.O_TMPFILE | os.O_RDWR, 0o644); os.write(fd, b'x')
+        os.link('/proc/self/fd/%d' % fd, '/srv/named', follow_symlinks=True)
+        assert open('/srv/named').read() == 'x'""",
+    "stat_of_a_path_is_fstat_of_its_file": """
+        for top, _, names in os.walk('/usr/lib/python3.11'):
+            for name in names[:3]:
+                path = os.path.join(top, name)
+                if os.path.islink(path): continue
+                with open(path, 'rb') as f:
+                    a, b = os.stat(path), os.fstat(f.fileno())
+                assert all(getattr(a, k) == getattr(b, k) for k in dir(a) if k.startswith('st_') and 'atime' not in k), path""",
+    "listing_survives_seek_fork_and_exec": """
+        fd = os.open('/usr/bin', os.O_RDONLY | os.O_DIRECTORY)
+        buf = ctypes.create_string_buffer(2048)
+        def names(n):
+            at, found = 0, []
+            while at < n:
+                size = int.from_bytes(buf.raw[at + 16:at + 18], 'little')
+                off = int.from_bytes(buf.raw[at + 8:at + 16], 'little')
+                found.append((buf.raw[at + 19:at + size].split(b'\\0')[0].decode(), off)); at += size
+            return found
+        first = names(raw(217, fd, buf, 2048))
+        middle = first[len(first) // 2][1]
+        os.lseek(fd, middle, os.SEEK_SET)
+        again = names(raw(217, fd, buf, 2048))
+        assert again[0] == first[len(first) // 2 + 1]
+        os.lseek(fd, middle, os.SEEK_SET)
+        assert child(lambda: 0 if names(raw(217, fd, buf, 2048)) == again else 1) == 0
+        assert os.lseek(fd, 0, os.SEEK_CUR) == again[-1][1], 'the child shares the position'
+        os.lseek(fd, 0, os.SEEK_SET)
+        total = []
+        while (n := raw(217, fd, buf, 2048)) > 0: total += [name for name, _ in names(n)]
+        assert sorted(total) == sorted(os.listdir('/usr/bin') + ['.', '..']) and len(set(total)) == len(total)""",
+    "removing_while_listing_misses_nothing": """
+        os.mkdir('/srv/many')
+        for i in range(3000): open('/srv/many/%d' % i, 'w').close()
+        import shutil; shutil.rmtree('/srv/many'); assert not os.path.exists('/srv/many')
+        shutil.rmtree('/usr/share/doc', ignore_errors=False); assert not os.path.exists('/usr/share/doc')""",
+    "refused_calls_answer_as_the_table_says": """
+        for nr, args, wanted in ((161, (b'/',), errno.EPERM), (165, (b'x', b'/', b'tmpfs', 0, 0), errno.EPERM),
+                                 (272, (0x20000,), errno.EPERM), (425, (1, 0), errno.ENOSYS), (308, (0, 0), errno.EPERM)):
+            assert raw(nr, *args) == -wanted, nr""",
+    "personality_and_prctl_name": """
+        assert open('/proc/self/comm').read().startswith('python3')""",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("claim", sorted(SNIPPETS))
+def test_engine(
+    claim: str, image: Callable[[str], str], run_lpmx: Callable[..., Completed], tmp_path: Path
+) -> None:
+    program = PRELUDE + textwrap.dedent(SNIPPETS[claim]) + "\nprint('ok')\n"
+    done = run_lpmx(
+        "run", "-v", f"{tmp_path}:{tmp_path}", "-e", f"WORK={tmp_path}",
+        image("tools"), "python3", "-c", program, check=False,
+    )  # fmt: skip
+    assert done.stdout.endswith("ok\n"), (done.returncode, done.stdout, done.stderr)
+
+
+def start(store: Lpmx, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*store.prefix, *store.command, *arguments],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, **store.environment()}, start_new_session=True,
+    )  # fmt: skip
+
+
+def test_interrupt_of_the_group_reaches_the_program(
+    store: Lpmx, image: Callable[[str], str]
+) -> None:
+    run = start(store, "run", image("tools"), "sh", "-c", "trap 'echo caught; exit 7' INT; echo up; sleep 60 & wait")
+    assert run.stdout is not None
+    assert run.stdout.readline() == "up\n"
+    os.killpg(run.pid, signal.SIGINT)
+    assert run.stdout.readline() == "caught\n"
+    assert run.wait(timeout=20) == 7
+
+
+def test_death_by_signal_is_death_by_signal(store: Lpmx, image: Callable[[str], str]) -> None:
+    run = start(store, "run", image("tools"), "sh", "-c", "kill -TERM $$")
+    assert run.wait(timeout=20) == -signal.SIGTERM
