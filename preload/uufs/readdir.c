@@ -270,7 +270,7 @@ uufs_is_empty(const struct uufs *fs, const char *ctr, size_t len, uint32_t node)
 
         r = whiteout_is(name, strlen(name));
     }
-    if (r && dir)
+    if (r && dir && !listing_find(&upper, WHITEOUT_OPAQUE, sizeof(WHITEOUT_OPAQUE) - 1))
         r = !has_visible_child(fs, &upper, dir);
     listing_free(&upper);
     return r;
