@@ -388,9 +388,14 @@ start_plan(int argc, char **argv, char **envp)
 
     absolute_plan_path(s.plan);
     load_plan_or_die(engine.plan_path);
-    if (engine.fs.upper)
+    if (engine.fs.upper) {
+        bool read_only = engine.fs.read_only;
+
+        engine.fs.read_only = false; /* that is for the programs */
         for (uint32_t i = 0; i < engine.fs.n_binds; i++)
             make_mount_point(&engine.fs.binds[i]);
+        engine.fs.read_only = read_only;
+    }
     if (!s.argv) {
         s.argv = own_argv;
         list_pointers(engine.plan->argv, own_argv, ARRAY_LEN(own_argv));
