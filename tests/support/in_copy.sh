@@ -9,6 +9,6 @@ export LPMX_TEST_CACHE=${LPMX_TEST_CACHE:-$source/tests/.cache}
 echo "in_copy.sh: $source is not ours to write to: working in $copy" >&2
 mkdir -p "$copy"
 find "$copy" -mindepth 1 -maxdepth 1 ! -name .venv -exec rm -rf {} +
-excluded=(.git .venv tests/.cache preload/build build '*_cffi.py' _native __pycache__ '*.egg-info')
+excluded=(.git .venv tests/.cache preload/build build '*_cffi.py' _native __pycache__ '*.egg-info' '.*_cache' .hypothesis)
 tar -C "$source" "${excluded[@]/#/--exclude=}" -cf - . | tar -C "$copy" -xf -
 exec "${MAKE:-make}" --no-print-directory -C "$copy" "$@"
