@@ -423,7 +423,7 @@ static inline int
 u_rename(const struct uufs *fs, const char *from, const char *to, unsigned flags)
 {
     struct uufs_hit a, b;
-    int err = uufs_walk(fs, "/", from, UUFS_LAST, &a);
+    int err = uufs_walk(fs, "/", from, UUFS_LAST | UUFS_MISSING, &a); /* the kernel, too, looks at both parents first */
 
     if (!err)
         err = uufs_walk(fs, "/", to, UUFS_LAST | UUFS_MISSING, &b);
