@@ -20,7 +20,14 @@ from typing import TYPE_CHECKING
 
 from . import container as containers
 from . import identity
-from .binds import default_binds, find_bind, merge_binds, parse_volume, this_place
+from .binds import (
+    default_binds,
+    find_bind,
+    merge_binds,
+    parse_volume,
+    resolve_destination,
+    this_place,
+)
 from .container import Container
 from .environment import build_environment
 from .errors import UsageError
@@ -149,7 +156,7 @@ def draft_container(
     shown = identity.resolve_user(
         options.user or image.user, accounts, here.host, explicit=bool(options.user)
     )
-    binds = _binds(options, here)
+    binds = _binds(store, image, options, here)
     home = _home(shown, here, binds)
     seeds = _seeds(shown, accounts, here.host, home)
     return Draft(
@@ -176,9 +183,23 @@ def draft_container(
     )
 
 
-def _binds(options: Options, here: Surroundings) -> tuple[Bind, ...]:
+def _binds(store: Store, image: Image, options: Options, here: Surroundings) -> tuple[Bind, ...]:
     asked = [parse_volume(text, cwd=here.place.cwd) for text in options.volumes]
+    if asked:
+        asked = _at_real_places(store, image, asked)
     return merge_binds(default_binds(here.place, options.no_bind), asked)
+
+
+def _at_real_places(store: Store, image: Image, binds: list[Bind]) -> list[Bind]:
+    from .view import View
+
+    with View(store.view_path(image.chain_id)) as view:
+
+        def link_of(path: str) -> str:
+            node = view.lookup(path, follow=False)
+            return os.fsdecode(node.link) if node else ""
+
+        return [replace(bind, dst=resolve_destination(bind.dst, link_of)) for bind in binds]
 
 
 def _home(shown: Shown, here: Surroundings, binds: tuple[Bind, ...]) -> str:

@@ -7,6 +7,8 @@ import os
 import signal
 import stat
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 from support import busybox
@@ -224,6 +226,17 @@ def test_inner_volume_shows_in_outer_one(run, tmp_path):
     (tmp_path / "b" / "x").write_text("b\n")
     for options in (["-v", f"{tmp_path}/b:/d/in", "-v", f"{tmp_path}/a:/d"],):
         assert run(options, "cat /d/x /d/in/x").stdout == "a\nb\n"
+
+
+def test_volume_below_a_symlink_of_the_image(run, tmp_path):
+    (tmp_path / "f").write_text("host\n")
+    assert run(["-v", f"{tmp_path}/f:/sbin/f"], "cat /sbin/f /bin/f").stdout == "host\nhost\n"
+
+
+def test_read_only_container_can_be_entered_anywhere(run_lpmx, busybox_image, tmp_path):
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as place:
+        done = run_lpmx("run", "--read-only", busybox_image, "pwd", cwd=Path(place))
+    assert done.stdout == f"{place}\n"
 
 
 def test_default_binds_can_be_left_out(run, tmp_path):

@@ -68,6 +68,9 @@ def _lower(busybox: str) -> bytes:
                 link = tarfile.TarInfo(f"bin/{applet}")
                 link.type, link.linkname = tarfile.SYMTYPE, "busybox"
                 layer.addfile(link)
+        link = tarfile.TarInfo("sbin")
+        link.type, link.linkname = tarfile.SYMTYPE, "bin"
+        layer.addfile(link)
         _add(layer, "etc/passwd", PASSWD.encode())
         _add(layer, "etc/marker", b"lower\n")
         _add(layer, "etc/deleted", b"")

@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from lpmx_runtime import launch
 from lpmx_runtime.binds import Place
 from lpmx_runtime.errors import UsageError
 from lpmx_runtime.identity import Accounts, Host
@@ -27,6 +28,7 @@ def store(tmp_path, monkeypatch):
     (tmp_path / "native").mkdir()
     (tmp_path / "native" / "lpmx-exec").write_text("")
     monkeypatch.setenv("LPMX_NATIVE", str(tmp_path / "native"))
+    monkeypatch.setattr(launch, "_at_real_places", lambda _store, _image, binds: binds)  # no view
     store = Store.open(tmp_path / "store")
     cache = store.root / "cache" / "accounts"
     cache.mkdir(parents=True)
