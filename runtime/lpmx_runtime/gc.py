@@ -120,9 +120,8 @@ def _leftovers(store: Store) -> list[Path]:
     found = []
     for name in os.listdir(store.tmp_dir):
         base = name.removesuffix(".lock")
-        lock = FileLock(store.tmp_dir / f"{base}.lock")
-        if lock.try_acquire():
-            lock.release()
+        lock = store.tmp_dir / f"{base}.lock"
+        if not lock.exists() or _is_free(lock):
             found.append(store.tmp_dir / name)
     found += [
         store.images_dir / name
@@ -132,6 +131,13 @@ def _leftovers(store: Store) -> list[Path]:
     for folder in (store.refs_dir, store.root):
         found += [folder / name for name in os.listdir(folder) if name.startswith(".")]
     return found
+
+
+def _is_free(path: Path) -> bool:
+    lock = FileLock(path)
+    free = lock.try_acquire()
+    lock.release()
+    return free
 
 
 def _remove(store: Store, path: Path) -> None:

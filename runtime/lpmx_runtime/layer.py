@@ -370,11 +370,11 @@ class Extraction:
                 node.status = os.stat(
                     node.name, dir_fd=self._fd(node.parent), follow_symlinks=False
                 )
-        order = [self._root]
-        for node in order:
+        pending = [self._root]
+        while pending:  # depth first: the folder above is among those that are open
+            node = pending.pop()
             assert node.children is not None
-            order += [child for child in node.children.values() if child.children is not None]
-        for node in reversed(order):
+            pending += [child for child in node.children.values() if child.children is not None]
             fd = self._fd(node)
             os.fchmod(fd, (node.tar_mode & 0o1777) | 0o700)
             if node.xattrs:

@@ -13,7 +13,6 @@ import errno
 import json
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from .archive import Archive, open_archive
@@ -28,6 +27,7 @@ from .view import merge_views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from .store import Store
 

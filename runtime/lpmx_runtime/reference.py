@@ -66,10 +66,10 @@ def parse_reference(text: str) -> Reference:
     head, colon, tag = rest.rpartition(":")
     if not colon or "/" in tag:
         name, tag = rest, ""
-    else:
+    elif _TAG.fullmatch(tag):
         name = head
-        if not _TAG.fullmatch(tag):
-            raise _bad(text, "the tag has characters that a tag cannot have")
+    else:
+        raise _bad(text, "the tag is not letters, digits and . _ -")
     registry, repository = _split_registry(name)
     if not _REGISTRY.fullmatch(registry):
         raise _bad(text, "the registry is not a host name")

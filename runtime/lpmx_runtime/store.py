@@ -80,6 +80,10 @@ def atomic_write(
 def remove_tree(path: str | os.PathLike[str]) -> None:
     """Remove a tree of ours, however deep, read-only or already half gone."""
     top = os.fspath(path)
+    if os.path.islink(top) or not os.path.isdir(top):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(top)
+        return
     pending = [(top, False)]
     while pending:
         folder, emptied = pending.pop()

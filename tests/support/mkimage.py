@@ -1,8 +1,8 @@
 """Images of a few bytes, also such as no honest tool would write: tar members, layers, archives.
 
-    layer(file("a", b"x"), symlink("b", "a"))          the bytes of a layer's tar
-    docker_archive(path, [Spec("demo:1", [layer(...)])], style="v1")
-    oci_folder(path, Spec("1", [layer(...)]), compression=["gzip"], index=True)
+layer(file("a", b"x"), symlink("b", "a"))          the bytes of a layer's tar
+docker_archive(path, [Spec("demo:1", [layer(...)])], style="v1")
+oci_folder(path, Spec("1", [layer(...)]), compression=["gzip"], index=True)
 """
 
 from __future__ import annotations
@@ -143,7 +143,10 @@ class Spec:
                 "architecture": self.architecture,
                 "os": "linux",
                 "config": self.config,
-                "rootfs": {"type": "layers", "diff_ids": [f"sha256:{one}" for one in self.diff_ids]},
+                "rootfs": {
+                    "type": "layers",
+                    "diff_ids": [f"sha256:{one}" for one in self.diff_ids],
+                },
             }
         )
 

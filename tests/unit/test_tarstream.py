@@ -55,9 +55,7 @@ def test_blocks_of_any_size_give_the_same_members(block: int) -> None:
 
 
 def test_pax_mtime_keeps_its_nanoseconds_also_before_1970() -> None:
-    data = mk.layer(
-        mk.pax(mtime="12.000000345"), mk.file("a"), mk.pax(mtime="-1.5"), mk.file("b")
-    )
+    data = mk.layer(mk.pax(mtime="12.000000345"), mk.file("a"), mk.pax(mtime="-1.5"), mk.file("b"))
     assert [m.mtime_ns for m in members(data)] == [12_000_000_345, -1_500_000_000]
 
 

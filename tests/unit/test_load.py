@@ -1,0 +1,395 @@
+"""Archives into the store: every layout, every damage, and what is left behind."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import resource
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from support import mkimage as mk
+
+from lpmx_runtime import gc
+from lpmx_runtime.errors import ArchiveError, LpmxError, NotFoundError, StorageError, UsageError
+from lpmx_runtime.load import Loaded, load
+from lpmx_runtime.store import Store
+from lpmx_runtime.view import View
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+BASE = mk.layer(mk.file("etc/motd", b"base"), mk.file("bin/sh", b"#!", mode=0o755))
+TOP = mk.layer(mk.file("etc/.wh.motd"), mk.file("etc/top", b"top"))
+OTHER = mk.layer(mk.file("other", b"o" * 3000))
+DEMO = mk.Spec("demo:1", [BASE, TOP], {"Env": ["A=1"], "Cmd": ["/bin/sh"]})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.open(tmp_path / "store")
+
+
+def merged(store: Store, loaded: Loaded) -> set[bytes]:
+    with View(store.view_path(loaded.image.chain_id)) as view:
+        return {path for path, _ in view.walk()}
+
+
+def is_clean(store: Store) -> bool:
+    """No image, no layer, nothing half done: as a new store."""
+    folders = (store.layers_dir, store.views_dir, store.images_dir, store.refs_dir, store.tmp_dir)
+    return not any(os.listdir(folder) for folder in folders)
+
+
+def outcome(call: Callable[[], object]) -> str:
+    """One line of what happened; tracebacks of other errors go through."""
+    try:
+        call()
+    except LpmxError as error:
+        return f"{type(error).__name__}: {error.message}"
+    return "loaded"
+
+
+MERGED = {b"", b"etc", b"etc/top", b"bin", b"bin/sh"}
+
+
+@pytest.mark.parametrize("style", mk.STYLES)
+def test_every_docker_save_layout_gives_the_same_image(
+    store: Store, tmp_path: Path, style: str
+) -> None:
+    (one,) = load(store, mk.docker_archive(tmp_path / "a.tar", [DEMO], style))
+    assert (one.image.id, one.image.names, one.new_layers) == (DEMO.id, ("demo:1",), 2)
+    assert one.image.diff_ids == tuple(DEMO.diff_ids)
+    assert (one.image.env, one.image.cmd, one.image.size) == ({"A": "1"}, ("/bin/sh",), 9)
+    assert merged(store, one) == MERGED
+    assert store.resolve("demo:1").id == DEMO.id
+    assert (store.images_dir / DEMO.id / "config.json").read_bytes() == DEMO.raw_config
+
+
+def test_layers_that_are_links_to_one_another_are_followed(store: Store, tmp_path: Path) -> None:
+    files = mk.docker_files([mk.Spec("twice:1", [BASE, BASE])], "v1")
+    name = next(n for n in files if n.endswith("layer.tar"))
+    files["manifest.json"] = files["manifest.json"].replace(name.encode(), b"link/layer.tar", 1)
+    path = mk.write_tar(tmp_path / "a.tar", files, {"link/layer.tar": f"../{name}"})
+    assert load(store, path)[0].new_layers == 1
+
+
+@pytest.mark.parametrize("how", ["none", "gzip", "zstd"])
+@pytest.mark.parametrize("form", ["folder", "tar"])
+@pytest.mark.parametrize("index", [False, True])
+def test_oci_layouts_load_whatever_their_form(
+    store: Store, tmp_path: Path, how: str, form: str, index: bool
+) -> None:
+    spec = mk.Spec("demo:1", [BASE, TOP])
+    files = mk.oci_files(spec, compression=[how], index=index)
+    write = mk.write_folder if form == "folder" else mk.write_tar
+    (one,) = load(store, write(tmp_path / "image", files))
+    assert (one.image.id, one.image.names) == (spec.id, ("demo:1",))
+    assert merged(store, one) == MERGED
+    assert sorted(store.layers()) == sorted(spec.diff_ids)
+
+
+def test_a_bare_tag_goes_behind_the_files_own_name(store: Store, tmp_path: Path) -> None:
+    path = mk.write_folder(tmp_path / "Samtools.oci", mk.oci_files(mk.Spec("1.17", [BASE])))
+    assert load(store, path)[0].image.names == ("samtools:1.17",)
+
+
+@pytest.mark.parametrize("how", ["gzip", "zstd"])
+def test_a_compressed_archive_loads(store: Store, tmp_path: Path, how: str) -> None:
+    plain = mk.docker_archive(tmp_path / "a.tar", [DEMO])
+    packed = tmp_path / "a.tar.x"
+    packed.write_bytes(mk.compress(plain.read_bytes(), how))
+    assert load(store, packed)[0].image.id == DEMO.id
+    assert os.listdir(store.tmp_dir) == []
+
+
+def test_stdin_loads_from_a_pipe(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = mk.docker_archive(tmp_path / "a.tar", [DEMO]).read_bytes()
+    reader, writer = os.pipe()
+    feeder = threading.Thread(target=lambda: os.fdopen(writer, "wb").write(data))
+    feeder.start()
+    with os.fdopen(reader) as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        assert load(store, "-")[0].image.id == DEMO.id
+    feeder.join()
+
+
+@pytest.mark.parametrize("how", ["gzip", "zstd"])
+def test_layers_of_several_compressed_pieces_load(store: Store, tmp_path: Path, how: str) -> None:
+    spec = mk.Spec("demo:1", [BASE])
+    half = len(BASE) // 2
+    packed = mk.compress(BASE[:half], how) + mk.compress(BASE[half:], how)
+    files = mk.docker_files([spec], "v1")
+    files[f"{spec.diff_ids[0]}x/layer.tar"] = packed
+    assert load(store, mk.write_tar(tmp_path / "a.tar", files))[0].image.id == spec.id
+
+
+def test_layers_are_kept_once_however_many_images_share_them(store: Store, tmp_path: Path) -> None:
+    second = mk.Spec("other:1", [BASE, OTHER])
+    path = mk.docker_archive(tmp_path / "a.tar", [DEMO, second], "oci")
+    assert [(one.image.names, one.new_layers) for one in load(store, path)] == [
+        (("demo:1",), 2),
+        (("other:1",), 1),
+    ]
+    assert len(store.layers()) == 3
+
+
+def test_loading_again_changes_nothing(store: Store, tmp_path: Path) -> None:
+    path = mk.docker_archive(tmp_path / "a.tar", [DEMO])
+    first = load(store, path)[0].image
+    inode = os.stat(store.layer_fs(DEMO.diff_ids[0])).st_ino
+    (again,) = load(store, path)
+    assert (again.image, again.new_layers) == (first, 0)
+    assert os.stat(store.layer_fs(DEMO.diff_ids[0])).st_ino == inode
+
+
+def test_the_view_keeps_the_inode_of_each_layers_root(store: Store, tmp_path: Path) -> None:
+    (one,) = load(store, mk.docker_archive(tmp_path / "a.tar", [DEMO]))
+    with View(store.view_path(one.image.chain_id)) as view:
+        assert view.chain_id == one.image.chain_id
+        assert view.layers == tuple(
+            (diff_id, os.stat(store.layer_fs(diff_id)).st_ino) for diff_id in DEMO.diff_ids
+        )
+
+
+def test_a_given_name_replaces_the_archives(store: Store, tmp_path: Path) -> None:
+    path = mk.docker_archive(tmp_path / "a.tar", [DEMO])
+    assert load(store, path, name="mine")[0].image.names == ("mine:latest",)
+
+
+def test_one_name_for_two_images_is_refused(store: Store, tmp_path: Path) -> None:
+    path = mk.docker_archive(tmp_path / "a.tar", [DEMO, mk.Spec("other:1", [OTHER])])
+    with pytest.raises(UsageError, match="2 images"):
+        load(store, path, name="mine")
+    assert is_clean(store)
+
+
+def test_an_image_of_another_platform_is_refused(store: Store, tmp_path: Path) -> None:
+    spec = mk.Spec("arm:1", [BASE], architecture="arm64")
+    with pytest.raises(ArchiveError, match="only linux/arm64"):
+        load(store, mk.docker_archive(tmp_path / "a.tar", [spec]))
+    assert is_clean(store)
+
+
+def test_a_layer_that_is_not_what_the_configuration_says_is_refused(
+    store: Store, tmp_path: Path
+) -> None:
+    files = mk.docker_files([DEMO], "v1")
+    files[f"{DEMO.diff_ids[1]}x/layer.tar"] = OTHER
+    with pytest.raises(ArchiveError, match=r"layer \w{12} of demo:1: checksum differs") as caught:
+        load(store, mk.write_tar(tmp_path / "a.tar", files))
+    assert caught.value.hint
+    assert store.images() == []
+    assert os.listdir(store.tmp_dir) == []
+    load(store, mk.docker_archive(tmp_path / "good.tar", [DEMO]))
+    assert store.resolve("demo:1").id == DEMO.id
+
+
+def test_a_compressed_layer_is_checked_against_its_own_digest(store: Store, tmp_path: Path) -> None:
+    files = mk.oci_files(mk.Spec("demo:1", [BASE]), compression=["gzip"])
+    blob = next(name for name, data in files.items() if data == mk.compress(BASE, "gzip"))
+    files[blob] = gzip.compress(BASE, 9, mtime=1)
+    with pytest.raises(ArchiveError, match="checksum differs from the manifest"):
+        load(store, mk.write_folder(tmp_path / "a", files))
+    assert is_clean(store)
+
+
+def test_a_configuration_that_is_not_its_name_is_refused(store: Store, tmp_path: Path) -> None:
+    files = mk.docker_files([DEMO], "v1")
+    files[f"{DEMO.id}.json"] += b" "
+    with pytest.raises(ArchiveError, match="checksum differs"):
+        load(store, mk.write_tar(tmp_path / "a.tar", files))
+    assert is_clean(store)
+
+
+@pytest.mark.parametrize("style", mk.STYLES)
+def test_a_truncated_archive_is_refused_wherever_it_ends(
+    store: Store, tmp_path: Path, style: str
+) -> None:
+    data = mk.docker_archive(tmp_path / "a.tar", [DEMO], style).read_bytes().rstrip(b"\0")
+    broken = tmp_path / "broken.tar"
+    results = set()
+    for size in range(0, len(data) - 512, 700):
+        broken.write_bytes(data[:size])
+        results.add(outcome(lambda: load(store, broken)).partition(":")[0])
+    assert results == {"ArchiveError"}
+    assert is_clean(store)
+
+
+@pytest.mark.parametrize("how", ["gzip", "zstd"])
+@pytest.mark.parametrize("damage", ["cut", "flip"])
+def test_damaged_compression_is_refused(
+    store: Store, tmp_path: Path, how: str, damage: str
+) -> None:
+    noisy = mk.layer(mk.file("noise", os.urandom(50_000)))
+    files = mk.docker_files([mk.Spec("demo:1", [noisy])], "v1")
+    name = next(n for n in files if n.endswith("layer.tar"))
+    packed = bytearray(mk.compress(noisy, how))
+    middle = len(packed) // 2
+    files[name] = bytes(packed[:middle])
+    if damage == "flip":
+        packed[middle : middle + 64] = bytes(64)
+        files[name] = bytes(packed)
+    with pytest.raises(ArchiveError, match=r"damaged|truncated|checksum"):
+        load(store, mk.write_tar(tmp_path / "a.tar", files))
+    assert is_clean(store)
+
+
+def _manifest(**fields: object) -> bytes:
+    entry = {"Config": f"{DEMO.id}.json", "Layers": [f"{d}x/layer.tar" for d in DEMO.diff_ids]}
+    return json.dumps([{**entry, **fields}]).encode()
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        b"not json",
+        b"[" * 100_000,
+        b"{}",
+        b"[]",
+        b"[1]",
+        b'[{"Config": 1, "Layers": []}]',
+        _manifest(Config="missing.json"),
+        _manifest(Config="../../../../etc/passwd"),
+        _manifest(Config="manifest.json"),
+        _manifest(Layers=[]),
+        _manifest(Layers=["missing/layer.tar"] * 2),
+        _manifest(Layers=["/etc/passwd", "../../etc/passwd"]),
+        _manifest(Layers=["a\0b", "\ud800"]),
+    ],
+)
+@pytest.mark.parametrize("form", ["folder", "tar"])
+def test_a_bad_manifest_is_one_clear_error(
+    store: Store, tmp_path: Path, manifest: bytes, form: str
+) -> None:
+    files = {**mk.docker_files([DEMO], "v1"), "manifest.json": manifest}
+    write = mk.write_folder if form == "folder" else mk.write_tar
+    path = write(tmp_path / "a", files)
+    assert re.fullmatch(r"ArchiveError: [^\n]+", outcome(lambda: load(store, path)))
+    assert is_clean(store)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        b"[]",
+        b"{}",
+        b'{"rootfs": {"diff_ids": []}}',
+        b'{"rootfs": {"diff_ids": ["sha256:../../x"]}}',
+        b'{"rootfs": {"diff_ids": ["md5:00"]}}',
+        b'{"rootfs": {"diff_ids": [5]}}',
+    ],
+)
+def test_a_bad_configuration_is_one_clear_error(
+    store: Store, tmp_path: Path, config: bytes
+) -> None:
+    files = {**mk.docker_files([DEMO], "v1"), "c.json": config}
+    files["manifest.json"] = _manifest(Config="c.json")
+    path = mk.write_tar(tmp_path / "a.tar", files)
+    assert re.fullmatch(r"ArchiveError: [^\n]+", outcome(lambda: load(store, path)))
+    assert is_clean(store)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        b"{}",
+        b'{"manifests": [7]}',
+        b'{"manifests": [{"digest": "sha256:../../../etc/passwd"}]}',
+        b'{"manifests": [{"digest": "sha256:%s"}]}' % (b"0" * 64),
+        b'{"manifests": []}',
+    ],
+)
+def test_a_bad_oci_index_is_one_clear_error(store: Store, tmp_path: Path, index: bytes) -> None:
+    files = {**mk.oci_files(mk.Spec("demo:1", [BASE])), "index.json": index}
+    path = mk.write_folder(tmp_path / "a", files)
+    assert re.fullmatch(r"ArchiveError: [^\n]+", outcome(lambda: load(store, path)))
+    assert is_clean(store)
+
+
+def test_an_index_that_names_itself_ends(store: Store, tmp_path: Path) -> None:
+    """No blob can hold its own digest, but a chain of indexes can be long."""
+    files: dict[str, bytes] = {}
+    inner = b'{"manifests": []}'
+    for _ in range(50):
+        digest = mk.sha256(inner)
+        files[f"blobs/sha256/{digest}"] = inner
+        inner = json.dumps({"manifests": [{"digest": f"sha256:{digest}"}]}).encode()
+    files["index.json"] = inner
+    path = mk.write_folder(tmp_path / "a", files)
+    assert "too deep" in outcome(lambda: load(store, path))
+
+
+def test_what_is_no_archive_is_refused(store: Store, tmp_path: Path) -> None:
+    text = tmp_path / "text"
+    text.write_text("hello\n" * 1000)
+    empty = tmp_path / "empty"
+    empty.touch()
+    fifo = tmp_path / "folder" / "manifest.json"
+    fifo.parent.mkdir()
+    os.mkfifo(fifo)
+    for path in (text, empty, fifo.parent):
+        with pytest.raises(ArchiveError):
+            load(store, path)
+    with pytest.raises(NotFoundError, match="no such file"):
+        load(store, tmp_path / "missing")
+    assert is_clean(store)
+
+
+def test_a_hostile_layer_leaves_the_store_as_it_was(store: Store, tmp_path: Path) -> None:
+    spec = mk.Spec("evil:1", [BASE, mk.layer(mk.file("ok"), mk.file("../../../../../../evil"))])
+    with pytest.raises(ArchiveError, match=r"layer \w+ of evil:1: .*leads out"):
+        load(store, mk.docker_archive(tmp_path / "a.tar", [spec]))
+    assert store.images() == []
+    assert gc.collect(store).layers == (spec.diff_ids[0],)
+    assert is_clean(store)
+
+
+def test_a_full_disk_is_one_clear_error_and_leaves_the_store_usable(
+    store: Store, tmp_path: Path
+) -> None:
+    """RLIMIT_FSIZE stands for the full disk: the same path, with EFBIG for ENOSPC."""
+    big = mk.Spec("big:1", [mk.layer(mk.file("big", b"x" * 300_000))])
+    path = mk.docker_archive(tmp_path / "a.tar", [big])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(StorageError) as caught:
+            load(store, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.hint
+    assert is_clean(store)
+    assert load(store, path)[0].image.id == big.id
+
+
+def test_loads_of_one_image_at_once_all_succeed(store: Store, tmp_path: Path) -> None:
+    layers = [mk.layer(mk.file(f"f{i}", b"x" * 200_000)) for i in range(5)]
+    path = mk.docker_archive(tmp_path / "a.tar", [mk.Spec("demo:1", layers)])
+    done: list[Loaded] = []
+    threads = [threading.Thread(target=lambda: done.extend(load(store, path))) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {one.image.id for one in done} == {store.resolve("demo:1").id}
+    assert (len(done), sum(one.new_layers for one in done)) == (6, 5)
+    assert os.listdir(store.tmp_dir) == []
+
+
+def test_a_decompression_bomb_is_not_held_in_memory(store: Store, tmp_path: Path) -> None:
+    """A layer that claims to end after its first member, with a gigabyte of zeros behind."""
+    packed = mk.compress(bytes(1 << 28), "zstd")
+    files = mk.docker_files([DEMO], "v1")
+    files[f"{DEMO.diff_ids[0]}x/layer.tar"] = packed * 4
+    path = mk.write_tar(tmp_path / "a.tar", files)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert "checksum differs" in outcome(lambda: load(store, path))
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < 200_000, f"{grown} kB"

@@ -1,0 +1,207 @@
+"""The store: names, locks, atomic writes, and what is garbage."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from support import mkimage as mk
+
+from lpmx_runtime import gc
+from lpmx_runtime.errors import ImageNotFoundError, InUseError, StorageError
+from lpmx_runtime.load import load
+from lpmx_runtime.store import FileLock, Store, atomic_write, default_root, remove_tree
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SHARED = mk.layer(mk.file("shared", b"s"))
+ONE = mk.Spec("one:1", [SHARED, mk.layer(mk.file("one"))])
+TWO = mk.Spec("two:1", [SHARED, mk.layer(mk.file("two"))])
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A store with images one:1 and two:1, which share a layer."""
+    store = Store.open(tmp_path / "store")
+    load(store, mk.docker_archive(tmp_path / "a.tar", [ONE, TWO]))
+    return store
+
+
+def test_the_root_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/h")
+    monkeypatch.delenv("LPMX_HOME", raising=False)
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    assert str(default_root()) == "/h/.local/share/lpmx"
+    monkeypatch.setenv("XDG_DATA_HOME", "/d")
+    assert str(default_root()) == "/d/lpmx"
+    monkeypatch.setenv("LPMX_HOME", "~/s")
+    assert str(default_root()) == "/h/s"
+
+
+def test_a_store_is_closed_to_others(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "new")
+    modes = {path.stat().st_mode & 0o777 for path in (store.root, *store.root.iterdir())}
+    assert modes == {0o700, 0o600}
+
+
+def test_a_store_of_another_version_is_refused(store: Store) -> None:
+    (store.root / "version").write_text("99\n")
+    with pytest.raises(StorageError, match="version 99"):
+        Store.open(store.root)
+
+
+@pytest.mark.parametrize("name", ["one:1", "docker.io/library/one:1", "library/one:1"])
+def test_an_image_is_found_by_any_spelling_of_its_name(store: Store, name: str) -> None:
+    assert store.resolve(name).id == ONE.id
+
+
+def test_an_image_is_found_by_its_id_and_what_it_starts_with(store: Store) -> None:
+    for name in (ONE.id, f"sha256:{ONE.id}", ONE.id[:12]):
+        assert store.resolve(name).id == ONE.id
+
+
+def test_a_name_that_looks_like_an_id_is_a_name_first(store: Store) -> None:
+    store.tag(TWO.id[:8], ONE.id)
+    assert store.resolve(TWO.id[:8]).id == ONE.id
+
+
+@pytest.mark.parametrize("name", ["three:1", "one", "NOT A NAME", "abc", "f" * 64, "../one", ""])
+def test_an_unknown_image_is_said_with_a_hint(store: Store, name: str) -> None:
+    with pytest.raises(ImageNotFoundError) as caught:
+        store.resolve(name)
+    assert caught.value.hint
+
+
+def test_names_with_slashes_and_ports_are_kept(store: Store) -> None:
+    store.tag("localhost:5000/lab/x:1", ONE.id)
+    assert store.resolve("localhost:5000/lab/x:1").names == ("localhost:5000/lab/x:1", "one:1")
+    assert store.untag("localhost:5000/lab/x:1")
+    assert not store.untag("localhost:5000/lab/x:1")
+
+
+def test_a_name_moves_to_the_image_it_is_given_last(store: Store) -> None:
+    store.tag("one:1", TWO.id)
+    assert store.resolve("one:1").id == TWO.id
+    assert store.resolve(ONE.id).names == ()
+
+
+def test_an_interrupted_write_leaves_the_old_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "f"
+    atomic_write(target, b"old")
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space"):
+        atomic_write(target, b"new")
+    assert (target.read_bytes(), os.listdir(tmp_path)) == (b"old", ["f"])
+
+
+def test_a_lock_keeps_other_threads_and_other_descriptors_out(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with FileLock(path):
+        assert not FileLock(path).try_acquire()
+        assert not FileLock(path, shared=True).try_acquire()
+        with pytest.raises(InUseError):
+            FileLock(path).acquire(timeout=0.01)
+    with FileLock(path, shared=True):
+        other = FileLock(path, shared=True)
+        assert other.try_acquire()
+        other.release()
+        assert not FileLock(path).try_acquire()
+    assert FileLock(path).try_acquire()
+
+
+def test_a_tree_without_permissions_can_be_removed(tmp_path: Path) -> None:
+    (tmp_path / "t" / "a" / "b").mkdir(parents=True)
+    (tmp_path / "t" / "a" / "b" / "f").touch()
+    (tmp_path / "t" / "a" / "b").chmod(0)
+    (tmp_path / "t" / "a").chmod(0o500)
+    remove_tree(tmp_path / "t")
+    assert os.listdir(tmp_path) == []
+
+
+def test_removing_a_symlink_leaves_what_it_points_to(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "f").touch()
+    (tmp_path / "link").symlink_to("kept")
+    remove_tree(tmp_path / "link")
+    assert sorted(os.listdir(tmp_path)) == ["kept"]
+    assert os.listdir(tmp_path / "kept") == ["f"]
+
+
+# ---------------------------------------------------------------- garbage
+def test_removing_an_image_frees_only_what_no_other_needs(store: Store) -> None:
+    assert gc.remove_image(store, "one:1").removed
+    found = gc.collect(store)
+    assert found.layers == (ONE.diff_ids[1],)
+    assert sorted(store.layers()) == sorted(TWO.diff_ids)
+    assert [image.id for image in store.images()] == [TWO.id]
+    assert os.listdir(store.views_dir) == [f"{store.resolve('two:1').chain_id}.view"]
+
+
+def test_nothing_in_use_is_ever_collected(store: Store) -> None:
+    found = gc.collect(store)
+    assert (found.layers, found.views, found.leftovers, found.bytes) == ((), (), (), 0)
+
+
+def test_one_of_two_names_only_untags(store: Store) -> None:
+    store.tag("again:1", ONE.id)
+    result = gc.remove_image(store, "again:1")
+    assert (result.removed, result.lines) == (False, ["untagged again:1"])
+    assert store.resolve("one:1").names == ("one:1",)
+
+
+def test_an_image_of_several_names_needs_force_by_id(store: Store) -> None:
+    store.tag("again:1", ONE.id)
+    with pytest.raises(InUseError, match="several names"):
+        gc.remove_image(store, ONE.id)
+    assert gc.remove_image(store, ONE.id, force=True).removed
+    assert set(store.refs()) == {"two:1"}
+
+
+def test_an_image_that_a_container_uses_is_kept(store: Store) -> None:
+    folder = store.containers_dir / "c1"
+    folder.mkdir()
+    (folder / "container.json").write_text(json.dumps({"image": ONE.id}))
+    with pytest.raises(InUseError, match="c1"):
+        gc.remove_image(store, "one:1")
+    assert store.resolve("one:1").id == ONE.id
+
+
+def test_a_dry_run_removes_nothing(store: Store) -> None:
+    gc.remove_image(store, "one:1")
+    would = gc.collect(store, dry_run=True)
+    assert gc.collect(store) == would
+    assert would.bytes > 0
+
+
+def test_leftovers_of_the_dead_go_and_those_of_the_living_stay(store: Store) -> None:
+    (store.tmp_dir / "dead" / "layer").mkdir(parents=True)
+    (store.images_dir / ("0" * 64)).mkdir()
+    (store.refs_dir / ".half.tmp").touch()
+    with store.workspace() as alive:
+        found = gc.collect(store)
+        assert alive.is_dir()
+    assert set(found.leftovers) == {"dead", "0" * 64, ".half.tmp"}
+    assert os.listdir(store.tmp_dir) == []
+
+
+def test_gc_waits_for_an_import_to_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gc, "WAIT", 0.01)
+    with store.adding(), pytest.raises(InUseError, match="another lpmx command"):
+        gc.collect(store)
+    monkeypatch.setattr(gc, "WAIT", 30)
+    importing = store.adding()
+    importing.__enter__()
+    timer = threading.Timer(0.05, importing.__exit__, (None, None, None))
+    timer.start()
+    gc.collect(store)
+    timer.join()
