@@ -4,6 +4,7 @@
 #include "../calls/call.h"
 
 #include <elf.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -179,6 +180,7 @@ run_program(uint64_t *sp, Elf64_auxv_t *av, const struct exec_state *state)
 
 struct start {
     const char *plan, *cwd;
+    const char *parent; /* pid of whoever must not be outlived, in decimal; or NULL */
     char **argv; /* NULL: the plan's own command */
 };
 
@@ -315,7 +317,7 @@ start_environment(char **envp)
 static _Noreturn void
 usage(int status)
 {
-    say("usage: lpmx-exec --plan FILE [--cwd DIR] [--] [COMMAND [ARG...]]\n");
+    say("usage: lpmx-exec --plan FILE [--cwd DIR] [--die-with PARENT] [--] [COMMAND [ARG...]]\n");
     quit(status);
 }
 
@@ -339,6 +341,8 @@ parse_arguments(int argc, char **argv)
             s.plan = argv[++i];
         } else if (!strcmp(argv[i], "--cwd") && i + 1 < argc) {
             s.cwd = argv[++i];
+        } else if (!strcmp(argv[i], "--die-with") && i + 1 < argc) {
+            s.parent = argv[++i];
         } else {
             usage(125);
         }
@@ -348,6 +352,18 @@ parse_arguments(int argc, char **argv)
     if (i < argc)
         s.argv = argv + i;
     return s;
+}
+
+/* Be killed when our parent ends: it is the process that somebody else takes for the program. */
+static void
+die_with(const char *parent)
+{
+    char now[24];
+
+    sys2(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);
+    str_decimal(now, (uint64_t)sys0(SYS_getppid));
+    if (strcmp(now, parent)) /* it has ended already */
+        quit(125);
 }
 
 static void
@@ -386,6 +402,8 @@ start_plan(int argc, char **argv, char **envp)
     struct start s = parse_arguments(argc, argv);
     int err;
 
+    if (s.parent)
+        die_with(s.parent);
     absolute_plan_path(s.plan);
     load_plan_or_die(engine.plan_path);
     if (engine.fs.upper) {
