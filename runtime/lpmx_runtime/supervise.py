@@ -46,7 +46,7 @@ _OURS = {
 }  # fmt: skip
 _PYTHON_IGNORES = (signal.SIGPIPE, signal.SIGXFSZ)  # at its start; a program expects the default
 _STOPS = {signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
+_PR_SET_DUMPABLE = 4
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class End:
     def follow(self) -> int:
         """End this process alike: return the status, or die by the same signal without a core."""
         if self.signal:
-            _prctl(_PR_SET_DUMPABLE, 0)
+            _forbid_core()
             number = signal.Signals(self.signal)
             if number not in (signal.SIGKILL, signal.SIGSTOP):
                 signal.signal(number, signal.SIG_DFL)
@@ -111,10 +111,12 @@ def _gone(container: Container) -> LpmxError:
     )
 
 
-def _execute(launch: Launch) -> NoReturn:
+def _execute(launch: Launch, *, dies_with: int = 0) -> NoReturn:
     for number in _PYTHON_IGNORES:
         signal.signal(number, signal.SIG_DFL)
-    argv = [os.fsencode(word) for word in launch.argv]
+    loader, *rest = launch.argv
+    leash = ("--die-with", str(dies_with)) if dies_with else ()
+    argv = [os.fsencode(word) for word in (loader, *leash, *rest)]
     env = {os.fsencode(name): os.fsencode(value) for name, value in launch.env.items()}
     try:
         os.execve(argv[0], argv, env)  # noqa: S606
@@ -165,21 +167,17 @@ def _fork_program(
     dies_with_us: bool = False,
     before: Callable[[], object] | None = None,
 ) -> int:
-    parent = os.getpid()
+    us = os.getpid()
     child = os.fork()
     if child:
         return child
     status = EXIT_LPMX
     try:
-        if dies_with_us:
-            _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != parent:
-                os._exit(EXIT_LPMX)
         if before:
             before()
         _register(launch, kind)
         signals.restore()
-        _execute(launch)
+        _execute(launch, dies_with=us if dies_with_us else 0)
     except LpmxError as error:
         status = error.exit_code if error.exit_code == EXIT_NOT_EXECUTABLE else EXIT_LPMX
         os.write(2, os.fsencode(f"lpmx: {error.message}\n"))
@@ -266,14 +264,12 @@ def _note(container: Container, record: dict[str, Any]) -> None:
             containers.write_file(container.path("exit.json"), json.dumps(record).encode("ascii"))
 
 
-def _prctl(option: int, value: int) -> None:
-    """prctl(2), where Python has been built with ctypes; what we use it for is a courtesy."""
-    try:
+def _forbid_core() -> None:
+    """No core file of ours beside the program's: a courtesy, where Python has ctypes."""
+    with contextlib.suppress(ImportError, OSError, AttributeError):
         import ctypes
 
-        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
-    except (ImportError, OSError, AttributeError):
-        pass
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 # ---- detached
