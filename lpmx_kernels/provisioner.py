@@ -153,12 +153,21 @@ class LpmxProvisioner(LocalProvisioner):
     async def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + self.launch_timeout
         while not readiness.accepts(self.connection_info):
-            status = await self.poll()
-            if status is not None:
-                raise KernelStartError(explain.ended(self._subject(), status))
-            if time.monotonic() > deadline:
-                raise KernelStartError(explain.silent(self._subject(), self.launch_timeout))
-            await asyncio.sleep(POLL_INTERVAL)
+            await self._wait_a_little(deadline)
+        request = readiness.FirstRequest(self.parent)
+        try:
+            while not request.is_answered():
+                await self._wait_a_little(deadline)
+        finally:
+            request.close()
+
+    async def _wait_a_little(self, deadline: float) -> None:
+        status = await self.poll()
+        if status is not None:
+            raise KernelStartError(explain.ended(self._subject(), status))
+        if time.monotonic() > deadline:
+            raise KernelStartError(explain.silent(self._subject(), self.launch_timeout))
+        await asyncio.sleep(POLL_INTERVAL)
 
     async def _launch_fallback(self, failure: KernelStartError, kwargs: Mapping[str, Any]) -> bool:
         """Start the kernel that shows `failure`; False where this Python cannot run it."""

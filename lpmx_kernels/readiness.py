@@ -1,14 +1,17 @@
-"""When is a kernel ready? When every channel of its connection file accepts a connection.
+"""When is a kernel ready? When its channels accept connections and it answers its first request.
 
 The clients do not look: JupyterLab shows "Connecting" for 21 s over a kernel that died at once, and
-then no reason.
+then no reason. The open ports alone are too early: ipykernel opens them, then rewrites its
+connection file, which the client reads as soon as the start is over, and then loads most of itself.
 """
 
 from __future__ import annotations
 
-import os
 import socket
 from typing import TYPE_CHECKING, Any
+
+import zmq
+from jupyter_client.connect import ConnectionFileMixin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +43,18 @@ def _connects(family: int, address: str | tuple[str, int]) -> bool:
         return True
 
 
-def ipc_path_fits(ip: str) -> bool:
-    """Can sockets `ip`-1 ... `ip`-99999 be bound? A unix socket's path holds 107 bytes."""
-    return len(os.fsencode(ip)) + len("-99999") <= 107
+class FirstRequest:
+    """A kernel_info request to a kernel with open channels; the answer proves that it works."""
+
+    def __init__(self, manager: Any) -> None:
+        # Not the manager's own method: a server's gives a stream of its event loop.
+        self._socket = ConnectionFileMixin.connect_shell(manager)
+        manager.session.send(self._socket, "kernel_info_request")
+
+    def is_answered(self) -> bool:
+        """Say whether the answer has come."""
+        return bool(zmq.Socket.shadow(self._socket).poll(0))
+
+    def close(self) -> None:
+        """Let go of the kernel."""
+        self._socket.close(linger=0)

@@ -169,6 +169,17 @@ def test_kernel_that_never_answers_is_stopped(kernel: Any, starts: Starts) -> No
     assert processes.find(starts.planned[0].marker) == []
 
 
+def test_death_after_the_ports_are_open_is_a_failed_start(kernel: Any, starts: Starts) -> None:
+    code = (
+        "import sys; from ipykernel.kernelapp import IPKernelApp as App;"
+        "App.init_kernel = lambda self: {}['no shell'];"
+        "App.launch_instance(sys.argv[1:])"
+    )
+    starts.command = (sys.executable, "-c", code, "-f", "{connection_file}")
+    with pytest.raises(KernelStartError, match=r"(?s)exit status 1 before it was ready.*no shell"):
+        kernel().start_kernel()
+
+
 def test_container_is_kept_over_a_restart(kernel: Any, starts: Starts) -> None:
     manager = kernel()
     manager.start_kernel()
