@@ -64,8 +64,13 @@ class End:
             return cls(128 + number, number)
         return cls(os.WEXITSTATUS(wait_status))
 
-    def follow(self) -> int:
-        """End this process alike: return the status, or die by the same signal without a core."""
+    def follow(self) -> NoReturn:
+        """End this process alike: by the same signal, without a core, or with the same status.
+
+        At once: taking the interpreter down in order would only be time the user waits.
+        """
+        sys.stdout.flush()
+        sys.stderr.flush()
         if self.signal:
             _forbid_core()
             number = signal.Signals(self.signal)
@@ -73,7 +78,7 @@ class End:
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
             os.kill(os.getpid(), number)
-        return self.status
+        os._exit(self.status)
 
 
 # ---- in place
