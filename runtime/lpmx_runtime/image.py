@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,8 @@ def is_hex_digest(text: object) -> bool:
 
 def chain_id(diff_ids: Sequence[str]) -> str:
     """The OCI chain id of a stack of layers, bottom first, all in hex."""
+    import hashlib  # here: a start reads images, and makes no ids
+
     chain = ""
     for diff_id in diff_ids:
         pair = f"sha256:{chain} sha256:{diff_id}"

@@ -13,8 +13,6 @@ import errno
 import fcntl
 import json
 import os
-import secrets
-import shutil
 import struct
 import time
 from pathlib import Path
@@ -60,7 +58,7 @@ def atomic_write(
     """Replace @path by @data, whole or not at all; @durable also through a power cut."""
     path = os.fspath(path)
     folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name[:40]}.{secrets.token_hex(6)}.tmp")
+    temporary = os.path.join(folder, f".{name[:40]}.{os.urandom(6).hex()}.tmp")
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         with open(fd, "wb") as file:
@@ -96,9 +94,9 @@ def remove_tree(path: str | os.PathLike[str]) -> None:
             if not entry.is_dir(follow_symlinks=False):
                 _unlink(folder, entry.path)
             elif (
-                len(entry.path) > 2048
+                len(entry.path) > 1024
             ):  # a path may exceed PATH_MAX: lift what lies so deep to the top
-                lifted = os.path.join(top, f".lifted-{secrets.token_hex(8)}")
+                lifted = os.path.join(top, f".lifted-{os.urandom(8).hex()}")
                 os.rename(entry.path, lifted)
                 pending.insert(1, (lifted, False))
             else:
@@ -397,7 +395,7 @@ class Store:
     def workspace(self) -> Iterator[Path]:
         """A folder under tmp/ for one import, removed at the end; its lock keeps gc away."""
         with storage_errors(f"store {self.root}"):
-            path = self.tmp_dir / secrets.token_hex(8)
+            path = self.tmp_dir / os.urandom(8).hex()
             lock = FileLock(self.tmp_dir / f"{path.name}.lock")
             lock.acquire()
             path.mkdir(mode=0o700)
@@ -409,10 +407,6 @@ class Store:
             with contextlib.suppress(OSError):
                 os.unlink(lock.path)
             lock.release()
-
-    def free_space(self) -> int:
-        """Bytes left on the store's file system."""
-        return shutil.disk_usage(self.root).free
 
 
 def _no_image(name: str) -> ImageNotFoundError:

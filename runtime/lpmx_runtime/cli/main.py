@@ -33,6 +33,7 @@ COMMANDS = (
     "exec",
     "ps",
     "logs",
+    "stop",
     "rm",
     "stop",
 )
@@ -99,7 +100,8 @@ def _version() -> str:
     from lpmx_runtime import __version__, native, proc
 
     try:
-        loader = proc.run([native.loader_path(), "--version"]).stdout.decode().strip()
+        done = proc.run([native.loader_path(), "--version"])
+        loader = (done.stdout + done.stderr).decode().strip()
     except LpmxError as error:
         loader = f"no loader: {error.message}"
     return f"lpmx {__version__}\n{loader}"
