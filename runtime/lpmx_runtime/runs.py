@@ -9,6 +9,7 @@ needs no farewell.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Process", "Run", "live_runs", "register", "send_signal", "this_process"]
 
+_INTERVAL = 0.01  # seconds between looks at a process that cannot be waited for
 MAIN, EXEC, SUPERVISOR = "main", "exec", "supervisor"
 
 
@@ -94,7 +96,8 @@ def start_time(pid: int) -> int | None:
             fields = file.read().rpartition(b")")[2].split()
     except OSError:
         return None
-    if len(fields) < 20 or fields[0] in (b"Z", b"X"):
+    # A zombie has ended, unless other threads go on without the first one.
+    if len(fields) < 20 or fields[0] == b"X" or (fields[0] == b"Z" and int(fields[17]) <= 1):
         return None
     return int(fields[19])
 
@@ -201,22 +204,18 @@ def _forget(path: str, dead: Run) -> None:
 def send_signal(who: Process, number: int, *, group: bool = False) -> bool:
     """Signal @who, or the group it leads. False when it has ended; never hits another process."""
     try:
-        fd = os.pidfd_open(who.pid)
-    except OSError:
-        return False
-    try:
-        # The descriptor holds on to one process; only now its start time says that it is the right
-        # one.
-        if not who.is_here():
-            return False
-        if group and os.getpgid(who.pid) == who.pid:
-            os.killpg(who.pid, number)
-        else:
-            signal.pidfd_send_signal(fd, number)
+        with _holding(who.pid) as fd:
+            # The number is one process's now; only now its start time says that it is the right one.
+            if not who.is_here():
+                return False
+            if group and os.getpgid(who.pid) == who.pid:
+                os.killpg(who.pid, number)
+            elif fd is None:
+                os.kill(who.pid, number)
+            else:
+                signal.pidfd_send_signal(fd, number)
     except ProcessLookupError:
         return False
-    finally:
-        os.close(fd)
     return True
 
 
@@ -224,14 +223,33 @@ def wait_gone(who: Process, timeout: float) -> bool:
     """Wait until @who has ended; False when @timeout seconds were not enough."""
     import select
 
+    deadline = time.monotonic() + timeout
     try:
-        fd = os.pidfd_open(who.pid)
-    except OSError:
-        return True
+        with _holding(who.pid) as fd:
+            while who.is_alive():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                if fd is None:
+                    time.sleep(min(left, _INTERVAL))
+                else:
+                    select.select([fd], [], [], left)
+    except ProcessLookupError:
+        pass
+    return True
+
+
+@contextlib.contextmanager
+def _holding(pid: int) -> Iterator[int | None]:
+    """A descriptor for process @pid, so that no other gets its number; None before Linux 5.3."""
     try:
-        if not who.is_alive():
-            return True
-        readable, _, _ = select.select([fd], [], [], timeout)
-        return bool(readable)
+        fd = os.pidfd_open(pid)
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EPERM):  # EPERM: an old filter around us
+            raise
+        yield None
+        return
+    try:
+        yield fd
     finally:
         os.close(fd)

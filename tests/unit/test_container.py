@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -186,3 +187,24 @@ def test_start_of_a_removed_container_says_so(store):
     containers.remove(store, made)
     with pytest.raises(FileNotFoundError):
         runs.register(made.path("runs"), runs.this_process(), runs.MAIN, ())
+
+
+@pytest.mark.parametrize("old_kernel", [False, True])
+def test_signal_reaches_the_right_process_only(monkeypatch, old_kernel):
+    def missing(_pid):
+        raise OSError(errno.ENOSYS, "no pidfd_open")
+
+    if old_kernel:
+        monkeypatch.setattr(os, "pidfd_open", missing)
+    here, received = runs.this_process(), []
+    monkeypatch.setattr(os, "kill", lambda pid, number: received.append((pid, number)))
+    monkeypatch.setattr(
+        runs.signal, "pidfd_send_signal", lambda _fd, n: received.append((here.pid, n))
+    )
+    assert runs.send_signal(here, 10)
+    assert not runs.send_signal(dead(), 10)
+    assert not runs.send_signal(replace(here, host="elsewhere"), 10)
+    assert received == [(here.pid, 10)]
+    assert not runs.wait_gone(here, 0.02)
+    assert runs.wait_gone(dead(), 0.02)
+    assert runs.wait_gone(replace(here, pid=2**22 + 1), 0.02), "no such process"
