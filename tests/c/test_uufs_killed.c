@@ -1,0 +1,160 @@
+/* Killed in the middle: whatever system call of ours was the last, the tree is that of before or of after the program's
+ * call. Each random call is run in a child that is killed at its first system call, then, if that changed nothing to be
+ * seen, again at its second, and so on until it is done. */
+#include "random_tools.h"
+
+#include <signal.h>
+#include <sys/ptrace.h>
+
+#define MAX_STOPS 2000
+
+static bool
+plausible(const char *plain, const struct op *op)
+{
+    char a[PATH_MAX], b[PATH_MAX];
+    struct stat st;
+    bool there, other;
+
+    snprintf(a, sizeof(a), "%s%s", plain, op->a);
+    snprintf(b, sizeof(b), "%s%s", plain, op->b);
+    other = !lstat(b, &st);
+    there = !lstat(a, &st);
+    switch (op->kind) {
+    case OP_CREATE:
+    case OP_MKDIR:
+    case OP_SYMLINK:
+        return !there;
+    case OP_RMDIR:
+        return there && S_ISDIR(st.st_mode);
+    case OP_EXCHANGE:
+        return there && other;
+    case OP_NOREPLACE:
+    case OP_LINK:
+        return there && !other;
+    default:
+        return there && (op->kind != OP_UNLINK || !S_ISDIR(st.st_mode));
+    }
+}
+
+/* Run the call in a child to its @stops-th stop at a system call and kill it there. True: it was done before that; its
+ * answer is in *@answer. */
+static bool
+run_and_kill(const struct uufs *fs, const struct op *op, unsigned stops, int *answer)
+{
+    int status;
+    pid_t pid = fork();
+
+    if (!pid) {
+        ptrace(PTRACE_TRACEME, 0, 0, 0);
+        raise(SIGSTOP);
+        *answer = op_union(fs, op);
+        _exit(0);
+    }
+    must(waitpid(pid, &status, 0) == pid && WIFSTOPPED(status), "waitpid");
+    for (unsigned i = 0; i < stops; i++) {
+        must(!ptrace(PTRACE_SYSCALL, pid, 0, 0), "ptrace");
+        must(waitpid(pid, &status, 0) == pid, "waitpid");
+        if (WIFEXITED(status))
+            return true;
+    }
+    kill(pid, SIGKILL);
+    waitpid(pid, &status, 0);
+    return false;
+}
+
+/* A directory put in the place of an empty one that holds marks takes two steps on the disk: between them the empty one
+ * is at the old name. The oracle is brought there, too. */
+static int
+displaced_differs(const struct box *b, const char *plain, const struct op *op, char *why)
+{
+    char old[PATH_MAX];
+    struct stat st;
+    int differs;
+
+    snprintf(old, sizeof(old), "%s%s", plain, op->a);
+    if (op->kind != OP_RENAME || u_stat(&b->fs, op->a, &st) || mkdir(old, 0755))
+        return 1;
+    chmod(old, st.st_mode & 07777);
+    differs = tree_differs(&b->fs, "", plain, why);
+    if (!differs) /* clean up, and go on from the finished rename */
+        differs = u_rmdir(&b->fs, op->a) || rmdir(old);
+    return differs;
+}
+
+/* 0: nothing of the call is to be seen yet; 1: it is done; -1: something between. */
+static int
+what_is_seen(const struct box *b, const char *plain, const struct op *op)
+{
+    static char before[512], after[512];
+
+    if (!tree_differs(&b->fs, "", plain, before))
+        return 0;
+    if (!op_plain(plain, op) &&
+        (!tree_differs(&b->fs, "", plain, after) || !displaced_differs(b, plain, op, after)))
+        return 1;
+    fprintf(stderr, "%s %s %s: before: %s; after: %s\n", kind_name[op->kind], op->a, op->b, before, after);
+    return -1;
+}
+
+static int
+kill_everywhere(const struct box *b, const char *plain, const struct op *op, int *answer)
+{
+    unsigned stops = 2; /* each call of the kernel stops twice: before it and after it */
+
+    while (stops < MAX_STOPS && !run_and_kill(&b->fs, op, stops, answer)) {
+        int seen = what_is_seen(b, plain, op);
+
+        if (seen)
+            return seen;
+        stops += 2;
+    }
+    CHECK(stops < MAX_STOPS);
+    if (!*answer)
+        CHECK_EQ(op_plain(plain, op), 0);
+    return 1;
+}
+
+static void
+test_a_killed_call_leaves_the_tree_of_before_or_after(uint64_t seed, unsigned calls)
+{
+    struct box b;
+    uint64_t state = seed * 0x9e3779b97f4a7c15u + 1;
+    int *answer = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    int seen = 1;
+
+    box_random(&b, &state);
+    char *plain = strdup(path_in(&b, "plain"));
+    unsigned long lower = tree_checksum(path_in(&b, "layers"));
+
+    for (unsigned i = 0; i < calls && seen >= 0; i++) {
+        struct op op;
+
+        do
+            random_op(&state, N_ATOMIC, &op);
+        while (!plausible(plain, &op));
+        seen = kill_everywhere(&b, plain, &op, answer);
+        CHECK(seen >= 0);
+        if (seen < 0)
+            fprintf(stderr, "seed %llu, call %u\n", (unsigned long long)seed, i);
+    }
+    CHECK_EQ(lower, tree_checksum(path_in(&b, "layers")));
+    compare_trees(&b, plain, seed, calls);
+    check_next_layer(&b, plain);
+    munmap(answer, 4096);
+    free(plain);
+    box_free(&b);
+}
+
+int
+main(int argc, char **argv)
+{
+    uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
+    unsigned rounds = argc > 2 ? (unsigned)atoi(argv[2]) : 4;
+
+    umask(022);
+    tree_breadth = 3;
+    tree_depth = 2;
+    for (uint64_t seed = first; seed < first + rounds; seed++)
+        test_a_killed_call_leaves_the_tree_of_before_or_after(seed, 40);
+    return check_done("uufs killed");
+}
