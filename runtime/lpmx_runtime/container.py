@@ -208,8 +208,18 @@ def _read_link(link: str) -> str:
 
 
 def _write(container: Container, seeds: Mapping[str, str]) -> None:
-    """Make the folder. container.json, the last file, makes it a container."""
+    """Make the folder, or leave nothing of it."""
     os.mkdir(container.folder, 0o700)
+    try:
+        _fill(container, seeds)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            purge(container.folder)
+        raise
+
+
+def _fill(container: Container, seeds: Mapping[str, str]) -> None:
+    """Make what is in the folder. container.json, the last file, makes it a container."""
     for name in ("work", "runs"):
         os.mkdir(container.path(name), 0o700)
     os.mkdir(container.path("upper"))

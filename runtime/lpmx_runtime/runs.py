@@ -205,7 +205,7 @@ def send_signal(who: Process, number: int, *, group: bool = False) -> bool:
     """Signal @who, or the group it leads. False when it has ended; never hits another process."""
     try:
         with _holding(who.pid) as fd:
-            # The number is one process's now; only now its start time says that it is the right one.
+            # The number is one process's now: its start time says whether it is the right one.
             if not who.is_here():
                 return False
             if group and os.getpgid(who.pid) == who.pid:

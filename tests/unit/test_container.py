@@ -13,7 +13,7 @@ import pytest
 from lpmx_runtime import container as containers
 from lpmx_runtime import runs
 from lpmx_runtime.container import Container
-from lpmx_runtime.errors import InUseError, UsageError
+from lpmx_runtime.errors import InUseError, StorageError, UsageError
 from lpmx_runtime.plan import Bind, Identity
 from lpmx_runtime.store import Store
 
@@ -208,3 +208,15 @@ def test_signal_reaches_the_right_process_only(monkeypatch, old_kernel):
     assert not runs.wait_gone(here, 0.02)
     assert runs.wait_gone(dead(), 0.02)
     assert runs.wait_gone(replace(here, pid=2**22 + 1), 0.02), "no such process"
+
+
+def test_creation_on_a_full_disk_leaves_nothing_and_says_so(store, monkeypatch):
+    def full(*_arguments, **_options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(containers, "write_file", full)
+    with pytest.raises(StorageError, match="no space left"):
+        create(store, name="work", auto_remove=True)
+    monkeypatch.undo()
+    assert [name for name in os.listdir(store.containers_dir) if name != ".names"] == []
+    assert create(store, name="work")
