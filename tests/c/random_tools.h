@@ -23,8 +23,9 @@ enum kind {
     N_KINDS
 };
 
-static const char *const kind_name[] = {"create", "mkdir",   "unlink", "rmdir", "rename", "noreplace",
-                                        "exchange", "link", "symlink", "chmod", "write",  "append", "clear"};
+static const char *const kind_name[] = {"create",    "mkdir",    "unlink", "rmdir",   "rename",
+                                        "noreplace", "exchange", "link",   "symlink", "chmod",
+                                        "write",     "append",   "clear"};
 
 struct op {
     enum kind kind;
@@ -268,8 +269,9 @@ tree_checksum(const char *path)
     unsigned long sum;
 
     must(!lstat(path, &st), path);
-    sum = st.st_ino * 31 + st.st_mode * 7 + (unsigned long)st.st_nlink + (unsigned long)st.st_size * 3 +
-          (unsigned long)st.st_mtim.tv_nsec + (unsigned long)st.st_ctim.tv_nsec * 5;
+    sum = st.st_ino * 31 + st.st_mode * 7 + (unsigned long)st.st_nlink +
+          (unsigned long)st.st_size * 3 + (unsigned long)st.st_mtim.tv_nsec +
+          (unsigned long)st.st_ctim.tv_nsec * 5;
     DIR *dir = S_ISDIR(st.st_mode) ? opendir(path) : NULL;
 
     while (dir && (d = readdir(dir))) {
@@ -318,7 +320,8 @@ box_random(struct box *b, uint64_t *seed)
     box_ready(b);
 }
 
-/* The upper as a layer on top gives the tree that the program saw: `commit` needs no more than to pack it. */
+/* The upper as a layer on top gives the tree that the program saw: `commit` needs no more than to
+ * pack it. */
 static inline void
 check_next_layer(const struct box *b, const char *plain)
 {

@@ -1,6 +1,7 @@
-/* Killed in the middle: whatever system call of ours was the last, the tree is that of before or of after the program's
- * call. Each random call is run in a child that is killed at its first system call, then, if that changed nothing to be
- * seen, again at its second, and so on until it is done. */
+/* Killed in the middle: whatever system call of ours was the last, the tree is that of before or of
+ * after the program's call. Each random call is run in a child that is killed at its first system
+ * call, then, if that changed nothing to be seen, again at its second, and so on until it is done.
+ */
 #include "random_tools.h"
 
 #include <signal.h>
@@ -36,8 +37,8 @@ plausible(const char *plain, const struct op *op)
     }
 }
 
-/* Run the call in a child to its @stops-th stop at a system call and kill it there. True: it was done before that; its
- * answer is in *@answer. */
+/* Run the call in a child to its @stops-th stop at a system call and kill it there. True: it was
+ * done before that; its answer is in *@answer. */
 static bool
 run_and_kill(const struct uufs *fs, const struct op *op, unsigned stops, int *answer)
 {
@@ -62,8 +63,8 @@ run_and_kill(const struct uufs *fs, const struct op *op, unsigned stops, int *an
     return false;
 }
 
-/* A directory put in the place of an empty one that holds marks takes two steps on the disk: between them the empty one
- * is at the old name. The oracle is brought there, too. */
+/* A directory put in the place of an empty one that holds marks takes two steps on the disk:
+ * between them the empty one is at the old name. The oracle is brought there, too. */
 static int
 displaced_differs(const struct box *b, const char *plain, const struct op *op, char *why)
 {
@@ -92,7 +93,8 @@ what_is_seen(const struct box *b, const char *plain, const struct op *op)
     if (!op_plain(plain, op) &&
         (!tree_differs(&b->fs, "", plain, after) || !displaced_differs(b, plain, op, after)))
         return 1;
-    fprintf(stderr, "%s %s %s: before: %s; after: %s\n", kind_name[op->kind], op->a, op->b, before, after);
+    fprintf(stderr, "%s %s %s: before: %s; after: %s\n", kind_name[op->kind], op->a, op->b, before,
+            after);
     return -1;
 }
 

@@ -1,16 +1,18 @@
-/* The union against an oracle: the same random calls on it and on a plain tree must give the same answers and trees;
- * two processes at the same name must both be served as by one file system. */
+/* The union against an oracle: the same random calls on it and on a plain tree must give the same
+ * answers and trees; two processes at the same name must both be served as by one file system. */
 #include "random_tools.h"
 
 #include <sched.h>
 
 /* ---- the same answers ---- */
 
-/* A lower or merged directory cannot be moved: the one answer in which the union is not a plain tree. */
+/* A lower or merged directory cannot be moved: the one answer in which the union is not a plain
+ * tree. */
 static bool
 is_exdev(const struct op *op, int r)
 {
-    return r == -EXDEV && (op->kind == OP_RENAME || op->kind == OP_NOREPLACE || op->kind == OP_EXCHANGE);
+    return r == -EXDEV &&
+           (op->kind == OP_RENAME || op->kind == OP_NOREPLACE || op->kind == OP_EXCHANGE);
 }
 
 static void
@@ -32,8 +34,8 @@ test_random_calls_answer_as_on_a_plain_tree(uint64_t seed, unsigned steps)
 
         CHECK_EQ(got, want);
         if (got != want) {
-            fprintf(stderr, "seed %llu, step %u: %s %s %s\n", (unsigned long long)seed, i, kind_name[op.kind],
-                    op.a, op.b);
+            fprintf(stderr, "seed %llu, step %u: %s %s %s\n", (unsigned long long)seed, i,
+                    kind_name[op.kind], op.a, op.b);
             break;
         }
         done += !got;
@@ -73,7 +75,8 @@ race_one(const struct box *b, struct race *r, int who, racer *run)
 static struct race *
 race_run(const struct box *b, racer *first, racer *second)
 {
-    struct race *r = mmap(NULL, sizeof(*r), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct race *r =
+        mmap(NULL, sizeof(*r), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     pid_t pid[2];
     int status;
 
@@ -198,7 +201,8 @@ test_two_processes_at_one_name(void)
     munmap(r, sizeof(*r));
     r = race_run(&b, race_unlink, race_unlink);
     for (unsigned i = 0; i < ROUNDS; i++)
-        CHECK_EQ(r->result[0][i] + r->result[1][i], -ENOENT); /* one did it, the other found nothing */
+        CHECK_EQ(r->result[0][i] + r->result[1][i],
+                 -ENOENT); /* one did it, the other found nothing */
     munmap(r, sizeof(*r));
     r = race_run(&b, race_mkdir, race_mkdir);
     for (unsigned i = 0; i < ROUNDS; i++)

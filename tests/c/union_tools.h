@@ -1,5 +1,6 @@
-/* A union to try things on: layers, upper and WORK in a temporary folder, and the calls a program would make, done as
- * preload/calls/ does them. Every call returns 0 or more, or a negative errno. */
+/* A union to try things on: layers, upper and WORK in a temporary folder, and the calls a program
+ * would make, done as preload/calls/ does them. Every call returns 0 or more, or a negative errno.
+ */
 #ifndef LPMX_TESTS_UNION_TOOLS_H
 #define LPMX_TESTS_UNION_TOOLS_H
 
@@ -19,8 +20,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define MAX_LAYERS 4
-#define MAX_BINDS 8
+#define MAX_LAYERS  4
+#define MAX_BINDS   8
 #define DIRTY_BYTES (1 << 20)
 
 struct layer_mark {
@@ -172,11 +173,18 @@ layer_mark(struct box *b, const char *path, uint32_t flags)
 static inline struct vb_entry
 entry_from(const struct stat *st)
 {
-    return (struct vb_entry){.mode = st->st_mode, .tar_mode = st->st_mode, .nlink = (uint32_t)st->st_nlink,
-                             .uid = st->st_uid, .gid = st->st_gid, .mtime = st->st_mtim.tv_sec,
-                             .mtime_ns = (uint32_t)st->st_mtim.tv_nsec, .ctime = st->st_ctim.tv_sec,
-                             .ctime_ns = (uint32_t)st->st_ctim.tv_nsec, .size = (uint64_t)st->st_size,
-                             .ino = st->st_ino, .blocks = (uint64_t)st->st_blocks};
+    return (struct vb_entry){.mode = st->st_mode,
+                             .tar_mode = st->st_mode,
+                             .nlink = (uint32_t)st->st_nlink,
+                             .uid = st->st_uid,
+                             .gid = st->st_gid,
+                             .mtime = st->st_mtim.tv_sec,
+                             .mtime_ns = (uint32_t)st->st_mtim.tv_nsec,
+                             .ctime = st->st_ctim.tv_sec,
+                             .ctime_ns = (uint32_t)st->st_ctim.tv_nsec,
+                             .size = (uint64_t)st->st_size,
+                             .ino = st->st_ino,
+                             .blocks = (uint64_t)st->st_blocks};
 }
 
 /* Add the tree at @host to the builder; in an upper (a layer to be) reserved names become flags. */
@@ -248,7 +256,8 @@ vb_take(struct vb *vb)
 }
 
 static inline void
-merge_tree(struct vb *image, const char *host, unsigned number, const struct layer_mark *marks, unsigned n)
+merge_tree(struct vb *image, const char *host, unsigned number, const struct layer_mark *marks,
+           unsigned n)
 {
     struct vb *vb = vb_new();
     uint8_t id[32] = {(uint8_t)number};
@@ -271,7 +280,8 @@ static inline void
 box_new(struct box *b)
 {
     memset(b, 0, sizeof(*b));
-    snprintf(b->root, sizeof(b->root), "%s/lpmx-uufs-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+    snprintf(b->root, sizeof(b->root), "%s/lpmx-uufs-XXXXXX",
+             getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
     must(mkdtemp(b->root) != NULL, b->root);
     must(!chmod(b->root, 0755), b->root);
     b->strings_len = 1;
@@ -335,7 +345,8 @@ u_open(const struct uufs *fs, const char *path, int flags, mode_t mode)
     struct uufs_hit hit;
     bool writes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
     bool excl = (flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL);
-    unsigned how = (flags & O_CREAT ? UUFS_MISSING : 0) | (excl || (flags & O_NOFOLLOW) ? 0 : UUFS_FOLLOW);
+    unsigned how =
+        (flags & O_CREAT ? UUFS_MISSING : 0) | (excl || (flags & O_NOFOLLOW) ? 0 : UUFS_FOLLOW);
     int err = uufs_walk(fs, "/", path, how, &hit), fd;
 
     if (!err && excl && hit.where != UUFS_ABSENT)
@@ -423,7 +434,8 @@ static inline int
 u_rename(const struct uufs *fs, const char *from, const char *to, unsigned flags)
 {
     struct uufs_hit a, b;
-    int err = uufs_walk(fs, "/", from, UUFS_LAST | UUFS_MISSING, &a); /* the kernel, too, looks at both parents first */
+    int err = uufs_walk(fs, "/", from, UUFS_LAST | UUFS_MISSING,
+                        &a); /* the kernel, too, looks at both parents first */
 
     if (!err)
         err = uufs_walk(fs, "/", to, UUFS_LAST | UUFS_MISSING, &b);
@@ -484,7 +496,8 @@ compare_names(const void *a, const void *b)
     return strcmp(a, b);
 }
 
-/* All names of the directory through a buffer of @size bytes, "." and ".." left out, in listing order. */
+/* All names of the directory through a buffer of @size bytes, "." and ".." left out, in listing
+ * order. */
 static inline int
 u_list(const struct uufs *fs, const char *path, size_t size, struct names *out)
 {
