@@ -24,7 +24,7 @@ from .image import Image, chain_id, is_hex_digest
 from .reference import parse_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 __all__ = ["Store", "atomic_write", "default_root", "remove_tree"]
 
@@ -86,13 +86,12 @@ def remove_tree(path: str | os.PathLike[str]) -> None:
     while pending:
         folder, emptied = pending.pop()
         if emptied:
-            with contextlib.suppress(FileNotFoundError):
-                os.rmdir(folder)
+            _take_away(os.rmdir, folder)
             continue
         pending.append((folder, True))
         for entry in _entries(folder):
             if not entry.is_dir(follow_symlinks=False):
-                _unlink(folder, entry.path)
+                _take_away(os.unlink, entry.path)
             elif (
                 len(entry.path) > 1024
             ):  # a path may exceed PATH_MAX: lift what lies so deep to the top
@@ -115,14 +114,15 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
             return list(entries)
 
 
-def _unlink(folder: str, path: str) -> None:
+def _take_away(how: Callable[[str], None], path: str) -> None:
+    """Call os.unlink or os.rmdir, opening the folder above where its mode is in the way."""
     try:
-        os.unlink(path)
+        how(path)
     except FileNotFoundError:
         pass
     except PermissionError:
-        os.chmod(folder, 0o700)
-        os.unlink(path)
+        os.chmod(os.path.dirname(path), 0o700)
+        how(path)
 
 
 class FileLock:
