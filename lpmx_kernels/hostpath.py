@@ -7,25 +7,54 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from lpmx_runtime.binds import find_bind
+from lpmx_runtime.view import View
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from lpmx_runtime.plan import LaunchPlan
 
-WHITEOUT = ".wh."
+WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
+LINKS_MAX = 40
 
 
 def resolve(plan: LaunchPlan, path: str) -> str | None:
     """The host's name of container path `path`, which may be relative; None where there is none."""
     path = posixpath.normpath(posixpath.join(plan.cwd, path))
-    bind = find_bind(plan.binds, path)
-    if bind is not None:
-        found = posixpath.join(bind.src, path[len(bind.dst) :].lstrip("/")).rstrip("/")
-        return found if os.path.exists(found) else None
-    for root in (plan.upper, *reversed(plan.layers)):
-        found = root + path
-        if os.path.exists(found):
-            return found
-        folder, name = posixpath.split(found)
-        if os.path.lexists(posixpath.join(folder, WHITEOUT + name)):
-            return None
+    for _ in range(LINKS_MAX):
+        bind = find_bind(plan.binds, path)
+        if bind is not None:
+            return _existing(posixpath.join(bind.src, path[len(bind.dst) :].lstrip("/")))
+        upper = plan.upper + path
+        if not os.path.islink(upper):
+            return _existing(upper) or _in_layers(plan, path)
+        target = posixpath.join(posixpath.dirname(path), os.readlink(upper))
+        path = posixpath.normpath(target)
     return None
+
+
+def _existing(path: str) -> str | None:
+    return path.rstrip("/") if os.path.exists(path) else None
+
+
+def _in_layers(plan: LaunchPlan, path: str) -> str | None:
+    if any(os.path.lexists(mark) for mark in _marks(plan.upper, path)):
+        return None
+    with View(plan.view) as view:
+        node = view.lookup(path)
+        if node is None:
+            return None
+        layer, names = plan.layers[node.layer], []
+        while node.index != 0:
+            names.append(os.fsdecode(node.name))
+            node = view.node(node.parent)
+    return posixpath.join(layer, *reversed(names))
+
+
+def _marks(upper: str, path: str) -> Iterator[str]:
+    """The files in the upper layer that would hide `path` of the layers below."""
+    folder = upper
+    for name in path.strip("/").split("/"):
+        yield posixpath.join(folder, WHITEOUT + name)
+        yield posixpath.join(folder, OPAQUE)
+        folder = posixpath.join(folder, name)

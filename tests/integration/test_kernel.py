@@ -325,6 +325,22 @@ def test_kernel_over_unix_sockets(jupyter: Jupyter, start: Callable[..., Session
     assert not folder.exists()
 
 
+def test_paths_of_the_kernel_are_found_on_the_host(start: Callable[..., Session]) -> None:
+    kernel = start()
+    kernel.run("""
+import os
+open("/opt/new", "w").write("new"); os.symlink("new", "/opt/link")
+os.unlink("/etc/lpmx-image"); open("here", "w").write("bound")
+""")
+    find = kernel.manager.resolve_path
+    contents = {path: Path(find(path) or "/dev/null").read_text() for path in ("/opt/link", "here")}
+    assert contents == {"/opt/link": "new", "here": "bound"}
+    readme = find("/usr/share/doc/README")
+    assert readme
+    assert readme.startswith(str(kernel.manager.provisioner.store))
+    assert [find(path) for path in ("/etc/lpmx-image", "/etc/motd", "/no/where")] == [None] * 3
+
+
 def test_killed_kernel_comes_back_by_restart(start: Callable[..., Session]) -> None:
     kernel = start()
     os.kill(kernel.value("__import__('os').getpid()"), signal.SIGKILL)
