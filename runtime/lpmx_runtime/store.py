@@ -92,9 +92,7 @@ def remove_tree(path: str | os.PathLike[str]) -> None:
         for entry in _entries(folder):
             if not entry.is_dir(follow_symlinks=False):
                 _take_away(os.unlink, entry.path)
-            elif (
-                len(entry.path) > 1024
-            ):  # a path may exceed PATH_MAX: lift what lies so deep to the top
+            elif len(entry.path) > 1024:  # lift it to the top: paths may exceed PATH_MAX
                 lifted = os.path.join(top, f".lifted-{os.urandom(8).hex()}")
                 os.rename(entry.path, lifted)
                 pending.insert(1, (lifted, False))
