@@ -24,15 +24,80 @@ call_how(const struct call *c)
     return last == LAST_follow ? UUFS_FOLLOW : last == LAST_last ? UUFS_LAST : 0;
 }
 
+/* Directories of layers never move, so what a descriptor of one means is remembered by inode: find, git and rm ask the
+ * same descriptor again and again, and fstat costs a tenth of readlink. A miss or a busy cache only costs time. */
+struct known_directory {
+    dev_t dev;
+    ino_t ino;
+    uint32_t len;
+    char ctr[244];
+};
+
+static struct known_directory known[16];
+static bool known_busy;
+
+static bool
+known_take(void)
+{
+    return !__atomic_exchange_n(&known_busy, true, __ATOMIC_ACQUIRE);
+}
+
+static void
+known_give(void)
+{
+    __atomic_store_n(&known_busy, false, __ATOMIC_RELEASE);
+}
+
+static struct known_directory *
+known_slot(const struct stat *st)
+{
+    return &known[(st->st_ino ^ st->st_ino >> 4) % ARRAY_LEN(known)];
+}
+
+static bool
+known_find(const struct stat *st, char *ctr, size_t cap)
+{
+    const struct known_directory *k = known_slot(st);
+    bool found;
+
+    if (!known_take())
+        return false;
+    found = k->len && k->ino == st->st_ino && k->dev == st->st_dev && k->len < cap;
+    if (found)
+        memcpy(ctr, k->ctr, k->len + 1);
+    known_give();
+    return found;
+}
+
+static void
+known_put(const struct stat *st, const char *ctr)
+{
+    struct known_directory *k = known_slot(st);
+    size_t len = strlen(ctr);
+
+    if (len >= sizeof(k->ctr) || !known_take())
+        return;
+    k->dev = st->st_dev;
+    k->ino = st->st_ino;
+    k->len = (uint32_t)len;
+    memcpy(k->ctr, ctr, len + 1);
+    known_give();
+}
+
 int
 call_fd_path(int fd, char *ctr, size_t cap)
 {
     char link[40], host[LPMX_PATH_MAX];
-    long n;
+    struct stat st;
+    bool directory;
+    long n = sys2(SYS_fstat, fd, &st);
 
-    memcpy(link, "/proc/self/fd/", 14);
-    if (fd < 0)
+    if (n)
         return -EBADF;
+    directory = S_ISDIR(st.st_mode);
+    if (directory && known_find(&st, ctr, cap))
+        return 0;
+    memcpy(link, "/proc/self/fd/", 14);
     str_decimal(link + 14, (uint64_t)fd);
     n = sys4(SYS_readlinkat, AT_FDCWD, link, host, sizeof(host) - 1);
     if (n < 0)
@@ -40,7 +105,10 @@ call_fd_path(int fd, char *ctr, size_t cap)
     host[n] = '\0';
     if (host[0] != '/')
         return -ENOTDIR;
-    return uufs_from_host(&engine.fs, host, ctr, cap);
+    n = uufs_from_host(&engine.fs, host, ctr, cap);
+    if (!n && directory && uufs_host_is_lower(&engine.fs, host))
+        known_put(&st, ctr);
+    return (int)n;
 }
 
 int

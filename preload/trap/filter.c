@@ -59,11 +59,18 @@ static const struct rule rules[] = {
     [SYS_clone] = {WHEN_new_mount_ns, EPERM},
 };
 
+struct range { /* numbers from @from up to the next range's have one answer */
+    uint16_t from;
+    struct rule rule;
+};
+
 struct program {
-    struct sock_filter code[3072];
+    struct sock_filter code[2048];
     uint16_t n;
-    uint16_t numbers[ARRAY_LEN(rules)]; /* the rules in force, ascending */
-    uint16_t n_numbers;
+    struct range ranges[2 * ARRAY_LEN(rules)];
+    uint16_t n_ranges;
+    uint16_t tails[256]; /* jumps to the common end, where a call is trapped */
+    uint16_t n_tails;
 };
 
 static void
@@ -104,10 +111,21 @@ emit_unless_zero(struct program *p, unsigned i)
     ANSWER(SECCOMP_RET_ALLOW);
 }
 
+/* A jump to the common trap, filled in at the end. */
+static void
+emit_tail(struct program *p)
+{
+    p->tails[p->n_tails++] = p->n;
+    emit(p, BPF_JMP | BPF_JA, 0, 0, 0);
+}
+
 static void
 emit_rule(struct program *p, struct rule rule)
 {
     switch (rule.when) {
+    case WHEN_never:
+        ANSWER(SECCOMP_RET_ALLOW);
+        return;
     case WHEN_refuse:
         ANSWER(SECCOMP_RET_ERRNO | rule.error);
         return;
@@ -139,23 +157,21 @@ emit_rule(struct program *p, struct rule rule)
         emit_unless_zero(p, 5);
         break;
     }
-    emit_trap(p);
+    emit_tail(p);
 }
 
-/* A binary search over numbers[low, high): inner nodes compare and jump, leaves hold the rule. */
+/* A binary search over ranges[low, high): inner nodes compare and jump, leaves answer. */
 static void
 emit_search(struct program *p, unsigned low, unsigned high)
 {
-    if (high - low == 1) {
-        emit(p, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, p->numbers[low]);
-        ANSWER(SECCOMP_RET_ALLOW);
-        emit_rule(p, rules[p->numbers[low]]);
-        return;
-    }
     unsigned middle = (low + high) / 2;
     uint16_t jump;
 
-    emit(p, BPF_JMP | BPF_JGE | BPF_K, 0, 1, p->numbers[middle]);
+    if (high - low == 1) {
+        emit_rule(p, p->ranges[low].rule);
+        return;
+    }
+    emit(p, BPF_JMP | BPF_JGE | BPF_K, 0, 1, p->ranges[middle].from);
     jump = p->n;
     emit(p, BPF_JMP | BPF_JA, 0, 0, 0);
     emit_search(p, low, middle);
@@ -163,20 +179,39 @@ emit_search(struct program *p, unsigned low, unsigned high)
     emit_search(p, middle, high);
 }
 
+/* Neighbours with the same answer are one range: installing a filter costs by its length, at every start. */
+static void
+find_ranges(struct program *p, bool identity)
+{
+    struct rule last = {255, 0};
+
+    for (size_t nr = 0; nr <= ARRAY_LEN(rules); nr++) {
+        struct rule rule = nr < ARRAY_LEN(rules) ? rules[nr] : (struct rule){WHEN_never, 0};
+
+        if (rule.when == WHEN_identity)
+            rule.when = identity ? WHEN_always : WHEN_never;
+        if (rule.when == last.when && rule.error == last.error)
+            continue;
+        p->ranges[p->n_ranges++] = (struct range){(uint16_t)nr, rule};
+        last = rule;
+    }
+}
+
 static void
 build(struct program *p, bool identity)
 {
-    p->n = p->n_numbers = 0;
-    for (size_t nr = 0; nr < ARRAY_LEN(rules); nr++)
-        if (rules[nr].when != WHEN_never && (rules[nr].when != WHEN_identity || identity))
-            p->numbers[p->n_numbers++] = (uint16_t)nr;
+    p->n = p->n_ranges = p->n_tails = 0;
+    find_ranges(p, identity);
     LOAD(offsetof(struct seccomp_data, arch));
     emit(p, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, AUDIT_ARCH_X86_64);
     ANSWER(SECCOMP_RET_ERRNO | ENOSYS);
     LOAD(offsetof(struct seccomp_data, nr));
     emit(p, BPF_JMP | BPF_JGE | BPF_K, 0, 1, X32_BIT);
     ANSWER(SECCOMP_RET_ERRNO | ENOSYS);
-    emit_search(p, 0, p->n_numbers);
+    emit_search(p, 0, p->n_ranges);
+    for (unsigned i = 0; i < p->n_tails; i++)
+        p->code[p->tails[i]].k = p->n - p->tails[i] - 1U;
+    emit_trap(p);
 }
 
 int

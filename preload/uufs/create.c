@@ -89,6 +89,7 @@ mkdir_opaque(const struct uufs *fs, struct uufs_hit *hit, uint32_t mode)
     char temp[LPMX_PATH_MAX];
     int err = make_opaque_temp(fs, hit->host, hit->host_len, temp, &mode), lock;
 
+    uufs_dirty_set_opaque(fs, hit->ctr, hit->ctr_len);
     if (!err) {
         lock = uufs_lock(fs);
         err = lock < 0 ? lock : upper_publish(temp, hit->host, true);

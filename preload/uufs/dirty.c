@@ -10,6 +10,7 @@
 #define FNV_BASIS 0xcbf29ce484222325u
 #define FNV_PRIME 0x100000001b3u
 #define TREE_SALT 0x9e3779b97f4a7c15u
+#define OPAQUE_SALT 0xc2b2ae3d27d4eb4fu
 
 static uint64_t
 dirty_hash(const char *path, size_t len, uint64_t salt)
@@ -74,4 +75,17 @@ uufs_dirty_set_tree(const struct uufs *fs, const char *ctr, size_t len)
 {
     if (fs->dirty)
         hash_set(fs, dirty_hash(ctr, len, TREE_SALT));
+}
+
+bool
+uufs_dirty_test_opaque(const struct uufs *fs, const char *ctr, size_t len)
+{
+    return !fs->dirty || hash_test(fs, dirty_hash(ctr, len, OPAQUE_SALT));
+}
+
+void
+uufs_dirty_set_opaque(const struct uufs *fs, const char *ctr, size_t len)
+{
+    if (fs->dirty)
+        hash_set(fs, dirty_hash(ctr, len, OPAQUE_SALT));
 }

@@ -199,7 +199,7 @@ rename_prepare(const struct move *m)
 
 /* A directory about to move to where the layers have a name: nothing of theirs may show in it. */
 static OWN_FRAME int
-make_opaque(struct uufs_hit *hit)
+make_opaque(const struct uufs *fs, struct uufs_hit *hit)
 {
     struct stat st;
     struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}};
@@ -212,6 +212,7 @@ make_opaque(struct uufs_hit *hit)
     narrow = (st.st_mode & 0300) != 0300;
     if (narrow)
         sys3(SYS_fchmodat, AT_FDCWD, hit->host, (st.st_mode & 07777) | 0300);
+    uufs_dirty_set_opaque(fs, hit->ctr, hit->ctr_len);
     err = opaque_make_at(hit->host, hit->host_len);
     times[1] = st.st_mtim;
     sys4(SYS_utimensat, AT_FDCWD, hit->host, times, 0);
@@ -235,8 +236,9 @@ static OWN_FRAME int
 displace(const struct move *m, char *to_host)
 {
     struct uufs_hit *from = m->from;
-    int err = make_opaque(m->to);
+    int err = make_opaque(m->fs, m->to);
 
+    uufs_dirty_set_opaque(m->fs, from->ctr, from->ctr_len); /* where it will be for a moment */
     if (!err)
         err = rename_host(from->host, to_host, RENAME_EXCHANGE);
     if (!err)
@@ -258,9 +260,9 @@ move_marks(const struct move *m)
     int err = 0;
 
     if (onto_lower && is_dir(m->from))
-        err = make_opaque(m->from);
+        err = make_opaque(m->fs, m->from);
     if (!err && exchanges(m) && from_lower && is_dir(m->to))
-        err = make_opaque(m->to);
+        err = make_opaque(m->fs, m->to);
     if (!err && !exchanges(m) && from_lower)
         err = whiteout_make(m->fs, m->from->ctr, m->from->ctr_len);
     return err;

@@ -86,11 +86,15 @@ int uufs_walk(const struct uufs *fs, const char *base, const char *path, unsigne
 int uufs_lookup(const struct uufs *fs, const char *ctr, unsigned how, struct uufs_hit *hit);
 /* Container path of a host path (as /proc/self/fd/N or getcwd tell it) into @ctr. -ENOENT when it lies outside. */
 int uufs_from_host(const struct uufs *fs, const char *host, char *ctr, size_t cap);
+/* Does a host path lie in a layer, where nothing ever moves? */
+bool uufs_host_is_lower(const struct uufs *fs, const char *host);
 
 /* ---- dirty.c ---- a shared Bloom filter of upper names: a clear bit proves absence, so the upper is not probed */
 bool uufs_dirty_test(const struct uufs *fs, const char *ctr, size_t len);
 void uufs_dirty_set(const struct uufs *fs, const char *ctr, size_t len);      /* before the name appears */
 void uufs_dirty_set_tree(const struct uufs *fs, const char *ctr, size_t len); /* whatever lies below may be there */
+bool uufs_dirty_test_opaque(const struct uufs *fs, const char *ctr, size_t len);
+void uufs_dirty_set_opaque(const struct uufs *fs, const char *ctr, size_t len); /* before the mark */
 bool uufs_dirty_test_tree(const struct uufs *fs, const char *ctr, size_t len);
 
 /* ---- whiteout.c ---- */
@@ -116,7 +120,8 @@ int uufs_make_parents(const struct uufs *fs, const char *ctr, size_t len);
  * An upper or bind hit is left as it is. -EROFS, -ENOSPC ... leave no trace. Two processes may race: one copy wins. */
 int uufs_copy_up(const struct uufs *fs, struct uufs_hit *hit, enum uufs_copy_how how);
 
-/* ---- change.c ---- hits come from uufs_walk without UUFS_FOLLOW, with UUFS_MISSING where absence is allowed */
+/* ---- create.c, remove.c, rename.c, link.c ----
+ * Hits come from uufs_walk without UUFS_FOLLOW, with UUFS_MISSING where absence is allowed. */
 /* Before a new name is created at an absent hit (open O_CREAT, mkdir, symlink, mknod, bind(2), link): -EROFS, -EPERM
  * for a reserved name; else parents are in the upper, the name is noted dirty, and hit->host is where to create it. */
 int uufs_prepare_create(const struct uufs *fs, struct uufs_hit *hit);

@@ -329,8 +329,10 @@ take_upper(struct walk *w, uint32_t child)
     w->upper_depth = w->depth;
     if (hit->type != S_IFDIR || !n || !S_ISDIR(n->mode))
         return 0;
-    int opaque = opaque_test(w->fs, hit->ctr, hit->ctr_len);
+    int opaque = 0;
 
+    if (w->tree_depth || uufs_dirty_test_opaque(w->fs, hit->ctr, hit->ctr_len))
+        opaque = opaque_test(w->fs, hit->ctr, hit->ctr_len);
     if (opaque < 0)
         return opaque;
     if (!opaque) {
@@ -660,6 +662,12 @@ in_layer_store(const struct uufs *fs, const char *host)
             return p + 3;
     }
     return NULL;
+}
+
+bool
+uufs_host_is_lower(const struct uufs *fs, const char *host)
+{
+    return in_layer_store(fs, host) != NULL;
 }
 
 int

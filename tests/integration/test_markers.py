@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 CALL = "/probes/call-static"
 # Ordinary users may write here, and no default bind covers it.
-HOST = Path(f"/var/tmp/lpmx-marker-{os.getuid()}")
+HOST = Path(f"/var/tmp/lpmx-marker-{os.getpid()}")
 M = str(HOST)
 AT_FDCWD = "-100"
 
