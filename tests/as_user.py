@@ -40,7 +40,7 @@ def run_tests(place: Stage, arguments: list[str], *, denied: bool) -> int:
             "TMPDIR": scratch,
             "PATH": f"{place.venv}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
             "PYTHONDONTWRITEBYTECODE": "1",
-            "LPMX_TEST_CACHE": str(place.cache),
+            "LPMX_TEST_CACHE": str(place.folder),
             "LPMX_TEST_DENIED": "1" if denied else "",
         }
         title = "under the denier of privileges" if denied else "as an ordinary user"

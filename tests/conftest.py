@@ -154,6 +154,15 @@ def ordinary_user(tmp_path_factory: pytest.TempPathFactory) -> Lpmx:
 
 
 @pytest.fixture(scope="session")
+def user_archive(ordinary_user: Lpmx, archive: Callable[[str], Path]) -> Callable[[str], Path]:
+    """Like `archive`, at a path that `ordinary_user` can read."""
+    if os.geteuid() != 0:
+        return archive
+    place = users.stage(build.cache_folder())
+    return lambda name: users.share_image(archive(name), place)
+
+
+@pytest.fixture(scope="session")
 def nopriv(ordinary_user: Lpmx) -> Lpmx:
     """lpmx as an ordinary user who is denied all that support/nopriv.py denies."""
     prefix = users.user_command(["env"], denied=True)

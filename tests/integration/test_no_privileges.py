@@ -76,9 +76,9 @@ def test_the_denier_denies(nopriv: Lpmx) -> None:
 
 
 def test_load_and_run_work_where_everything_privileged_is_denied(
-    nopriv: Lpmx, archive: Callable[[str], Path]
+    nopriv: Lpmx, user_archive: Callable[[str], Path]
 ) -> None:
-    nopriv("load", archive("c-probes"))
+    nopriv("load", user_archive("c-probes"))
     printed = nopriv(
         "run", "lpmx-test/c-probes:latest", "bash", "-c", "id -u; cat /etc/lpmx-image"
     ).stdout
@@ -88,9 +88,9 @@ def test_load_and_run_work_where_everything_privileged_is_denied(
 
 
 def test_an_ordinary_user_gets_files_of_its_own(
-    ordinary_user: Lpmx, archive: Callable[[str], Path]
+    ordinary_user: Lpmx, user_archive: Callable[[str], Path]
 ) -> None:
-    ordinary_user("load", archive("c-probes"))
+    ordinary_user("load", user_archive("c-probes"))
     script = (
         "touch /srv/mine && stat -c %u /srv/mine && id -u && "
         "rm /etc/lpmx-image && ! test -e /etc/lpmx-image"

@@ -73,8 +73,8 @@ class Stage:
         return self.folder / "user-checkout"
 
     @property
-    def cache(self) -> Path:
-        return self.folder
+    def images(self) -> Path:
+        return self.folder / "images"
 
 
 def stage(cache: Path) -> Stage:
@@ -88,8 +88,8 @@ def build_stage(cache: Path) -> Stage:
     ensure_user()
     place = stage(cache)
     place.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-    if place.folder != cache:
-        _share_images(cache / "images", place.folder / "images")
+    for image in (cache / "images").iterdir():
+        share_image(image, place)
     _install(place)
     shutil.rmtree(place.checkout, ignore_errors=True)
     for name in COPIED:
@@ -103,14 +103,18 @@ def _can_enter(folder: Path) -> bool:
     return subprocess.run(probe, cwd="/", check=False).returncode == 0
 
 
-def _share_images(source: Path, target: Path) -> None:
-    target.mkdir(exist_ok=True)
-    for path in source.iterdir():
-        (target / path.name).unlink(missing_ok=True)
-        try:
-            os.link(path, target / path.name)
-        except OSError:
-            shutil.copy2(path, target / path.name)
+def share_image(source: Path, place: Stage) -> Path:
+    """Where the ordinary user finds the built image @source: linked, or copied, into the stage."""
+    target = place.images / source.name
+    if target.parent == source.parent or (target.exists() and target.samefile(source)):
+        return target
+    target.parent.mkdir(exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+    return target
 
 
 def _copy(source: Path, target: Path) -> None:
