@@ -1,4 +1,5 @@
-/* The only per-CPU header: how x86-64 enters the kernel. A port adds its twin and selects it in sys.h. */
+/* The only per-CPU header: how x86-64 enters the kernel. A port adds its twin and selects it in
+ * sys.h. */
 #ifndef LPMX_ARCH_X86_64_H
 #define LPMX_ARCH_X86_64_H
 
@@ -6,7 +7,8 @@
 #error "lpmx-kernels runs on x86-64 only"
 #endif
 
-/* always_inline: inside a container the seccomp filter lets through what is issued from the loader's text. */
+/* always_inline: inside a container the seccomp filter lets through what is issued from the
+ * loader's text. */
 static inline __attribute__((always_inline)) long
 raw_syscall(long nr, long a, long b, long c, long d, long e, long f)
 {

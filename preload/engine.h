@@ -1,14 +1,17 @@
-/* The resident engine: what the loader leaves in every process of a container, shared by loader, trap and calls.
+/* The resident engine: what the loader leaves in every process of a container, shared by loader,
+ * trap and calls.
  *
- * One instance a process, set up before the program's first instruction and constant afterwards (so threads and vfork
- * children need no lock), except for the shadow of the program's own SIGSYS action. */
+ * One instance a process, set up before the program's first instruction and constant afterwards (so
+ * threads and vfork children need no lock), except for the shadow of the program's own SIGSYS
+ * action. */
 #ifndef LPMX_ENGINE_H
 #define LPMX_ENGINE_H
 
 #include "plan.h"
 
 #define ENGINE_VERSION "0.1.0"
-/* The variable that carries a program's identity through execve; taken out of the environment before it starts. */
+/* The variable that carries a program's identity through execve; taken out of the environment
+ * before it starts. */
 #define STATE_PREFIX "LPMX_EXEC="
 
 struct kernel_sigaction {
@@ -30,13 +33,15 @@ struct engine {
 
 extern struct engine engine;
 
-/* loader/plan.c: map the plan at @path with its view and dirty map. 0, or -errno and the offending file in *what. */
+/* loader/plan.c: map the plan at @path with its view and dirty map. 0, or -errno and the offending
+ * file in *what. */
 int plan_load(struct engine *e, const char *path, const char **what);
 
 /* loader/state.c */
 struct exec_state {
-    const char *plan, *exe, *host, *execfn; /* plan file, container path, host path to map, AT_EXECFN */
-    int fd;                                 /* descriptor that only serves to open host, or -1 */
+    const char *plan, *exe, *host,
+        *execfn; /* plan file, container path, host path to map, AT_EXECFN */
+    int fd;      /* descriptor that only serves to open host, or -1 */
 };
 /* Write "LPMX_EXEC=..." to @buf. -E2BIG when it does not fit. */
 int state_format(const struct exec_state *s, char *buf, size_t cap);
@@ -54,7 +59,8 @@ struct elf_image {
 int elf_check(const void *head, size_t size);
 /* The PT_INTERP of the file behind @fd into @interp ("" when static). */
 int elf_interp(int fd, char *interp, size_t cap);
-/* Map the program at host path @host; @main programs get the address range the kernel gives to PIEs. */
+/* Map the program at host path @host; @main programs get the address range the kernel gives to
+ * PIEs. */
 int elf_map(const char *host, bool is_main, struct elf_image *image);
 
 /* trap/ */

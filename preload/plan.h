@@ -1,13 +1,15 @@
-/* The plan: everything the loader needs to run programs in one container, compiled by Python into one mapped file.
+/* The plan: everything the loader needs to run programs in one container, compiled by Python into
+ * one mapped file.
  *
- * Little-endian; every offset counts from the start of the file; a string is NUL-terminated bytes. Written by
- * runtime/lpmx_runtime/plan.py, read by loader/plan.c, which checks all of it before use. */
+ * Little-endian; every offset counts from the start of the file; a string is NUL-terminated bytes.
+ * Written by runtime/lpmx_runtime/plan.py, read by loader/plan.c, which checks all of it before
+ * use. */
 #ifndef LPMX_PLAN_H
 #define LPMX_PLAN_H
 
 #include "uufs/uufs.h"
 
-#define PLAN_MAGIC "LPMXPLAN"
+#define PLAN_MAGIC   "LPMXPLAN"
 #define PLAN_VERSION 1u
 
 enum plan_flags {
@@ -23,16 +25,16 @@ struct plan_list { /* n struct uufs_string at off */
 struct plan {
     char magic[8];
     uint32_t version, size, flags;
-    uint32_t uid, gid;         /* shown identity */
-    struct plan_list groups;   /* n uint32_t at off: shown supplementary groups */
-    struct uufs_string loader; /* host path of the loader executable */
-    struct uufs_string view;   /* host path of the image view */
+    uint32_t uid, gid;                     /* shown identity */
+    struct plan_list groups;               /* n uint32_t at off: shown supplementary groups */
+    struct uufs_string loader;             /* host path of the loader executable */
+    struct uufs_string view;               /* host path of the image view */
     struct uufs_string upper, work, dirty; /* host paths; len 0: none */
     struct plan_list layers, stores;
-    struct plan_list binds;    /* n struct uufs_bind at off */
-    struct plan_list argv;     /* default command, already joined from entrypoint and cmd */
-    struct plan_list env;      /* "K=V" */
-    struct uufs_string cwd;    /* container path to start in */
+    struct plan_list binds;       /* n struct uufs_bind at off */
+    struct plan_list argv;        /* default command, already joined from entrypoint and cmd */
+    struct plan_list env;         /* "K=V" */
+    struct uufs_string cwd;       /* container path to start in */
     struct uufs_string container; /* container id, for messages */
 };
 

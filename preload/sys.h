@@ -1,8 +1,9 @@
 /* Raw system calls and the few string functions the freestanding code needs.
  *
- * Everything under preload/ that runs inside a container (loader, trap, calls, uufs) is built without a libc, so
- * this is the only file that enters the kernel. Functions return what the kernel returns: 0 or more, or a negative
- * errno. The same header serves the hosted build (the cffi module, the C tests), where it stays out of libc's way. */
+ * Everything under preload/ that runs inside a container (loader, trap, calls, uufs) is built
+ * without a libc, so this is the only file that enters the kernel. Functions return what the kernel
+ * returns: 0 or more, or a negative errno. The same header serves the hosted build (the cffi
+ * module, the C tests), where it stays out of libc's way. */
 #ifndef LPMX_SYS_H
 #define LPMX_SYS_H
 
@@ -17,12 +18,12 @@
 
 #define LPMX_PATH_MAX 4096 /* as the kernel's PATH_MAX: bytes with the final NUL */
 #define LPMX_NAME_MAX 255
-#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+#define ARRAY_LEN(a)  (sizeof(a) / sizeof((a)[0]))
 
-#define sys0(nr) raw_syscall((nr), 0, 0, 0, 0, 0, 0)
-#define sys1(nr, a) raw_syscall((nr), (long)(a), 0, 0, 0, 0, 0)
-#define sys2(nr, a, b) raw_syscall((nr), (long)(a), (long)(b), 0, 0, 0, 0)
-#define sys3(nr, a, b, c) raw_syscall((nr), (long)(a), (long)(b), (long)(c), 0, 0, 0)
+#define sys0(nr)             raw_syscall((nr), 0, 0, 0, 0, 0, 0)
+#define sys1(nr, a)          raw_syscall((nr), (long)(a), 0, 0, 0, 0, 0)
+#define sys2(nr, a, b)       raw_syscall((nr), (long)(a), (long)(b), 0, 0, 0, 0)
+#define sys3(nr, a, b, c)    raw_syscall((nr), (long)(a), (long)(b), (long)(c), 0, 0, 0)
 #define sys4(nr, a, b, c, d) raw_syscall((nr), (long)(a), (long)(b), (long)(c), (long)(d), 0, 0)
 #define sys5(nr, a, b, c, d, e)                                                                    \
     raw_syscall((nr), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), 0)
@@ -45,9 +46,11 @@ size_t strlen(const char *s);
 int strcmp(const char *a, const char *b);
 int strncmp(const char *a, const char *b, size_t n);
 
-/* Append @src to the NUL-terminated @dst of capacity @cap, whose length is *@len. -ENAMETOOLONG when it does not fit. */
+/* Append @src to the NUL-terminated @dst of capacity @cap, whose length is *@len. -ENAMETOOLONG
+ * when it does not fit. */
 int str_append(char *dst, size_t cap, size_t *len, const char *src, size_t src_len);
-/* Write @value in decimal at @dst (room for 21 bytes), NUL-terminated; returns the number of digits. */
+/* Write @value in decimal at @dst (room for 21 bytes), NUL-terminated; returns the number of
+ * digits. */
 size_t str_decimal(char *dst, uint64_t value);
 
 #endif

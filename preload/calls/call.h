@@ -10,15 +10,30 @@ struct stat;
 struct call {
     const struct call_row *row;
     unsigned long a[6];
-    uint64_t *mask; /* the thread's real signal mask, live again when the call returns */
-    int slot;       /* the stack this handler runs on, see trap/slots.c */
+    uint64_t *mask;    /* the thread's real signal mask, live again when the call returns */
+    bool signal_stack; /* the thread has an alternate signal stack: our own frame is on it */
+    int slot;          /* the stack this handler runs on, see trap/slots.c */
 };
 
 typedef long call_handler(struct call *c);
 
-enum call_intent { INTENT_none, INTENT_look, INTENT_change, INTENT_create, INTENT_remove, INTENT_descriptor };
-enum call_last { LAST_follow, LAST_nofollow, LAST_last, LAST_inotify, LAST_FLAG_NOFOLLOW = 16, LAST_FLAG_FOLLOW = 32 };
-#define CALL_CWD (-1)
+enum call_intent {
+    INTENT_none,
+    INTENT_look,
+    INTENT_change,
+    INTENT_create,
+    INTENT_remove,
+    INTENT_descriptor
+};
+enum call_last {
+    LAST_follow,
+    LAST_nofollow,
+    LAST_last,
+    LAST_inotify,
+    LAST_FLAG_NOFOLLOW = 16,
+    LAST_FLAG_FOLLOW = 32
+};
+#define CALL_CWD    (-1)
 #define CALL_NOPATH (-1)
 
 struct call_row {
@@ -31,7 +46,8 @@ struct call_row {
 /* table.c: the row of system call @nr, or NULL. */
 const struct call_row *call_find(long nr);
 
-/* user.c: memory of the program is never touched unchecked: a bad pointer answers EFAULT as from the kernel. */
+/* user.c: memory of the program is never touched unchecked: a bad pointer answers EFAULT as from
+ * the kernel. */
 int user_readable(const void *p, size_t size);
 int user_writable(void *p, size_t size);
 int user_string(char *dst, size_t cap, unsigned long p); /* -EFAULT, -ENAMETOOLONG */
@@ -41,7 +57,8 @@ int user_put(unsigned long p, const void *src, size_t size);
 /* resolve.c */
 int call_dirfd(const struct call *c);
 unsigned call_how(const struct call *c);
-/* Container path of a directory descriptor (or AT_FDCWD) into @ctr. -EBADF, -ENOTDIR, -ENOENT when it lies outside. */
+/* Container path of a directory descriptor (or AT_FDCWD) into @ctr. -EBADF, -ENOTDIR, -ENOENT when
+ * it lies outside. */
 int call_base(int dirfd, char *ctr, size_t cap);
 /* Container path of any descriptor. */
 int call_fd_path(int fd, char *ctr, size_t cap);
@@ -50,16 +67,21 @@ int call_walk(int dirfd, unsigned long user_path, unsigned how, struct uufs_hit 
 int call_resolve(const struct call *c, struct uufs_hit *hit);
 /* Before metadata or content of a hit changes: EROFS, or a lower file copied up. */
 int call_make_writable(struct uufs_hit *hit, enum uufs_copy_how how);
+/* Before signals may arrive inside a handler: a second signal frame would be written over ours,
+ * which the kernel takes for gone because we left its stack. The program's handlers get a part of
+ * ours instead, until the call returns. */
+void call_guard_signal_stack(const struct call *c);
 /* Perform @nr with the thread's own mask, so that signals interrupt it as they would without us. */
-long call_blocking(const struct call *c, long nr, unsigned long a0, unsigned long a1, unsigned long a2, unsigned long a3,
-                   unsigned long a4, unsigned long a5);
+long call_blocking(const struct call *c, long nr, unsigned long a0, unsigned long a1,
+                   unsigned long a2, unsigned long a3, unsigned long a4, unsigned long a5);
 /* Perform the call as it came, on the kernel's terms. */
 long call_raw(const struct call *c);
 /* Is the user's path empty (AT_EMPTY_PATH)? 1, 0 or -EFAULT. */
 int call_path_empty(const struct call *c);
 
 /* exec.c */
-long exec_program(struct call *c, int dirfd, const char *path, bool follow, char **argv, char **envp);
+long exec_program(struct call *c, int dirfd, const char *path, bool follow, char **argv,
+                  char **envp);
 /* identity.c: real ids to shown ids */
 void identity_stat(struct stat *st);
 

@@ -1,4 +1,5 @@
-/* Names made, removed and moved: mkdir, mknod, symlink, link, unlink, rmdir, rename and their *at forms. */
+/* Names made, removed and moved: mkdir, mknod, symlink, link, unlink, rmdir, rename and their *at
+ * forms. */
 #include "call.h"
 
 #include <sys/stat.h>
@@ -132,18 +133,21 @@ call_rename(struct call *c)
         dots = last_is_dots(to_path);
     if (dots)
         return dots < 0 ? dots : -EBUSY;
-    err = victim(from_fd, from_path, &from);
+    /* both parents are resolved before anything is judged */
+    err = call_walk(from_fd, from_path, UUFS_LAST | UUFS_MISSING, &from);
+    if (!err)
+        err = call_walk(to_fd, to_path, UUFS_LAST | UUFS_MISSING, &to);
     if (err)
         return err;
-    err = call_walk(to_fd, to_path, UUFS_LAST | UUFS_MISSING, &to);
-    if (err)
-        return err;
-    if (to.read_only)
+    if (from.where == UUFS_ABSENT)
+        return -ENOENT;
+    if (from.read_only || to.read_only)
         return -EROFS;
     return uufs_rename(&engine.fs, &from, &to, c->row->nr == SYS_renameat2 ? (unsigned)c->a[4] : 0);
 }
 
-/* A descriptor's file under a new name (AT_EMPTY_PATH, or /proc/self/fd/N): what O_TMPFILE is for. */
+/* A descriptor's file under a new name (AT_EMPTY_PATH, or /proc/self/fd/N): what O_TMPFILE is for.
+ */
 static long
 link_descriptor(struct call *c, struct uufs_hit *to)
 {

@@ -18,8 +18,8 @@ getdents(struct call *c)
     struct uufs_hit hit;
     int fd = (int)c->a[0];
 
-    if (call_fd_path(fd, ctr, sizeof(ctr)) || uufs_walk(&engine.fs, "/", ctr, 0, &hit) || !hit.in_union ||
-        hit.type != S_IFDIR)
+    if (call_fd_path(fd, ctr, sizeof(ctr)) || uufs_walk(&engine.fs, "/", ctr, 0, &hit) ||
+        !hit.in_union || hit.type != S_IFDIR)
         return sys3(SYS_getdents64, fd, c->a[1], c->a[2]);
     int err = user_writable((void *)c->a[1], c->a[2]);
 
@@ -34,7 +34,8 @@ call_getdents64(struct call *c)
     return getdents(c);
 }
 
-/* The old record has no type byte before the name but one after it: same length, so it is turned in place. */
+/* The old record has no type byte before the name but one after it: same length, so it is turned in
+ * place. */
 long
 call_getdents(struct call *c)
 {

@@ -1,8 +1,10 @@
-/* execve inside a container: every program is started by our loader, which maps it and stays as its engine.
+/* execve inside a container: every program is started by our loader, which maps it and stays as its
+ * engine.
  *
- * All that can fail is found out here, in the old image, so that the caller gets the errno a plain exec would give:
- * resolution, permission, `#!` lines, the ELF header, the interpreter. Then the kernel executes the loader with the
- * program's own argv and the environment plus one string, which the loader takes out again. */
+ * All that can fail is found out here, in the old image, so that the caller gets the errno a plain
+ * exec would give: resolution, permission, `#!` lines, the ELF header, the interpreter. Then the
+ * kernel executes the loader with the program's own argv and the environment plus one string, which
+ * the loader takes out again. */
 #include "call.h"
 #include "../trap/slots.h"
 
@@ -10,12 +12,12 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 
-#define HEAD_SIZE 256   /* as the kernel's BINPRM_BUF_SIZE: what a #! line may hold */
-#define MAX_SCRIPTS 5   /* as the kernel's limit of nested interpreters */
+#define HEAD_SIZE    256  /* as the kernel's BINPRM_BUF_SIZE: what a #! line may hold */
+#define MAX_SCRIPTS  5    /* as the kernel's limit of nested interpreters */
 #define SMALL_VECTOR 2048 /* pointers kept on the handler's stack; more go into a mapping */
 
 struct program {
-    char path[LPMX_PATH_MAX];  /* as executed: what argv[0] of a script's interpreter gets */
+    char path[LPMX_PATH_MAX];   /* as executed: what argv[0] of a script's interpreter gets */
     char execfn[LPMX_PATH_MAX]; /* the name first executed */
     struct uufs_hit hit;
     char head[HEAD_SIZE + 1];
@@ -40,8 +42,8 @@ vector_length(char **v)
     }
 }
 
-/* A program named by a magic link: /proc/self/fd/N of a memfd or of a file that has no path here. The descriptor may be
- * close-on-exec, so the loader gets a copy that is not. */
+/* A program named by a magic link: /proc/self/fd/N of a memfd or of a file that has no path here.
+ * The descriptor may be close-on-exec, so the loader gets a copy that is not. */
 static int
 take_descriptor(struct program *p, int fd)
 {
@@ -68,7 +70,8 @@ follow_descriptor(struct program *p, int fd)
 {
     char ctr[LPMX_PATH_MAX];
 
-    if (!call_fd_path(fd, ctr, sizeof(ctr)) && !uufs_walk(&engine.fs, "/", ctr, UUFS_FOLLOW, &p->hit))
+    if (!call_fd_path(fd, ctr, sizeof(ctr)) &&
+        !uufs_walk(&engine.fs, "/", ctr, UUFS_FOLLOW, &p->hit))
         return 0;
     return take_descriptor(p, fd);
 }
@@ -111,7 +114,8 @@ locate(struct program *p, int dirfd, bool follow)
 static int
 check_permission(const struct program *p)
 {
-    const struct view_node *n = p->hit.where == UUFS_LOWER ? view_node(&engine.fs.view, p->hit.node) : NULL;
+    const struct view_node *n =
+        p->hit.where == UUFS_LOWER ? view_node(&engine.fs.view, p->hit.node) : NULL;
     struct stat st;
     long r;
 
@@ -155,7 +159,8 @@ read_head(struct program *p)
     return err;
 }
 
-/* Split "#! INTERPRETER [ARGUMENT]" in place. The argument is one, blanks inside it kept, as in the kernel. */
+/* Split "#! INTERPRETER [ARGUMENT]" in place. The argument is one, blanks inside it kept, as in the
+ * kernel. */
 static int
 parse_script(char *head, char **interp, char **arg)
 {
@@ -192,7 +197,8 @@ parse_script(char *head, char **interp, char **arg)
     return 0;
 }
 
-/* A vector of @n pointers. In a vfork child a mapping outlives us in the parent, so small ones live on the stack. */
+/* A vector of @n pointers. In a vfork child a mapping outlives us in the parent, so small ones live
+ * on the stack. */
 static char **
 new_vector(struct program *p, size_t n)
 {
@@ -200,7 +206,8 @@ new_vector(struct program *p, size_t n)
 
     if (n <= SMALL_VECTOR)
         return p->small;
-    r = sys6(SYS_mmap, 0, n * sizeof(char *), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    r = sys6(SYS_mmap, 0, n * sizeof(char *), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+             -1, 0);
     return sys_failed(r) ? NULL : (char **)r;
 }
 
@@ -209,7 +216,8 @@ struct script { /* what one #! line adds in front of the arguments */
     bool has_arg;
 };
 
-/* Where the program is a script, @p becomes its interpreter and the line is kept in @s. 1 when it was one. */
+/* Where the program is a script, @p becomes its interpreter and the line is kept in @s. 1 when it
+ * was one. */
 static int
 step_script(struct program *p, struct script *s, bool first)
 {
@@ -248,10 +256,12 @@ exec_loader(const struct call *c, char **argv, char **envp)
     int *old = NULL;
     long r;
 
+    call_guard_signal_stack(c);
     sys4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, c->mask, 0, 8);
     if (c->slot >= 0) {
-        /* A vfork child runs on its parent's memory and will not come back to free its stack: the kernel zeroes this
-         * word, and so frees the stack, when the child leaves the shared memory. */
+        /* A vfork child runs on its parent's memory and will not come back to free its stack: the
+         * kernel zeroes this word, and so frees the stack, when the child leaves the shared memory.
+         */
         if (sys2(SYS_prctl, PR_GET_TID_ADDRESS, &old))
             old = NULL;
         sys1(SYS_set_tid_address, slot_word(c->slot));
@@ -265,7 +275,8 @@ exec_loader(const struct call *c, char **argv, char **envp)
 
 /* Build the two vectors and go. @scripts are innermost last. */
 static long
-launch(struct call *c, struct program *p, const struct script *scripts, int n_scripts, char **argv, char **envp)
+launch(struct call *c, struct program *p, const struct script *scripts, int n_scripts, char **argv,
+       char **envp)
 {
     long argc = vector_length(argv), envc = vector_length(envp);
     struct exec_state state = {engine.plan_path, p->hit.ctr, p->hit.host, p->execfn, p->fd};
@@ -334,7 +345,8 @@ exec_found(struct call *c, struct program *p, int dirfd, bool follow, char **arg
     return err;
 }
 
-/* The name that the program, or a script's interpreter, is told: "/dev/fd/N/PATH" for a path below a descriptor. */
+/* The name that the program, or a script's interpreter, is told: "/dev/fd/N/PATH" for a path below
+ * a descriptor. */
 static int
 name_program(struct program *p, int dirfd)
 {
@@ -347,7 +359,8 @@ name_program(struct program *p, int dirfd)
     if (dirfd != AT_FDCWD && path[0] != '/') {
         err = str_append(p->execfn, sizeof(p->execfn), &len, "/dev/fd/", 8);
         if (!err)
-            err = str_append(p->execfn, sizeof(p->execfn), &len, digits, str_decimal(digits, (uint64_t)dirfd));
+            err = str_append(p->execfn, sizeof(p->execfn), &len, digits,
+                             str_decimal(digits, (uint64_t)dirfd));
         if (!err)
             err = str_append(p->execfn, sizeof(p->execfn), &len, "/", 1);
     } else if (!strncmp(path, own, sizeof(own) - 1)) {
@@ -388,7 +401,8 @@ call_execve(struct call *c)
     return err ? err : exec_program(c, AT_FDCWD, path, true, (char **)c->a[1], (char **)c->a[2]);
 }
 
-/* fexecve: the program behind a descriptor, named /proc/self/fd/N as the kernel names it /dev/fd/N. */
+/* fexecve: the program behind a descriptor, named /proc/self/fd/N as the kernel names it /dev/fd/N.
+ */
 static long
 exec_descriptor(struct call *c, int fd)
 {
@@ -411,5 +425,6 @@ call_execveat(struct call *c)
         return err;
     if (!path[0])
         return c->a[4] & AT_EMPTY_PATH ? exec_descriptor(c, (int)c->a[0]) : -ENOENT;
-    return exec_program(c, (int)c->a[0], path, !(c->a[4] & AT_SYMLINK_NOFOLLOW), (char **)c->a[2], (char **)c->a[3]);
+    return exec_program(c, (int)c->a[0], path, !(c->a[4] & AT_SYMLINK_NOFOLLOW), (char **)c->a[2],
+                        (char **)c->a[3]);
 }

@@ -1,5 +1,5 @@
-/* Shown identity: with -u or an image's USER a program sees those ids instead of the real ones. Nothing changes for the
- * kernel; what a program may do is what its real user may do. */
+/* Shown identity: with -u or an image's USER a program sees those ids instead of the real ones.
+ * Nothing changes for the kernel; what a program may do is what its real user may do. */
 #include "call.h"
 
 #include <sys/stat.h>
@@ -15,8 +15,8 @@ shows_other_ids(void)
 static bool
 is_user_call(long nr)
 {
-    return nr == SYS_getuid || nr == SYS_geteuid || nr == SYS_getresuid || nr == SYS_setuid || nr == SYS_setreuid ||
-           nr == SYS_setresuid || nr == SYS_setfsuid;
+    return nr == SYS_getuid || nr == SYS_geteuid || nr == SYS_getresuid || nr == SYS_setuid ||
+           nr == SYS_setreuid || nr == SYS_setresuid || nr == SYS_setfsuid;
 }
 
 static uint32_t
@@ -76,7 +76,7 @@ call_getgroups(struct call *c)
 long
 call_setid(struct call *c)
 {
-    int n = c->row->nr == SYS_setresuid || c->row->nr == SYS_setresgid   ? 3
+    int n = c->row->nr == SYS_setresuid || c->row->nr == SYS_setresgid ? 3
             : c->row->nr == SYS_setreuid || c->row->nr == SYS_setregid ? 2
                                                                        : 1;
 
@@ -107,7 +107,8 @@ real_id(uint32_t id, uint32_t shown_id, long get)
     return id == shown_id ? (uint32_t)sys0(get) : id;
 }
 
-/* chown to the shown ids means the real ones; a shown root's other chowns are accepted without effect. */
+/* chown to the shown ids means the real ones; a shown root's other chowns are accepted without
+ * effect. */
 long
 call_chown(struct call *c)
 {

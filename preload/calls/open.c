@@ -26,10 +26,12 @@ request(unsigned long flags, unsigned long mode)
 static long
 open_host(struct call *c, const struct uufs_hit *hit, const struct open_request *r)
 {
-    bool may_wait = hit->type != S_IFREG && hit->type != S_IFDIR && !(r->flags & (O_NONBLOCK | O_PATH));
+    bool may_wait =
+        hit->type != S_IFREG && hit->type != S_IFDIR && !(r->flags & (O_NONBLOCK | O_PATH));
 
     if (may_wait)
-        return call_blocking(c, SYS_openat, (unsigned long)AT_FDCWD, (unsigned long)hit->host, r->flags, r->mode, 0, 0);
+        return call_blocking(c, SYS_openat, (unsigned long)AT_FDCWD, (unsigned long)hit->host,
+                             r->flags, r->mode, 0, 0);
     return sys4(SYS_openat, AT_FDCWD, hit->host, r->flags, r->mode);
 }
 
@@ -66,7 +68,8 @@ open_lower(struct call *c, struct uufs_hit *hit, struct open_request *r)
         err = (int)sys3(SYS_faccessat, AT_FDCWD, hit->host, 2 /* W_OK */);
         if (err && err != -EROFS)
             return err;
-        err = uufs_copy_up(&engine.fs, hit, r->flags & O_TRUNC ? UUFS_COPY_NO_DATA : UUFS_COPY_DATA);
+        err =
+            uufs_copy_up(&engine.fs, hit, r->flags & O_TRUNC ? UUFS_COPY_NO_DATA : UUFS_COPY_DATA);
         if (err)
             return err;
     }
@@ -99,7 +102,8 @@ open_at(struct call *c, int dirfd, unsigned long path, unsigned long flags, unsi
 {
     struct open_request r = request(flags, mode);
     struct uufs_hit hit;
-    unsigned how = (r.creates ? UUFS_MISSING : 0) | (flags & O_NOFOLLOW || r.exclusive ? 0 : UUFS_FOLLOW);
+    unsigned how =
+        (r.creates ? UUFS_MISSING : 0) | (flags & O_NOFOLLOW || r.exclusive ? 0 : UUFS_FOLLOW);
     int err = call_walk(dirfd, path, how, &hit);
 
     if (err)
@@ -114,7 +118,8 @@ open_at(struct call *c, int dirfd, unsigned long path, unsigned long flags, unsi
         return hit.where == UUFS_BIND && !hit.read_only ? open_host(c, &hit, &r) : -EEXIST;
     if (hit.where == UUFS_LOWER)
         return open_lower(c, &hit, &r);
-    if (hit.read_only && r.writes && (hit.in_union ? hit.type == S_IFREG || hit.type == S_IFDIR : true))
+    if (hit.read_only && r.writes &&
+        (hit.in_union ? hit.type == S_IFREG || hit.type == S_IFDIR : true))
         return -EROFS;
     return open_host(c, &hit, &r);
 }
@@ -137,8 +142,8 @@ call_creat(struct call *c)
     return open_at(c, AT_FDCWD, c->a[0], O_CREAT | O_WRONLY | O_TRUNC, c->a[1]);
 }
 
-/* Without resolve flags it is openat. With them the walk would have to be the kernel's: ENOSYS, as from a kernel before
- * 5.6, which every user of them copes with. */
+/* Without resolve flags it is openat. With them the walk would have to be the kernel's: ENOSYS, as
+ * from a kernel before 5.6, which every user of them copes with. */
 long
 call_openat2(struct call *c)
 {

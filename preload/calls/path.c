@@ -51,7 +51,8 @@ call_path(struct call *c)
 static int
 reopen(int fd, const char *host)
 {
-    long flags = sys3(SYS_fcntl, fd, F_GETFL, 0), cloexec = sys3(SYS_fcntl, fd, F_GETFD, 0), pos, copy;
+    long flags = sys3(SYS_fcntl, fd, F_GETFL, 0), cloexec = sys3(SYS_fcntl, fd, F_GETFD, 0), pos,
+         copy;
 
     if (flags < 0)
         return (int)flags;
@@ -66,8 +67,8 @@ reopen(int fd, const char *host)
     return 0;
 }
 
-/* fchmod and the like work on a descriptor that was opened for reading, and it may be of a lower file: that one is
- * copied up and the descriptor moved over to the copy. */
+/* fchmod and the like work on a descriptor that was opened for reading, and it may be of a lower
+ * file: that one is copied up and the descriptor moved over to the copy. */
 long
 call_descriptor(struct call *c)
 {

@@ -1,8 +1,9 @@
-/* /proc/PID/exe. The kernel knows only the loader there; what it runs is in the state string of the process, which stays
- * in the memory that /proc/PID/environ shows. */
+/* /proc/PID/exe. The kernel knows only the loader there; what it runs is in the state string of the
+ * process, which stays in the memory that /proc/PID/environ shows. */
 #include "call.h"
 
-/* "/proc/SELF_OR_PID[/task/TID]/exe": 1 for this process, else 0; *pid_len gets the length up to the last slash. */
+/* "/proc/SELF_OR_PID[/task/TID]/exe": 1 for this process, else 0; *pid_len gets the length up to
+ * the last slash. */
 static bool
 is_exe_link(const char *host, size_t *dir_len)
 {
@@ -23,7 +24,8 @@ is_own(const char *host, size_t dir_len)
 
     while (6 + len < dir_len && name[len] != '/')
         len++;
-    return (len == 4 && !strncmp(name, "self", 4)) || (len == 11 && !strncmp(name, "thread-self", 11)) ||
+    return (len == 4 && !strncmp(name, "self", 4)) ||
+           (len == 11 && !strncmp(name, "thread-self", 11)) ||
            (len == digits && !strncmp(name, pid, len));
 }
 

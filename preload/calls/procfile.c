@@ -1,5 +1,6 @@
-/* Files of /proc that tell host paths: maps, smaps, mounts, mountinfo. Opening one for reading gives a snapshot in
- * memory with the container's paths. Other processes' files are treated alike: only our own are of interest there. */
+/* Files of /proc that tell host paths: maps, smaps, mounts, mountinfo. Opening one for reading
+ * gives a snapshot in memory with the container's paths. Other processes' files are treated alike:
+ * only our own are of interest there. */
 #include "call.h"
 
 #include <sys/mman.h>
@@ -144,7 +145,8 @@ put_mount(struct text *t, const struct mount *m, bool info, unsigned id)
     put_number(t, gnu_dev_major(st.st_dev));
     put_string(t, ":");
     put_number(t, gnu_dev_minor(st.st_dev));
-    const char *parts[] = {" / ", m->at, " ", mode, ",relatime - ", m->type, " ", m->source, " ", mode, "\n"};
+    const char *parts[] = {" / ",     m->at, " ",  mode, ",relatime - ", m->type, " ",
+                           m->source, " ",   mode, "\n"};
 
     for (size_t i = 0; i < ARRAY_LEN(parts); i++)
         put_string(t, parts[i]);
@@ -185,7 +187,8 @@ kind_of(const struct uufs_hit *hit)
         ;
     if (!strcmp(rel, "/mounts"))
         return KIND_mounts;
-    if (strncmp(rel, "/self/", 6) && strncmp(rel, "/thread-self/", 13) && !(rel[0] == '/' && rel[1] >= '0' && rel[1] <= '9'))
+    if (strncmp(rel, "/self/", 6) && strncmp(rel, "/thread-self/", 13) &&
+        !(rel[0] == '/' && rel[1] >= '0' && rel[1] <= '9'))
         return KIND_none;
     if (!strcmp(name, "maps") || !strcmp(name, "smaps"))
         return KIND_maps;

@@ -1,6 +1,10 @@
-/* From a call's arguments to a hit in the union: directory descriptors, flags, and what must happen before a change. */
+/* From a call's arguments to a hit in the union: directory descriptors, flags, and what must happen
+ * before a change. */
 #include "call.h"
 
+#include "../trap/slots.h"
+
+#include <signal.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
 
@@ -24,8 +28,9 @@ call_how(const struct call *c)
     return last == LAST_follow ? UUFS_FOLLOW : last == LAST_last ? UUFS_LAST : 0;
 }
 
-/* Directories of layers never move, so what a descriptor of one means is remembered by inode: find, git and rm ask the
- * same descriptor again and again, and fstat costs a tenth of readlink. A miss or a busy cache only costs time. */
+/* Directories of layers never move, so what a descriptor of one means is remembered by inode: find,
+ * git and rm ask the same descriptor again and again, and fstat costs a tenth of readlink. A miss
+ * or a busy cache only costs time. */
 struct known_directory {
     dev_t dev;
     ino_t ino;
@@ -158,13 +163,25 @@ call_make_writable(struct uufs_hit *hit, enum uufs_copy_how how)
     return uufs_copy_up(&engine.fs, hit, how);
 }
 
+void
+call_guard_signal_stack(const struct call *c)
+{
+    stack_t stack = {.ss_size = SLOT_SIGNAL_SIZE};
+
+    if (c->slot < 0 || !c->signal_stack)
+        return;
+    stack.ss_sp = slot_signal_stack(c->slot);
+    sys2(SYS_sigaltstack, &stack, NULL);
+}
+
 long
-call_blocking(const struct call *c, long nr, unsigned long a0, unsigned long a1, unsigned long a2, unsigned long a3,
-              unsigned long a4, unsigned long a5)
+call_blocking(const struct call *c, long nr, unsigned long a0, unsigned long a1, unsigned long a2,
+              unsigned long a3, unsigned long a4, unsigned long a5)
 {
     uint64_t all = ~0UL;
     long r;
 
+    call_guard_signal_stack(c);
     sys4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, c->mask, 0, 8);
     r = sys6(nr, a0, a1, a2, a3, a4, a5);
     sys4(SYS_rt_sigprocmask, 2, &all, 0, 8);

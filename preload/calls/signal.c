@@ -1,12 +1,14 @@
-/* Signal masks and actions. A thread that blocks SIGSYS would be killed at its next trapped call, so SIGSYS is taken out
- * of every mask; its action is answered from a shadow copy, so that no program sees ours. */
+/* Signal masks and actions. A thread that blocks SIGSYS would be killed at its next trapped call,
+ * so SIGSYS is taken out of every mask; its action is answered from a shadow copy, so that no
+ * program sees ours. */
 #include "call.h"
 
-#define SIGSYS_NR 31
+#define SIGSYS_NR  31
 #define SIGSYS_BIT (1UL << (SIGSYS_NR - 1))
-#define KEEP_BITS (1UL << 8 | 1UL << 18) /* SIGKILL and SIGSTOP cannot be blocked */
+#define KEEP_BITS  (1UL << 8 | 1UL << 18) /* SIGKILL and SIGSTOP cannot be blocked */
 
-/* The mask becomes live when the handler returns: it is the saved mask of the interrupted thread. */
+/* The mask becomes live when the handler returns: it is the saved mask of the interrupted thread.
+ */
 long
 call_rt_sigprocmask(struct call *c)
 {
@@ -88,6 +90,7 @@ wait_with_mask(struct call *c, unsigned mask_arg)
         return err;
     mask &= ~SIGSYS_BIT;
     c->a[mask_arg] = (unsigned long)&mask;
+    call_guard_signal_stack(c);
     return call_raw(c);
 }
 
@@ -130,5 +133,6 @@ call_pselect6(struct call *c)
     if (err)
         return err;
     c->a[5] = (unsigned long)&arg;
+    call_guard_signal_stack(c);
     return call_raw(c);
 }

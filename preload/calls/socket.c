@@ -1,11 +1,12 @@
-/* Unix sockets have paths too. The address is replaced by one that names the host path; where that is longer than the
- * 107 bytes of sun_path, the directory is opened and the socket named through /proc/self/fd. */
+/* Unix sockets have paths too. The address is replaced by one that names the host path; where that
+ * is longer than the 107 bytes of sun_path, the directory is opened and the socket named through
+ * /proc/self/fd. */
 #include "call.h"
 
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#define PATH_OFFSET offsetof(struct sockaddr_un, sun_path)
+#define PATH_OFFSET  offsetof(struct sockaddr_un, sun_path)
 #define MAX_MESSAGES 1024
 
 struct address {
@@ -14,7 +15,8 @@ struct address {
     int dir; /* descriptor of the directory, or -1 */
 };
 
-/* Does @p point to the address of a unix socket with a path? Copies it to @un, NUL-terminated. 1, 0 or -errno. */
+/* Does @p point to the address of a unix socket with a path? Copies it to @un, NUL-terminated. 1, 0
+ * or -errno. */
 static int
 is_path_address(unsigned long p, unsigned len, struct sockaddr_un *un)
 {
@@ -47,7 +49,8 @@ name_through_directory(struct address *a, struct uufs_hit *hit)
     len = 14 + str_decimal(a->un.sun_path + 14, (uint64_t)fd);
     err = str_append(a->un.sun_path, sizeof(a->un.sun_path), &len, "/", 1);
     if (!err)
-        err = str_append(a->un.sun_path, sizeof(a->un.sun_path), &len, hit->host + slash, strlen(hit->host + slash));
+        err = str_append(a->un.sun_path, sizeof(a->un.sun_path), &len, hit->host + slash,
+                         strlen(hit->host + slash));
     a->len = (unsigned)(PATH_OFFSET + len + 1);
     if (err)
         sys1(SYS_close, fd);
@@ -97,7 +100,8 @@ release(const struct address *a)
         sys1(SYS_close, a->dir);
 }
 
-/* @nr with its address argument (pointer at index @at, length after it) replaced where it is a path. */
+/* @nr with its address argument (pointer at index @at, length after it) replaced where it is a
+ * path. */
 static long
 with_address(struct call *c, unsigned at, bool create)
 {
@@ -136,7 +140,8 @@ call_sendto(struct call *c)
     return with_address(c, 4, false);
 }
 
-/* A message whose destination is a path: @copy gets the message with the address replaced. 1 when it was. */
+/* A message whose destination is a path: @copy gets the message with the address replaced. 1 when
+ * it was. */
 static int
 translate_message(unsigned long user, struct msghdr *copy, struct address *a)
 {
@@ -165,7 +170,8 @@ call_sendmsg(struct call *c)
 
     if (translated < 0)
         return translated;
-    r = call_blocking(c, SYS_sendmsg, c->a[0], translated ? (unsigned long)&copy : c->a[1], c->a[2], 0, 0, 0);
+    r = call_blocking(c, SYS_sendmsg, c->a[0], translated ? (unsigned long)&copy : c->a[1], c->a[2],
+                      0, 0, 0);
     if (translated)
         release(&a);
     return r;
@@ -189,14 +195,16 @@ call_sendmmsg(struct call *c)
             /* the usual case: the first is no path, take it that none is until one turns up */
             unsigned long plain = 1;
 
-            while (plain < n && !user_readable(&user[plain], sizeof(*user)) && !user[plain].msg_hdr.msg_name)
+            while (plain < n && !user_readable(&user[plain], sizeof(*user)) &&
+                   !user[plain].msg_hdr.msg_name)
                 plain++;
             if (plain == n)
                 return call_blocking(c, SYS_sendmmsg, c->a[0], c->a[1], n, c->a[3], 0, 0);
         }
         if (r < 0)
             return sent ? (long)sent : r;
-        long one = call_blocking(c, SYS_sendmsg, c->a[0], r ? (unsigned long)&copy : (unsigned long)&user[sent].msg_hdr,
+        long one = call_blocking(c, SYS_sendmsg, c->a[0],
+                                 r ? (unsigned long)&copy : (unsigned long)&user[sent].msg_hdr,
                                  c->a[3], 0, 0, 0);
 
         if (r)
@@ -224,7 +232,8 @@ call_getsockname(struct call *c)
         return call_raw(c);
     memset(host, 0, sizeof(host));
     memcpy(host, un.sun_path, (size_t)len - PATH_OFFSET);
-    if (host[0] != '/' || uufs_from_host(&engine.fs, host, ctr, sizeof(ctr)) || strlen(ctr) >= sizeof(un.sun_path))
+    if (host[0] != '/' || uufs_from_host(&engine.fs, host, ctr, sizeof(ctr)) ||
+        strlen(ctr) >= sizeof(un.sun_path))
         return call_raw(c);
     memcpy(un.sun_path, ctr, strlen(ctr) + 1);
     len = (int)(PATH_OFFSET + strlen(ctr) + 1);

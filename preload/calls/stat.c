@@ -1,4 +1,5 @@
-/* stat, statx, access, readlink: for lower files answered from the view, where that is what the disk would say. */
+/* stat, statx, access, readlink: for lower files answered from the view, where that is what the
+ * disk would say. */
 #include "call.h"
 
 #include <sys/stat.h>
@@ -6,7 +7,8 @@
 
 #define MAX_TRUSTED_LAYERS 512
 
-/* The device of a layer's files, read once from its root; 0 not yet, ~0 not to be trusted (the store was copied). */
+/* The device of a layer's files, read once from its root; 0 not yet, ~0 not to be trusted (the
+ * store was copied). */
 static uint64_t layer_device[MAX_TRUSTED_LAYERS];
 
 static bool
@@ -22,7 +24,8 @@ device_of(uint32_t layer, uint64_t *device)
         const char *root = engine.fs.strings + engine.fs.layers[layer].off;
 
         known = ~0UL;
-        if (!sys4(SYS_newfstatat, AT_FDCWD, root, &st, 0) && st.st_ino == engine.fs.view.layers[layer].root_ino)
+        if (!sys4(SYS_newfstatat, AT_FDCWD, root, &st, 0) &&
+            st.st_ino == engine.fs.view.layers[layer].root_ino)
             known = st.st_dev;
         __atomic_store_n(&layer_device[layer], known, __ATOMIC_RELAXED);
     }
@@ -34,7 +37,8 @@ device_of(uint32_t layer, uint64_t *device)
 static const struct view_node *
 trusted_node(const struct uufs_hit *hit, uint64_t *device)
 {
-    const struct view_node *n = hit->where == UUFS_LOWER ? view_node(&engine.fs.view, hit->node) : NULL;
+    const struct view_node *n =
+        hit->where == UUFS_LOWER ? view_node(&engine.fs.view, hit->node) : NULL;
 
     return n && device_of(n->layer, device) ? n : NULL;
 }
@@ -56,7 +60,8 @@ stat_from_node(const struct view_node *n, uint64_t device, struct stat *st)
     st->st_ctim = (struct timespec){n->ctime, n->ctime_ns};
 }
 
-/* Below a bind the walk has followed what was to be followed, but /proc's own symlinks are the kernel's. */
+/* Below a bind the walk has followed what was to be followed, but /proc's own symlinks are the
+ * kernel's. */
 static unsigned
 host_flags(const struct uufs_hit *hit, unsigned how)
 {
@@ -104,9 +109,11 @@ stat_descriptor(int fd, unsigned long buf)
     struct stat st;
     long err;
 
-    if (!(engine.plan->flags & PLAN_IDENTITY)) /* the kernel's answer is right as it is: glibc's fstat comes here */
+    if (!(engine.plan->flags &
+          PLAN_IDENTITY)) /* the kernel's answer is right as it is: glibc's fstat comes here */
         return sys4(SYS_newfstatat, fd, "", buf, AT_EMPTY_PATH);
-    err = fd == AT_FDCWD ? sys4(SYS_newfstatat, fd, "", &st, AT_EMPTY_PATH) : sys2(SYS_fstat, fd, &st);
+    err = fd == AT_FDCWD ? sys4(SYS_newfstatat, fd, "", &st, AT_EMPTY_PATH)
+                         : sys2(SYS_fstat, fd, &st);
 
     if (err)
         return err;
@@ -118,7 +125,8 @@ long
 call_newfstatat(struct call *c)
 {
     if (c->a[3] & AT_EMPTY_PATH) {
-        int empty = c->a[1] ? call_path_empty(c) : 1; /* since Linux 6.11 a NULL path counts as empty */
+        int empty =
+            c->a[1] ? call_path_empty(c) : 1; /* since Linux 6.11 a NULL path counts as empty */
 
         if (empty < 0)
             return empty;
@@ -190,8 +198,9 @@ call_statx(struct call *c)
         err = sys5(SYS_statx, c->a[0], "", c->a[2], c->a[3], &sx);
     else if (!err)
         err = sys5(SYS_statx, AT_FDCWD, hit.host,
-                   (c->a[2] & ~(unsigned long)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) | host_flags(&hit, how), c->a[3],
-                   &sx);
+                   (c->a[2] & ~(unsigned long)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) |
+                       host_flags(&hit, how),
+                   c->a[3], &sx);
     if (err)
         return err;
     identity_statx(&sx);
@@ -230,12 +239,14 @@ access_at(int dirfd, unsigned long path, unsigned how, unsigned long mode, unsig
         if (err <= 0)
             return err;
     }
-    if ((mode & 2) && hit.read_only && (hit.type == S_IFREG || hit.type == S_IFDIR || !hit.in_union))
+    if ((mode & 2) && hit.read_only &&
+        (hit.type == S_IFREG || hit.type == S_IFDIR || !hit.in_union))
         return -EROFS;
     if (!flags)
         return sys3(SYS_faccessat, AT_FDCWD, hit.host, mode);
     return sys4(SYS_faccessat2, AT_FDCWD, hit.host, mode,
-                (flags & ~(unsigned long)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) | host_flags(&hit, how));
+                (flags & ~(unsigned long)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) |
+                    host_flags(&hit, how));
 }
 
 long
@@ -312,7 +323,8 @@ readlink_at(int dirfd, unsigned long path, unsigned long buf, long size)
         return sys4(SYS_readlinkat, AT_FDCWD, hit.host, buf, size);
     if (!S_ISLNK(n->mode))
         return -EINVAL;
-    return put_link(buf, size, view_link(&engine.fs.view, n), strlen(view_link(&engine.fs.view, n)));
+    return put_link(buf, size, view_link(&engine.fs.view, n),
+                    strlen(view_link(&engine.fs.view, n)));
 }
 
 long

@@ -5,20 +5,20 @@
 #define SYS_fchmodat2 452
 #endif
 
-#define CWD CALL_CWD
-#define NOPATH CALL_NOPATH
-#define follow LAST_follow
-#define nofollow LAST_nofollow
-#define last LAST_last
-#define inotify LAST_inotify
+#define CWD              CALL_CWD
+#define NOPATH           CALL_NOPATH
+#define follow           LAST_follow
+#define nofollow         LAST_nofollow
+#define last             LAST_last
+#define inotify          LAST_inotify
 #define flag_nofollow(i) (LAST_FLAG_NOFOLLOW + (i))
-#define flag_follow(i) (LAST_FLAG_FOLLOW + (i))
+#define flag_follow(i)   (LAST_FLAG_FOLLOW + (i))
 
 #define CALL(name, handler, when, dirfd_, path_, last_, intent_)                                   \
     [SYS_##name] = {.nr = SYS_##name,                                                              \
                     .dirfd = dirfd_,                                                               \
                     .path = path_,                                                                 \
-                    .last_how = last_,                                                                \
+                    .last_how = last_,                                                             \
                     .intent = INTENT_##intent_,                                                    \
                     .run = call_##handler},
 #define REFUSE(name, error, why)

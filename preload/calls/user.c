@@ -1,8 +1,9 @@
-/* The program's memory. The kernel is asked, by a call that can do nothing, whether an address may be read or written:
- * rt_sigprocmask reads its set before it looks at an invalid `how`, and writes the old mask before it returns. */
+/* The program's memory. The kernel is asked, by a call that can do nothing, whether an address may
+ * be read or written: rt_sigprocmask reads its set before it looks at an invalid `how`, and writes
+ * the old mask before it returns. */
 #include "call.h"
 
-#define PAGE 4096UL
+#define PAGE   4096UL
 #define NO_HOW 0x7fff
 
 static bool
@@ -27,7 +28,8 @@ user_readable(const void *ptr, size_t size)
     return 0;
 }
 
-/* Clobbers the first 8 bytes of each page's share of the buffer, which the caller is about to fill. */
+/* Clobbers the first 8 bytes of each page's share of the buffer, which the caller is about to fill.
+ */
 int
 user_writable(void *ptr, size_t size)
 {

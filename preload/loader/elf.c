@@ -1,13 +1,15 @@
-/* Userland exec, second half: map an ELF file as the kernel would. Headers are checked as hostile input; what PT_TLS,
- * PT_DYNAMIC and relocations mean is the business of the program's own interpreter. */
+/* Userland exec, second half: map an ELF file as the kernel would. Headers are checked as hostile
+ * input; what PT_TLS, PT_DYNAMIC and relocations mean is the business of the program's own
+ * interpreter. */
 #include "../engine.h"
 
 #include <elf.h>
 #include <sys/mman.h>
 
-#define PAGE 4096UL
+#define PAGE      4096UL
 #define MAX_PHDRS 64
-#define PIE_BASE 0x555555554000UL /* the kernel's ELF_ET_DYN_BASE on x86-64: sanitizers count on this range */
+#define PIE_BASE                                                                                   \
+    0x555555554000UL /* the kernel's ELF_ET_DYN_BASE on x86-64: sanitizers count on this range */
 #define PIE_RANDOM_PAGES 0xfffffUL
 
 int
@@ -72,7 +74,8 @@ elf_interp(int fd, char *interp, size_t cap)
     return err;
 }
 
-/* The span of all PT_LOADs, and whether they make sense: ascending, not overlapping, within the address space. */
+/* The span of all PT_LOADs, and whether they make sense: ascending, not overlapping, within the
+ * address space. */
 static int
 load_span(const Elf64_Ehdr *e, const Elf64_Phdr *ph, uint64_t *low, uint64_t *high, uint64_t *align)
 {
@@ -155,18 +158,20 @@ map_segment(int fd, const Elf64_Phdr *p, uint64_t bias)
     long r;
 
     if (p->p_filesz) {
-        r = sys6(SYS_mmap, start - in_page, p->p_filesz + in_page, prot, MAP_PRIVATE | MAP_FIXED, fd,
-                 p->p_offset - in_page);
+        r = sys6(SYS_mmap, start - in_page, p->p_filesz + in_page, prot, MAP_PRIVATE | MAP_FIXED,
+                 fd, p->p_offset - in_page);
         if (sys_failed(r))
             return (int)r;
         zero_from = (file_end + PAGE - 1) & ~(PAGE - 1);
-        /* to the end of the page, not to p_memsz: ld.so's first allocator uses the rest and expects zeros */
+        /* to the end of the page, not to p_memsz: ld.so's first allocator uses the rest and expects
+         * zeros */
         if (end > file_end && (prot & PROT_WRITE))
             memset((void *)file_end, 0, zero_from - file_end);
     }
     if (end <= zero_from)
         return 0;
-    r = sys6(SYS_mmap, zero_from, end - zero_from, prot, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0);
+    r = sys6(SYS_mmap, zero_from, end - zero_from, prot, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS,
+             -1, 0);
     return sys_failed(r) ? (int)r : 0;
 }
 

@@ -1,6 +1,7 @@
-/* The loader's two lives. Started by a user or by Python (`lpmx-exec --plan FILE ...`) it makes the mount points,
- * enters the working directory, installs the filter and executes the command. Started by its own exec (the state
- * variable is in the environment) it maps the program, becomes its resident engine and jumps. */
+/* The loader's two lives. Started by a user or by Python (`lpmx-exec --plan FILE ...`) it makes the
+ * mount points, enters the working directory, installs the filter and executes the command. Started
+ * by its own exec (the state variable is in the environment) it maps the program, becomes its
+ * resident engine and jumps. */
 #include "../calls/call.h"
 
 #include <elf.h>
@@ -74,7 +75,8 @@ die(int status, const char *what, int err)
 /* ---- second life: become the program ---- */
 
 static void
-fix_auxv(Elf64_auxv_t *av, const struct elf_image *main, const struct elf_image *interp, const char *execfn)
+fix_auxv(Elf64_auxv_t *av, const struct elf_image *main, const struct elf_image *interp,
+         const char *execfn)
 {
     bool identity = engine.plan->flags & PLAN_IDENTITY;
 
@@ -170,7 +172,8 @@ run_program(uint64_t *sp, Elf64_auxv_t *av, const struct exec_state *state)
         entry = interp_image.entry;
     }
     if (main_image.exec_stack)
-        sys3(SYS_mprotect, (uint64_t)sp & ~4095UL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC | PROT_GROWSDOWN);
+        sys3(SYS_mprotect, (uint64_t)sp & ~4095UL, 4096,
+             PROT_READ | PROT_WRITE | PROT_EXEC | PROT_GROWSDOWN);
     set_comm(state->execfn);
     fix_auxv(av, &main_image, main_image.has_interp ? &interp_image : NULL, state->execfn);
     jump(sp, entry);
@@ -181,7 +184,7 @@ run_program(uint64_t *sp, Elf64_auxv_t *av, const struct exec_state *state)
 struct start {
     const char *plan, *cwd;
     const char *parent; /* pid of whoever must not be outlived, in decimal; or NULL */
-    char **argv; /* NULL: the plan's own command */
+    char **argv;        /* NULL: the plan's own command */
 };
 
 static const char *
@@ -190,7 +193,8 @@ plan_string(struct uufs_string s)
     return engine.fs.strings + s.off;
 }
 
-/* A bind needs a name to be seen in listings and by getcwd; where the image has none, the upper gets one. */
+/* A bind needs a name to be seen in listings and by getcwd; where the image has none, the upper
+ * gets one. */
 static void
 make_mount_point(const struct uufs_bind *b)
 {
@@ -267,7 +271,8 @@ exec_command(char **argv, char **envp)
 
         while (*end && *end != ':')
             end++;
-        r = str_append(path, sizeof(path), &len, end > d ? d : ".", end > d ? (size_t)(end - d) : 1);
+        r = str_append(path, sizeof(path), &len, end > d ? d : ".",
+                       end > d ? (size_t)(end - d) : 1);
         if (!r)
             r = str_append(path, sizeof(path), &len, "/", 1);
         if (!r)
@@ -314,10 +319,19 @@ start_environment(char **envp)
     return env;
 }
 
+#define USAGE                                                                                      \
+    "usage: lpmx-exec --plan FILE [--cwd DIR] [--die-with PARENT] [--] [COMMAND [ARG...]]\n"
+
+static void
+print_out(const char *s)
+{
+    sys3(SYS_write, 1, s, strlen(s));
+}
+
 static _Noreturn void
 usage(int status)
 {
-    say("usage: lpmx-exec --plan FILE [--cwd DIR] [--die-with PARENT] [--] [COMMAND [ARG...]]\n");
+    say(USAGE);
     quit(status);
 }
 
@@ -333,10 +347,11 @@ parse_arguments(int argc, char **argv)
             break;
         }
         if (!strcmp(argv[i], "--version")) {
-            say("lpmx-exec " ENGINE_VERSION " plan 1 view 1\n");
+            print_out("lpmx-exec " ENGINE_VERSION " plan 1 view 1\n");
             quit(0);
         } else if (!strcmp(argv[i], "--help")) {
-            usage(0);
+            print_out(USAGE);
+            quit(0);
         } else if (!strcmp(argv[i], "--plan") && i + 1 < argc) {
             s.plan = argv[++i];
         } else if (!strcmp(argv[i], "--cwd") && i + 1 < argc) {
@@ -439,7 +454,8 @@ start_plan(int argc, char **argv, char **envp)
 
 /* ---- entry ---- */
 
-/* Take the state variable out of the environment; its text, or NULL. It is the last entry: exec.c put it there. */
+/* Take the state variable out of the environment; its text, or NULL. It is the last entry: exec.c
+ * put it there. */
 static char *
 take_state(char **envp, Elf64_auxv_t **av)
 {

@@ -1,4 +1,5 @@
-/* Mapping a plan: the file is checked once here, so that the rest of the engine may trust every offset in it. */
+/* Mapping a plan: the file is checked once here, so that the rest of the engine may trust every
+ * offset in it. */
 #include "../engine.h"
 
 #include <sys/mman.h>
@@ -72,16 +73,17 @@ binds_ok(const struct plan *p)
 static bool
 plan_ok(const struct plan *p, uint64_t size)
 {
-    if (size < sizeof(*p) || memcmp(p->magic, PLAN_MAGIC, sizeof(p->magic)) || p->version != PLAN_VERSION ||
-        p->size != size || size > 1U << 30)
+    if (size < sizeof(*p) || memcmp(p->magic, PLAN_MAGIC, sizeof(p->magic)) ||
+        p->version != PLAN_VERSION || p->size != size || size > 1U << 30)
         return false;
-    const struct uufs_string strings[] = {p->loader, p->view, p->upper, p->work, p->dirty, p->cwd, p->container};
+    const struct uufs_string strings[] = {p->loader, p->view, p->upper,    p->work,
+                                          p->dirty,  p->cwd,  p->container};
 
     for (size_t i = 0; i < ARRAY_LEN(strings); i++)
         if (!string_ok(p, strings[i]))
             return false;
-    return strings_ok(p, p->layers) && strings_ok(p, p->stores) && strings_ok(p, p->argv) && strings_ok(p, p->env) &&
-           list_ok(p, p->groups, sizeof(uint32_t)) && binds_ok(p);
+    return strings_ok(p, p->layers) && strings_ok(p, p->stores) && strings_ok(p, p->argv) &&
+           strings_ok(p, p->env) && list_ok(p, p->groups, sizeof(uint32_t)) && binds_ok(p);
 }
 
 static int

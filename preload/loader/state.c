@@ -1,5 +1,6 @@
-/* What one program's start tells the next image of the same process: "LPMX_EXEC=fd,len,len,len,len:plan exe host execfn"
- * in one environment string. Lengths, because paths may hold any byte. */
+/* What one program's start tells the next image of the same process:
+ * "LPMX_EXEC=fd,len,len,len,len:plan exe host execfn" in one environment string. Lengths, because
+ * paths may hold any byte. */
 #include "../engine.h"
 
 static int

@@ -1,5 +1,6 @@
-/* The seccomp filter, made from calls.def at the first start. What the table does not name is allowed without running
- * a single instruction (the kernel caches it); what it names is trapped unless the loader's own text issued it. */
+/* The seccomp filter, made from calls.def at the first start. What the table does not name is
+ * allowed without running a single instruction (the kernel caches it); what it names is trapped
+ * unless the loader's own text issued it. */
 #include "../calls/call.h"
 
 #include <linux/audit.h>
@@ -14,22 +15,22 @@
 #ifndef SYS_epoll_pwait2
 #define SYS_epoll_pwait2 441
 #endif
-#define SYS_statmount 457
-#define SYS_listmount 458
-#define SYS_setxattrat 463
-#define SYS_getxattrat 464
-#define SYS_listxattrat 465
-#define SYS_removexattrat 466
+#define SYS_statmount      457
+#define SYS_listmount      458
+#define SYS_setxattrat     463
+#define SYS_getxattrat     464
+#define SYS_listxattrat    465
+#define SYS_removexattrat  466
 #define SYS_open_tree_attr 467
-#define SYS_file_getattr 468
-#define SYS_file_setattr 469
+#define SYS_file_getattr   468
+#define SYS_file_setattr   469
 #ifndef SYS_mount_setattr
 #define SYS_mount_setattr 442
 #endif
 
-#define X32_BIT 0x40000000u
+#define X32_BIT         0x40000000u
 #define SIG_UNBLOCK_HOW 1
-#define SIGSYS_NR 31
+#define SIGSYS_NR       31
 
 enum when {
     WHEN_never,
@@ -51,7 +52,7 @@ struct rule {
 
 static const struct rule rules[] = {
 #define CALL(name, handler, when, ...) [SYS_##name] = {WHEN_##when, 0},
-#define REFUSE(name, error, why) [SYS_##name] = {WHEN_refuse, error},
+#define REFUSE(name, error, why)       [SYS_##name] = {WHEN_refuse, error},
 #include "../calls.def"
 #undef CALL
 #undef REFUSE
@@ -80,8 +81,8 @@ emit(struct program *p, uint16_t code, uint8_t yes, uint8_t no, uint32_t k)
 }
 
 #define ANSWER(value) emit(p, BPF_RET | BPF_K, 0, 0, (value))
-#define LOAD(offset) emit(p, BPF_LD | BPF_W | BPF_ABS, 0, 0, (uint32_t)(offset))
-#define ARG(i) (offsetof(struct seccomp_data, args) + 8 * (i))
+#define LOAD(offset)  emit(p, BPF_LD | BPF_W | BPF_ABS, 0, 0, (uint32_t)(offset))
+#define ARG(i)        (offsetof(struct seccomp_data, args) + 8 * (i))
 
 extern const char __executable_start[], etext[];
 
@@ -179,7 +180,8 @@ emit_search(struct program *p, unsigned low, unsigned high)
     emit_search(p, middle, high);
 }
 
-/* Neighbours with the same answer are one range: installing a filter costs by its length, at every start. */
+/* Neighbours with the same answer are one range: installing a filter costs by its length, at every
+ * start. */
 static void
 find_ranges(struct program *p, bool identity)
 {

@@ -1,11 +1,13 @@
-/* SIGSYS: where a trapped call arrives, in the thread that made it. The call is carried out here with the program's
- * own rights and the answer is put into the saved registers; nothing else of them changes. */
+/* SIGSYS: where a trapped call arrives, in the thread that made it. The call is carried out here
+ * with the program's own rights and the answer is put into the saved registers; nothing else of
+ * them changes. */
 #include "../calls/call.h"
 #include "slots.h"
 
 #define SYS_SECCOMP_CODE 1 /* si_code of a filter's trap */
-#define SIGSYS_NR 31
-#define SA_FLAGS (0x04000000UL /* SA_RESTORER */ | 0x4 /* SA_SIGINFO */ | 0x08000000 /* SA_ONSTACK */)
+#define SIGSYS_NR        31
+#define SA_FLAGS                                                                                   \
+    (0x04000000UL /* SA_RESTORER */ | 0x4 /* SA_SIGINFO */ | 0x08000000 /* SA_ONSTACK */)
 
 struct trap_info { /* siginfo_t of a SIGSYS */
     int signo, error, code, pad;
@@ -60,13 +62,15 @@ trap_run(struct trap_context *u, int nr, int slot)
         .row = call_find(nr),
         .a = {u->rdi, u->rsi, u->rdx, u->r10, u->r8, u->r9},
         .mask = &u->mask,
+        .signal_stack = u->stack.size && !(u->stack.flags & 2 /* SS_DISABLE */),
         .slot = slot,
     };
 
     u->rax = (unsigned long)(c.row ? c.row->run(&c) : -ENOSYS);
 }
 
-/* A SIGSYS that is not the answer to one of our traps belongs to the program: its own filter's, or a kill. */
+/* A SIGSYS that is not the answer to one of our traps belongs to the program: its own filter's, or
+ * a kill. */
 static void
 forward(int sig, struct trap_info *info, struct trap_context *context)
 {

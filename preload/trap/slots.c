@@ -4,7 +4,7 @@
 
 #include <sys/mman.h>
 
-#define BANK 64
+#define BANK  64
 #define BANKS 16
 
 static int busy[BANK * BANKS];
@@ -18,10 +18,12 @@ bank_ready(int bank)
 
     if (at)
         return true;
-    r = sys6(SYS_mmap, 0, BANK * SLOT_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    r = sys6(SYS_mmap, 0, BANK * SLOT_SIZE, PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (sys_failed(r))
         return false;
-    if (!__atomic_compare_exchange_n(&banks[bank], &none, (char *)r, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+    if (!__atomic_compare_exchange_n(&banks[bank], &none, (char *)r, false, __ATOMIC_ACQ_REL,
+                                     __ATOMIC_ACQUIRE))
         sys2(SYS_munmap, r, BANK * SLOT_SIZE);
     return true;
 }
@@ -35,7 +37,8 @@ slot_take(void)
 
             if (__atomic_load_n(&busy[i], __ATOMIC_RELAXED) || !bank_ready(i / BANK))
                 continue;
-            if (__atomic_compare_exchange_n(&busy[i], &none, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+            if (__atomic_compare_exchange_n(&busy[i], &none, 1, false, __ATOMIC_ACQUIRE,
+                                            __ATOMIC_RELAXED))
                 return i;
         }
         sys0(SYS_sched_yield);
@@ -46,6 +49,12 @@ void *
 slot_stack(int slot)
 {
     return banks[slot / BANK] + (slot % BANK + 1) * SLOT_SIZE - 64;
+}
+
+void *
+slot_signal_stack(int slot)
+{
+    return banks[slot / BANK] + slot % BANK * SLOT_SIZE;
 }
 
 void

@@ -7,9 +7,9 @@
  * elsewhere: it gets a `tree` bit, which stands for all below. */
 #include "uufs.h"
 
-#define FNV_BASIS 0xcbf29ce484222325u
-#define FNV_PRIME 0x100000001b3u
-#define TREE_SALT 0x9e3779b97f4a7c15u
+#define FNV_BASIS   0xcbf29ce484222325u
+#define FNV_PRIME   0x100000001b3u
+#define TREE_SALT   0x9e3779b97f4a7c15u
 #define OPAQUE_SALT 0xc2b2ae3d27d4eb4fu
 
 static uint64_t

@@ -1,9 +1,11 @@
-/* UUFS, the userspace union file system: what a container path is on the host, and how the union is changed.
+/* UUFS, the userspace union file system: what a container path is on the host, and how the union is
+ * changed.
  *
- * A root is: an image view over read-only layers, at most one writable upper directory, and binds. Whiteouts in the
- * upper are OCI's: `.wh.NAME` hides NAME of the layers, `.wh..wh..opq` in a directory hides everything the layers have
- * in it, so the upper *is* the next layer. A name that is present in the upper wins over its own whiteout, which lets
- * a change be ordered so that no moment shows a wrong tree. Container programs never see or make `.wh.` names.
+ * A root is: an image view over read-only layers, at most one writable upper directory, and binds.
+ * Whiteouts in the upper are OCI's: `.wh.NAME` hides NAME of the layers, `.wh..wh..opq` in a
+ * directory hides everything the layers have in it, so the upper *is* the next layer. A name that
+ * is present in the upper wins over its own whiteout, which lets a change be ordered so that no
+ * moment shows a wrong tree. Container programs never see or make `.wh.` names.
  *
  * No allocation, no libc; 0 or negative errno; buffers are the caller's. */
 #ifndef LPMX_UUFS_H
@@ -15,7 +17,8 @@ enum uufs_bind_flags {
     UUFS_BIND_RO = 1,   /* writes answer EROFS */
     UUFS_BIND_FILE = 2, /* a single file, not a directory */
     UUFS_BIND_PROC = 4, /* /proc: the magic links are translated */
-    UUFS_BIND_SEED = 8, /* a file shown as if a layer held it: the first write copies it up (generated /etc/passwd) */
+    UUFS_BIND_SEED = 8, /* a file shown as if a layer held it: the first write copies it up
+                           (generated /etc/passwd) */
 };
 
 struct uufs_bind { /* as it stands in the plan */
@@ -33,18 +36,22 @@ struct uufs {
     struct view view;
     const struct uufs_string *layers; /* host root of each layer of the view, same order */
     uint32_t n_layers;
-    const struct uufs_string *stores; /* host prefixes "STORE/layers": STORE/layers/HEX/fs/x is x in the container */
+    const struct uufs_string
+        *stores; /* host prefixes "STORE/layers": STORE/layers/HEX/fs/x is x in the container */
     uint32_t n_stores;
     const struct uufs_bind *binds;
     uint32_t n_binds;
-    const char *upper; /* host directory, NULL when there is none (then everything but binds is read-only) */
+    const char *upper; /* host directory, NULL when there is none (then everything but binds is
+                          read-only) */
     uint32_t upper_len;
-    const char *work; /* host directory on the upper's file system, for temporaries; not inside the upper */
+    const char *
+        work; /* host directory on the upper's file system, for temporaries; not inside the upper */
     uint32_t work_len;
-    bool read_only;      /* --read-only: the union answers EROFS, binds keep their own rule */
-    int (*proc_exe)(const char *host, char *ctr, size_t cap); /* container path of a /proc/PID/exe link; may be NULL */
-    uint64_t *dirty;     /* shared bitmap, see dirty.c; NULL: always probe the upper */
-    uint32_t dirty_bits; /* a power of two */
+    bool read_only; /* --read-only: the union answers EROFS, binds keep their own rule */
+    int (*proc_exe)(const char *host, char *ctr,
+                    size_t cap); /* container path of a /proc/PID/exe link; may be NULL */
+    uint64_t *dirty;             /* shared bitmap, see dirty.c; NULL: always probe the upper */
+    uint32_t dirty_bits;         /* a power of two */
 };
 
 enum uufs_where {
@@ -57,54 +64,67 @@ enum uufs_where {
 enum uufs_how {
     UUFS_FOLLOW = 1,  /* follow a symlink in the last component */
     UUFS_MISSING = 2, /* an absent last component is a hit with where == UUFS_ABSENT, not -ENOENT */
-    UUFS_LAST = 4,    /* never follow the last component, not even before a trailing slash: rmdir, rename, mkdir */
+    UUFS_LAST = 4,    /* never follow the last component, not even before a trailing slash: rmdir,
+                         rename, mkdir */
     UUFS_PLAIN = 8,   /* uufs_lookup: no bind and no symlink plays a part */
-    UUFS_CANONICAL = 16, /* every component is known to be a directory and no symlink (the base of a walk) */
+    UUFS_CANONICAL =
+        16, /* every component is known to be a directory and no symlink (the base of a walk) */
 };
 
 struct uufs_hit {
     enum uufs_where where;
-    uint32_t node;    /* the view's node of this name where the upper does not replace it or only merges a directory
-                         with it (then where may be UUFS_UPPER); else VIEW_NONE */
-    bool lower_name;  /* the parent's lower directory holds this name (visible or not): removing needs a whiteout */
+    uint32_t node;    /* the view's node of this name where the upper does not replace it or only
+                         merges a directory    with it (then where may be UUFS_UPPER); else VIEW_NONE */
+    bool lower_name;  /* the parent's lower directory holds this name (visible or not): removing
+                         needs a whiteout */
     bool in_union;    /* false below a bind */
     bool read_only;   /* changing it answers EROFS */
     bool must_be_dir; /* the path ended in "/" or "/." */
-    bool magic;       /* a /proc magic link to be followed by the kernel (fd/N of a pipe, a file of the host ...) */
-    int bind;         /* index into binds, or -1 */
-    uint32_t type;    /* S_IFMT bits when known, else 0; S_IFLNK only without UUFS_FOLLOW */
+    bool magic;    /* a /proc magic link to be followed by the kernel (fd/N of a pipe, a file of the
+                      host ...) */
+    int bind;      /* index into binds, or -1 */
+    uint32_t type; /* S_IFMT bits when known, else 0; S_IFLNK only without UUFS_FOLLOW */
     uint32_t ctr_len, host_len;
     char ctr[LPMX_PATH_MAX];  /* canonical container path: absolute, no symlink, no ".", no ".." */
-    char host[LPMX_PATH_MAX]; /* host path of it; when absent, the path to create it at (its parent may need
-                                 uufs_make_parents first) */
+    char host[LPMX_PATH_MAX]; /* host path of it; when absent, the path to create it at (its parent
+                                 may need uufs_make_parents first) */
 };
 
 /* ---- walk.c ---- */
-/* Find @path, relative to the canonical container directory @base, in the union. -ENOENT, -ENOTDIR, -ELOOP, -ENAMETOOLONG. */
-int uufs_walk(const struct uufs *fs, const char *base, const char *path, unsigned how, struct uufs_hit *hit);
-/* As uufs_walk with no symlink followed and binds ignored, for a canonical container path: what the union itself holds. */
+/* Find @path, relative to the canonical container directory @base, in the union. -ENOENT, -ENOTDIR,
+ * -ELOOP, -ENAMETOOLONG. */
+int uufs_walk(const struct uufs *fs, const char *base, const char *path, unsigned how,
+              struct uufs_hit *hit);
+/* As uufs_walk with no symlink followed and binds ignored, for a canonical container path: what the
+ * union itself holds. */
 int uufs_lookup(const struct uufs *fs, const char *ctr, unsigned how, struct uufs_hit *hit);
-/* Container path of a host path (as /proc/self/fd/N or getcwd tell it) into @ctr. -ENOENT when it lies outside. */
+/* Container path of a host path (as /proc/self/fd/N or getcwd tell it) into @ctr. -ENOENT when it
+ * lies outside. */
 int uufs_from_host(const struct uufs *fs, const char *host, char *ctr, size_t cap);
 /* Does a host path lie in a layer, where nothing ever moves? */
 bool uufs_host_is_lower(const struct uufs *fs, const char *host);
 
-/* ---- dirty.c ---- a shared Bloom filter of upper names: a clear bit proves absence, so the upper is not probed */
+/* ---- dirty.c ---- a shared Bloom filter of upper names: a clear bit proves absence, so the upper
+ * is not probed */
 bool uufs_dirty_test(const struct uufs *fs, const char *ctr, size_t len);
-void uufs_dirty_set(const struct uufs *fs, const char *ctr, size_t len);      /* before the name appears */
-void uufs_dirty_set_tree(const struct uufs *fs, const char *ctr, size_t len); /* whatever lies below may be there */
+void uufs_dirty_set(const struct uufs *fs, const char *ctr,
+                    size_t len); /* before the name appears */
+void uufs_dirty_set_tree(const struct uufs *fs, const char *ctr,
+                         size_t len); /* whatever lies below may be there */
 bool uufs_dirty_test_opaque(const struct uufs *fs, const char *ctr, size_t len);
-void uufs_dirty_set_opaque(const struct uufs *fs, const char *ctr, size_t len); /* before the mark */
+void uufs_dirty_set_opaque(const struct uufs *fs, const char *ctr,
+                           size_t len); /* before the mark */
 bool uufs_dirty_test_tree(const struct uufs *fs, const char *ctr, size_t len);
 
 /* ---- whiteout.c ---- */
-#define WHITEOUT_PREFIX ".wh."
+#define WHITEOUT_PREFIX     ".wh."
 #define WHITEOUT_PREFIX_LEN 4
-#define WHITEOUT_OPAQUE ".wh..wh..opq"
+#define WHITEOUT_OPAQUE     ".wh..wh..opq"
 bool whiteout_is(const char *name, size_t len); /* any reserved name: starts with ".wh." */
 /* Is the lower name at container path @ctr hidden by a whiteout in the upper? 1, 0 or -errno. */
 int whiteout_test(const struct uufs *fs, const char *ctr, size_t len);
-int whiteout_make(const struct uufs *fs, const char *ctr, size_t len); /* parents are in the upper already */
+int whiteout_make(const struct uufs *fs, const char *ctr,
+                  size_t len); /* parents are in the upper already */
 /* Does the upper directory at @ctr carry the opaque mark? 1, 0 or -errno. */
 int opaque_test(const struct uufs *fs, const char *ctr, size_t len);
 int opaque_make_at(const char *host_dir, size_t len);
@@ -114,37 +134,45 @@ enum uufs_copy_how {
     UUFS_COPY_DATA = 0,
     UUFS_COPY_NO_DATA = 1, /* the caller truncates at once */
 };
-/* Make the upper hold every parent directory of @ctr (mode, mtime, xattrs of the lower ones kept). */
+/* Make the upper hold every parent directory of @ctr (mode, mtime, xattrs of the lower ones kept).
+ */
 int uufs_make_parents(const struct uufs *fs, const char *ctr, size_t len);
-/* Bring a lower hit up, whole and atomically; on success hit->where is UUFS_UPPER and hit->host is the upper's path.
- * An upper or bind hit is left as it is. -EROFS, -ENOSPC ... leave no trace. Two processes may race: one copy wins. */
+/* Bring a lower hit up, whole and atomically; on success hit->where is UUFS_UPPER and hit->host is
+ * the upper's path. An upper or bind hit is left as it is. -EROFS, -ENOSPC ... leave no trace. Two
+ * processes may race: one copy wins. */
 int uufs_copy_up(const struct uufs *fs, struct uufs_hit *hit, enum uufs_copy_how how);
 
 /* ---- create.c, remove.c, rename.c, link.c ----
  * Hits come from uufs_walk without UUFS_FOLLOW, with UUFS_MISSING where absence is allowed. */
-/* Before a new name is created at an absent hit (open O_CREAT, mkdir, symlink, mknod, bind(2), link): -EROFS, -EPERM
- * for a reserved name; else parents are in the upper, the name is noted dirty, and hit->host is where to create it. */
+/* Before a new name is created at an absent hit (open O_CREAT, mkdir, symlink, mknod, bind(2),
+ * link): -EROFS, -EPERM for a reserved name; else parents are in the upper, the name is noted
+ * dirty, and hit->host is where to create it. */
 int uufs_prepare_create(const struct uufs *fs, struct uufs_hit *hit);
 int uufs_mkdir(const struct uufs *fs, struct uufs_hit *hit, unsigned mode);
 int uufs_unlink(const struct uufs *fs, struct uufs_hit *hit);
 int uufs_rmdir(const struct uufs *fs, struct uufs_hit *hit);
-/* renameat2 semantics, flags RENAME_NOREPLACE, RENAME_EXCHANGE or 0 (others -EINVAL). A lower or merged directory answers
- * -EXDEV as overlayfs does without redirect_dir. */
+/* renameat2 semantics, flags RENAME_NOREPLACE, RENAME_EXCHANGE or 0 (others -EINVAL). A lower or
+ * merged directory answers -EXDEV as overlayfs does without redirect_dir. */
 int uufs_rename(const struct uufs *fs, struct uufs_hit *from, struct uufs_hit *to, unsigned flags);
-/* linkat; @from may have been walked with UUFS_FOLLOW; magic /proc hits are linked with AT_SYMLINK_FOLLOW. */
+/* linkat; @from may have been walked with UUFS_FOLLOW; magic /proc hits are linked with
+ * AT_SYMLINK_FOLLOW. */
 int uufs_link(const struct uufs *fs, struct uufs_hit *from, struct uufs_hit *to);
 
 /* ---- readdir.c ---- */
-/* getdents64 of the merged directory @ctr, whose lower part is @node (VIEW_NONE: none visible) through descriptor @fd
- * (any host directory of it). The position is the descriptor's own file offset, so seek, dup, fork and exec behave as
- * with a plain directory. Cookies: 0 and 1 are "." and "..", 2+i is child i of the node, then 2 + n_children + a 40-bit
- * hash of the name for names only the upper has. Directories without a lower part use the kernel's own cookies with
- * whiteouts filtered out. Returns bytes written to @buf, 0 at the end, or -errno (-EINVAL: buffer too small). */
-long uufs_getdents(const struct uufs *fs, const char *ctr, size_t len, uint32_t node, int fd, void *buf, size_t size);
+/* getdents64 of the merged directory @ctr, whose lower part is @node (VIEW_NONE: none visible)
+ * through descriptor @fd (any host directory of it). The position is the descriptor's own file
+ * offset, so seek, dup, fork and exec behave as with a plain directory. Cookies: 0 and 1 are "."
+ * and "..", 2+i is child i of the node, then 2 + n_children + a 40-bit hash of the name for names
+ * only the upper has. Directories without a lower part use the kernel's own cookies with whiteouts
+ * filtered out. Returns bytes written to @buf, 0 at the end, or -errno (-EINVAL: buffer too small).
+ */
+long uufs_getdents(const struct uufs *fs, const char *ctr, size_t len, uint32_t node, int fd,
+                   void *buf, size_t size);
 /* 1 when the merged directory holds no name, 0 when it does, or -errno. */
 int uufs_is_empty(const struct uufs *fs, const char *ctr, size_t len, uint32_t node);
 
-/* ---- lock.c ---- serialises changes that involve a lower name; crash-safe (flock on WORK/lock). Returns a descriptor. */
+/* ---- lock.c ---- serialises changes that involve a lower name; crash-safe (flock on WORK/lock).
+ * Returns a descriptor. */
 int uufs_lock(const struct uufs *fs);
 void uufs_unlock(int lock);
 

@@ -1,17 +1,19 @@
 /* The path walk: from a container path to what holds it.
  *
- * One component at a time, as the kernel does it: `..` is the directory's parent, a symlink is read where it lies and
- * followed inside the container. Lower names are looked up in the view, in memory; the upper is probed only where its
- * dirty map says something may be; below a bind each component is read on the host. What it is not: permission checks
- * (the kernel makes them on the host path) and changes (change.c). */
+ * One component at a time, as the kernel does it: `..` is the directory's parent, a symlink is read
+ * where it lies and followed inside the container. Lower names are looked up in the view, in
+ * memory; the upper is probed only where its dirty map says something may be; below a bind each
+ * component is read on the host. What it is not: permission checks (the kernel makes them on the
+ * host path) and changes (change.c). */
 #include "uufs.h"
 
 #include <sys/stat.h>
 
 #define MAX_LINKS 40 /* as the kernel's MAXSYMLINKS */
 
-/* Where the walk stands: the directory hit->ctr. The union's facts about it are kept as depths, so that `..` is a
- * decrement: the view node belongs to the first node_depth components, the upper has the first upper_depth. */
+/* Where the walk stands: the directory hit->ctr. The union's facts about it are kept as depths, so
+ * that `..` is a decrement: the view node belongs to the first node_depth components, the upper has
+ * the first upper_depth. */
 struct walk {
     const struct uufs *fs;
     struct uufs_hit *hit;
@@ -22,8 +24,8 @@ struct walk {
     uint32_t upper_depth;
     uint32_t tree_depth; /* depth from which everything may be in the upper; 0: nowhere */
     uint32_t bind_depth;
-    const char *rest;              /* what is still to be walked */
-    char target[LPMX_PATH_MAX];    /* a symlink's target as just read */
+    const char *rest;                /* what is still to be walked */
+    char target[LPMX_PATH_MAX];      /* a symlink's target as just read */
     char pending[2 * LPMX_PATH_MAX]; /* rest lives at its end once a symlink was met */
 };
 
@@ -91,7 +93,8 @@ append_component(struct uufs_hit *hit, const char *name, size_t len)
 }
 
 static int
-compose_host(struct uufs_hit *hit, const char *prefix, size_t prefix_len, const char *tail, size_t tail_len)
+compose_host(struct uufs_hit *hit, const char *prefix, size_t prefix_len, const char *tail,
+             size_t tail_len)
 {
     size_t len = 0;
     int err = str_append(hit->host, sizeof(hit->host), &len, prefix, prefix_len);
@@ -115,8 +118,8 @@ host_in_layer(const struct uufs *fs, struct uufs_hit *hit, uint32_t node)
 
     if (!n || n->layer >= fs->n_layers)
         return -EIO;
-    return compose_host(hit, string_at(fs, fs->layers[n->layer].off), fs->layers[n->layer].len, hit->ctr,
-                        hit->ctr_len);
+    return compose_host(hit, string_at(fs, fs->layers[n->layer].off), fs->layers[n->layer].len,
+                        hit->ctr, hit->ctr_len);
 }
 
 static int
@@ -161,13 +164,15 @@ component_is(const char *p, const char *name)
 
 enum proc_link { PROC_PLAIN, PROC_EXE, PROC_CWD, PROC_ROOT, PROC_FD };
 
-/* Is @rel, a path below /proc starting with "/", one of the links that the kernel follows by itself? */
+/* Is @rel, a path below /proc starting with "/", one of the links that the kernel follows by
+ * itself? */
 static enum proc_link
 proc_link_kind(const char *rel)
 {
     const char *p = rel;
 
-    if (*p++ != '/' || !(component_is(p, "self") || component_is(p, "thread-self") || (*p >= '0' && *p <= '9')))
+    if (*p++ != '/' ||
+        !(component_is(p, "self") || component_is(p, "thread-self") || (*p >= '0' && *p <= '9')))
         return PROC_PLAIN;
     p = skip_component(p);
     if (*p && component_is(p + 1, "task")) {
@@ -286,7 +291,8 @@ step_in_bind(struct walk *w, bool last)
     return 0;
 }
 
-/* What the upper has at hit->ctr: 1 a name (type set), 0 nothing, -ENOENT a whiteout of a lower name. */
+/* What the upper has at hit->ctr: 1 a name (type set), 0 nothing, -ENOENT a whiteout of a lower
+ * name. */
 static int
 probe_upper(struct walk *w, bool lower_has)
 {
@@ -367,7 +373,8 @@ step_in_union(struct walk *w, const char *name, size_t len, bool last, int seed)
         hit->where = UUFS_LOWER;
         hit->type = S_IFREG;
         hit->lower_name = true;
-        return compose_host(hit, string_at(fs, fs->binds[seed].src), fs->binds[seed].src_len, "", 0);
+        return compose_host(hit, string_at(fs, fs->binds[seed].src), fs->binds[seed].src_len, "",
+                            0);
     }
     if (r == 0 && child != VIEW_NONE) {
         hit->where = UUFS_LOWER;
@@ -525,7 +532,8 @@ walk_finish(struct walk *w)
             hit->host_len = (uint32_t)len;
         }
     } else if (hit->where == UUFS_LOWER) {
-        err = hit->node == VIEW_NONE ? 0 /* a seed: its host path is set */ : host_in_layer(fs, hit, hit->node);
+        err = hit->node == VIEW_NONE ? 0 /* a seed: its host path is set */
+                                     : host_in_layer(fs, hit, hit->node);
     } else {
         err = host_in_upper(fs, hit);
     }
@@ -589,11 +597,13 @@ names_directory(const char *path)
         return false;
     if (path[n - 1] == '/')
         return true;
-    return path[n - 1] == '.' && (n == 1 || path[n - 2] == '/' || (path[n - 2] == '.' && (n == 2 || path[n - 3] == '/')));
+    return path[n - 1] == '.' &&
+           (n == 1 || path[n - 2] == '/' || (path[n - 2] == '.' && (n == 2 || path[n - 3] == '/')));
 }
 
 int
-uufs_walk(const struct uufs *fs, const char *base, const char *path, unsigned how, struct uufs_hit *hit)
+uufs_walk(const struct uufs *fs, const char *base, const char *path, unsigned how,
+          struct uufs_hit *hit)
 {
     struct walk w;
     int err;
@@ -630,7 +640,8 @@ uufs_lookup(const struct uufs *fs, const char *ctr, unsigned how, struct uufs_hi
 static bool
 has_prefix(const char *path, const char *prefix, size_t len)
 {
-    return !strncmp(path, prefix, len) && (path[len] == '\0' || path[len] == '/' || (len == 1 && prefix[0] == '/'));
+    return !strncmp(path, prefix, len) &&
+           (path[len] == '\0' || path[len] == '/' || (len == 1 && prefix[0] == '/'));
 }
 
 static int

@@ -75,7 +75,8 @@ opaque_test(const struct uufs *fs, const char *ctr, size_t len)
     err = str_append(path, sizeof(path), &at, "/" WHITEOUT_OPAQUE, sizeof(WHITEOUT_OPAQUE));
     if (!err)
         err = upper_exists(path, NULL);
-    /* a directory that may not be searched shows nothing anyway, but it must still be found itself */
+    /* a directory that may not be searched shows nothing anyway, but it must still be found itself
+     */
     return err == -ENOTDIR || err == -EACCES ? 0 : err;
 }
 

@@ -106,6 +106,33 @@ SNIPPETS = {
             pass
         else:
             raise AssertionError""",
+    "signal_stack_survives_an_interrupted_open": """
+        import faulthandler
+        faulthandler.enable()  # sets an alternate signal stack; Python's handlers run on it
+        os.mkfifo(here + '/fifo')
+        rings = []
+        def ring(*a):
+            rings.append(os.stat('/etc').st_ino)
+            os.close(os.open(here + '/fifo', os.O_RDWR | os.O_NONBLOCK)) if len(rings) % 5 == 0 else None
+            if len(rings) % 5 == 0: raise TimeoutError
+        signal.signal(signal.SIGALRM, ring)
+        for _ in range(20):
+            signal.setitimer(signal.ITIMER_REAL, 0.005, 0.005)
+            try:
+                os.close(os.open(here + '/fifo', os.O_RDONLY))
+            except TimeoutError:
+                pass
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.sigtimedwait([], 0)""",
+    "signal_stack_survives_an_interrupted_wait": """
+        import faulthandler, select
+        faulthandler.enable()
+        rings = []
+        signal.signal(signal.SIGALRM, lambda *a: rings.append(os.stat('/etc').st_ino))
+        signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+        mask = ctypes.create_string_buffer(8)
+        while len(rings) < 50:
+            assert raw(130, mask, 8) == -errno.EINTR""",
     "fifo_in_the_upper_connects_two_processes": """
         os.mkfifo('/srv/fifo')
         writer = subprocess.Popen(['sh', '-c', 'echo through > /srv/fifo'])
