@@ -10,7 +10,7 @@ docs/benchmarks.md.
 
 from __future__ import annotations
 
-# ruff: noqa: E402, PLC0415
+# ruff: noqa: E402
 import argparse
 import os
 import random

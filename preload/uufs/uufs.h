@@ -73,7 +73,8 @@ enum uufs_how {
 
 struct uufs_hit {
     enum uufs_where where;
-    uint32_t node;    /* the view's node of this name where the upper does not replace it or only
+    uint32_t
+        node;         /* the view's node of this name where the upper does not replace it or only
                          merges a directory    with it (then where may be UUFS_UPPER); else VIEW_NONE */
     bool lower_name;  /* the parent's lower directory holds this name (visible or not): removing
                          needs a whiteout */

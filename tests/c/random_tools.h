@@ -51,12 +51,11 @@ random_path(uint64_t *seed, char *out)
 {
     unsigned depth = 1 + random_next(seed) % tree_depth;
 
-    *out = '\0';
     for (unsigned i = 0; i < depth; i++) {
-        const char part[3] = {'/', (char)('a' + random_next(seed) % tree_breadth), '\0'};
-
-        strcat(out, part);
+        *out++ = '/';
+        *out++ = (char)('a' + random_next(seed) % tree_breadth);
     }
+    *out = '\0';
 }
 
 static inline void

@@ -1,7 +1,7 @@
-"""What a program may expect of the system under it, one claim a test, seen from Python inside a container.
+"""What a program may expect of the system under it, one claim a test, seen from inside a container.
 
-Each snippet runs in the image `tools` with a working directory of its own at the same path on both sides (a bind) and
-must print `ok`. They are the lines of the engine's notes: bad pointers, masks, descriptors, exec in all its forms.
+Each snippet runs in the image `tools`, with a folder of its own bound at the same path inside, and
+must print `ok`. They are the lines of the engine's notes: bad pointers, masks, descriptors, exec.
 """
 
 from __future__ import annotations
@@ -334,7 +334,14 @@ def start(store: Lpmx, *arguments: str) -> subprocess.Popen[str]:
 def test_interrupt_of_the_group_reaches_the_program(
     store: Lpmx, image: Callable[[str], str]
 ) -> None:
-    run = start(store, "run", image("tools"), "sh", "-c", "trap 'echo caught; exit 7' INT; echo up; sleep 60 & wait")
+    run = start(
+        store,
+        "run",
+        image("tools"),
+        "sh",
+        "-c",
+        "trap 'echo caught; exit 7' INT; echo up; sleep 60 & wait",
+    )
     assert run.stdout is not None
     assert run.stdout.readline() == "up\n"
     os.killpg(run.pid, signal.SIGINT)

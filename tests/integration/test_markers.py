@@ -1,8 +1,8 @@
 """Nothing ever resolves to the host by accident.
 
-The same path exists on the host and in the image, with other content, mode, size and names. Every row of calls.def that
-takes a path is performed raw inside the container: what it tells must be the image's, and afterwards the host's tree
-must be as it was. A row without a case here fails the test.
+The same path exists on the host and in the image, with other content, mode, size and names. Every
+row of calls.def that takes a path is performed raw inside the container: what it tells must be the
+image's, and afterwards the host's tree must be as it was. A row without a case fails the test.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def snapshot(top: Path) -> dict[str, tuple[object, ...]]:
 def marked(
     store: Lpmx, image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """An image with the marker tree, made with the importer's own input; the host's twin lies at HOST."""
+    """The name of an image with the marker tree; the host's twin lies at HOST."""
     from images.archive import write_archive
     from images.layertar import write_layer
 
@@ -176,7 +176,8 @@ def _copy_of_probes(store: Lpmx, image: Callable[[str], str], work: Path) -> Pat
     name = image("c-probes")
     tree = work / "probes"
     tree.mkdir()
-    store("run", "-v", f"{tree}:/out", name, "sh", "-c", "cp -a /bin /usr /lib* /etc /probes /out/ || true")
+    copy = "cp -a /bin /usr /lib* /etc /probes /out/ || true"
+    store("run", "-v", f"{tree}:/out", name, "sh", "-c", copy)
     out = work / "probes.tar"
     write_layer(tree, out)
     return out

@@ -8,8 +8,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 HEADERS = ("/usr/include/x86_64-linux-gnu/asm/unistd_64.h", "/usr/include/asm/unistd_64.h")
 
-# Reviewed: these take no path of the file tree, list no directory, change no root, identity or mask. (Names of memfds,
-# message queues, keys and hosts are no paths; descriptors that they take were opened by calls of the table.)
+# Reviewed: these take no path of the file tree, list no directory, change no root, identity or
+# mask. Names of memfds, message queues, keys and hosts are no paths; the descriptors they take were
+# opened by calls of the table.
 WITHOUT_PATHS = """
 _sysctl accept accept4 add_key adjtimex afs_syscall alarm arch_prctl brk capget capset
 clock_adjtime clock_getres clock_gettime clock_nanosleep clock_settime clone clone3 close
