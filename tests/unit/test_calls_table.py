@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,3 +81,8 @@ def test_row_names_are_unique() -> None:
     text = (ROOT / "preload" / "calls.def").read_text()
     names = re.findall(r"^(?:CALL|REFUSE)\((\w+)", text, re.MULTILINE)
     assert len(names) == len(set(names))
+
+
+def test_page_of_limits_is_made_from_the_table() -> None:
+    done = subprocess.run([sys.executable, ROOT / "tools/limits.py", "--check"], check=False)
+    assert done.returncode == 0, "run tools/limits.py"

@@ -1,0 +1,85 @@
+"""A lookup costs the same however many layers an image has: the index answers, nothing is searched."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from images.archive import write_archive
+from images.layertar import write_layer
+from support.lpmx import run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from support.lpmx import Lpmx
+
+pytestmark = pytest.mark.needs_ptrace
+DEPTHS = (1, 10, 120)
+ROUNDS = 40
+LOOK = (
+    f"i=0; while [ $i -lt {ROUNDS} ]; do test -e /srv/deep/bottom; test -e /srv/deep/none; "
+    "test -L /srv/deep/link; i=$((i+1)); done"
+)
+
+
+def layers(work: Path, base: list[Path], depth: int) -> list[Path]:
+    """@base under @depth layers, the lowest of which holds what is looked for."""
+    made = list(base)
+    for number in range(depth):
+        tree = work / f"{depth}-{number}"
+        (tree / "srv/deep").mkdir(parents=True)
+        if number == 0:
+            (tree / "srv/deep/bottom").write_text("here")
+            (tree / "srv/deep/link").symlink_to("bottom")
+        (tree / f"srv/deep/layer{number}").write_text(str(number))
+        out = work / f"{depth}-{number}.tar"
+        write_layer(tree, out)
+        made.append(out)
+    return made
+
+
+@pytest.fixture
+def flat_probes(store: Lpmx, image: Callable[[str], str], tmp_path: Path) -> Path:
+    """A shell and its libraries as one layer."""
+    tree = tmp_path / "flat"
+    tree.mkdir()
+    copy = "cp -a /bin /usr /lib* /etc /out/ || true"
+    store("run", "-v", f"{tree}:/out", image("c-probes"), "sh", "-c", copy)
+    out = tmp_path / "flat.tar"
+    write_layer(tree, out)
+    return out
+
+
+def calls_of_lookups(store: Lpmx, name: str, work: Path) -> int:
+    """How many system calls the shell's lookups took, those of the start subtracted."""
+    counts = []
+    for command in ("true", LOOK):
+        log = work / "trace"
+        words = [*store.command, "run", name, "sh", "-c", command]
+        run(["strace", "-f", "-qq", "-o", log, *words], env=store.environment(), cwd=work)
+        text = log.read_text(errors="replace")
+        started = text.rindex(
+            "execve("
+        )  # the shell itself, past Python and the loader's first life
+        counts.append(len(re.findall(r"^\d+ +\w+\(", text[started:], re.MULTILINE)))
+    return counts[1] - counts[0]
+
+
+def test_lookups_cost_the_same_number_of_calls_with_1_10_and_120_layers(
+    store: Lpmx, flat_probes: Path, tmp_path: Path
+) -> None:
+    if not shutil.which("strace"):
+        pytest.skip("strace is not installed (tests/images/prepare.sh test)")
+    costs = {}
+    for depth in DEPTHS:
+        name = f"test/depth-{depth}:1"
+        archive = tmp_path / f"{depth}.tar"
+        write_archive(archive, name, layers(tmp_path, [flat_probes], depth), {"Cmd": ["sh"]})
+        store("load", archive)
+        costs[depth] = calls_of_lookups(store, name, tmp_path)
+    assert costs[1] >= 3 * ROUNDS, costs
+    assert set(costs.values()) == {costs[1]}, costs
