@@ -1,4 +1,4 @@
-"""A lookup costs the same however many layers an image has: the index answers, nothing is searched."""
+"""A lookup costs the same however many layers an image has: nothing is searched."""
 
 from __future__ import annotations
 
