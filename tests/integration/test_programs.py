@@ -8,10 +8,11 @@ import json
 import random
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from support.lpmx import Completed
+from support.lpmx import Completed, Lpmx
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -258,6 +259,21 @@ def test_goroutines_work_on_files_of_the_upper_layer(image: Image, run_lpmx: Run
 def test_goroutines_work_on_files_of_a_bind(image: Image, run_lpmx: Run, work: Path) -> None:
     done = run_lpmx("run", image("go"), str(work), "200", check=False)
     assert done.stdout == 'image "go\\n" <nil>\ngoroutines 200 errors 0\n', done.stderr
+
+
+def test_goroutines_of_many_containers_at_once_never_hang(
+    image: Image, store: Lpmx, work: Path
+) -> None:
+    name = image("go")
+
+    def run_one(number: int) -> str:
+        folder = work / str(number)
+        folder.mkdir()
+        return store("run", name, str(folder), "100", cwd=work, check=False, timeout=60).stdout
+
+    with ThreadPoolExecutor(4) as pool:
+        printed = list(pool.map(run_one, range(40)))
+    assert printed == ['image "go\\n" <nil>\ngoroutines 100 errors 0\n'] * 40
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
