@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 VERSION = 1
-DIRTY_SIZE = 1 << 20
+DIRTY_SIZE = 1 << 16  # bytes: good for 50,000 names; each page of it costs every process a fault
 _ID_LENGTH = 12
 _ID_PREFIX = 4
 _NAMES = ".names"
