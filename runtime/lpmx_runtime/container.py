@@ -392,6 +392,8 @@ def collect(store: Store) -> list[str]:
         elif not name.startswith(".") and _is_leftover(root, name):
             removed.append(name)
             _collect_one(root, name)
+        elif not name.startswith("."):
+            _collect_temporaries(root, name)
     _collect_names(root)
     _collect_accounts(store)
     return removed
@@ -414,6 +416,21 @@ def _collect_one(root: str, name: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.rename(os.path.join(root, name), hidden)
         purge(hidden)
+
+
+def _collect_temporaries(root: str, name: str) -> None:
+    """What killed programs left in the work folder of a kept container that nothing runs in."""
+    work = os.path.join(root, name, "work")
+    if not os.path.isdir(work) or runs.live_runs(os.path.join(root, name, "runs")):
+        return
+    with os.scandir(work) as entries:
+        for entry in entries:
+            if not entry.name.startswith("tmp."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                purge(entry.path)
+            else:
+                os.unlink(entry.path)
 
 
 def _collect_names(root: str) -> None:

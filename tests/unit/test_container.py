@@ -163,6 +163,18 @@ def test_process_of_another_node_counts_as_running_and_of_an_earlier_boot_does_n
     assert replace(here, namespace=1).is_alive()
 
 
+def test_collect_clears_the_work_folder_of_a_container_nothing_runs_in(store):
+    idle, busy = create(store, name="idle"), create(store, name="busy")
+    for made in (idle, busy):
+        for name in ("tmp.1.2.3", "lock"):
+            open(made.path(f"work/{name}"), "w").close()
+        os.makedirs(made.path("work/tmp.1.2.4/inside"))
+    runs.register(busy.path("runs"), runs.this_process(), runs.MAIN, ("sh",))
+    containers.collect(store)
+    assert os.listdir(idle.path("work")) == ["lock"]
+    assert len(os.listdir(busy.path("work"))) == 3
+
+
 def test_collect_removes_garbage_and_nothing_else(store):
     kept, busy = create(store, name="kept"), create(store, auto_remove=True)
     gone = create(store, auto_remove=True)
