@@ -131,7 +131,8 @@ class Bench:
     def start(self) -> Table:
         commands, missing = self.peers("/bin/true", plain=True)
         note = (
-            "`/bin/true` from start to end. The plan is compiled once; starting it needs no Python."
+            "`/bin/true` from start to end, started by `lpmx-exec --plan`, chroot(1) and bwrap. "
+            "The plan is compiled once; its start needs no Python."
         )
         times = medians(commands, self.rounds * 10, Path("/tmp"))
         return Table("Start of a container", note, "chroot", times, missing)
