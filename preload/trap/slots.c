@@ -1,14 +1,26 @@
-/* A lock-free pool of stacks, in banks that are mapped when first needed. */
+/* A lock-free pool of stacks: a few that are always there, more in banks that are mapped when
+ * needed. Where no memory is to be had for a bank (RLIMIT_AS), callers wait for one of the few. */
 #include "slots.h"
 #include "../engine.h"
 
 #include <sys/mman.h>
 
-#define BANK  64
-#define BANKS 16
+#define ALWAYS 4
+#define BANK   16
+#define BANKS  64
 
-static int busy[BANK * BANKS];
+static int busy[ALWAYS + BANK * BANKS];
+static char always[ALWAYS * SLOT_SIZE] __attribute__((aligned(64)));
 static char *banks[BANKS];
+
+static char *
+slot_base(int slot)
+{
+    if (slot < ALWAYS)
+        return always + (unsigned long)slot * SLOT_SIZE;
+    slot -= ALWAYS;
+    return banks[slot / BANK] + (unsigned long)(slot % BANK) * SLOT_SIZE;
+}
 
 static bool
 bank_ready(int bank)
@@ -28,19 +40,27 @@ bank_ready(int bank)
     return true;
 }
 
+static bool
+take(int slot)
+{
+    int none = 0;
+
+    return !__atomic_load_n(&busy[slot], __ATOMIC_RELAXED) &&
+           __atomic_compare_exchange_n(&busy[slot], &none, 1, false, __ATOMIC_ACQUIRE,
+                                       __ATOMIC_RELAXED);
+}
+
 int
 slot_take(void)
 {
     for (;;) {
-        for (int i = 0; i < BANK * BANKS; i++) {
-            int none = 0;
-
-            if (__atomic_load_n(&busy[i], __ATOMIC_RELAXED) || !bank_ready(i / BANK))
-                continue;
-            if (__atomic_compare_exchange_n(&busy[i], &none, 1, false, __ATOMIC_ACQUIRE,
-                                            __ATOMIC_RELAXED))
+        for (int i = 0; i < ALWAYS; i++)
+            if (take(i))
                 return i;
-        }
+        for (int bank = 0; bank < BANKS && bank_ready(bank); bank++)
+            for (int i = 0; i < BANK; i++)
+                if (take(ALWAYS + bank * BANK + i))
+                    return ALWAYS + bank * BANK + i;
         sys0(SYS_sched_yield);
     }
 }
@@ -48,13 +68,13 @@ slot_take(void)
 void *
 slot_stack(int slot)
 {
-    return banks[slot / BANK] + (slot % BANK + 1) * SLOT_SIZE - 64;
+    return slot_base(slot) + SLOT_SIZE - 64;
 }
 
 void *
 slot_signal_stack(int slot)
 {
-    return banks[slot / BANK] + slot % BANK * SLOT_SIZE;
+    return slot_base(slot);
 }
 
 void

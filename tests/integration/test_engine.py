@@ -229,6 +229,12 @@ SNIPPETS = {
             os.environ.clear(); libc.clearenv()
             os.execv('/bin/sh', ['sh', '-c', 'test -e /etc/os-release && /bin/true'])
         assert child(run) == 0""",
+    "small_address_space": """
+        import resource
+        def run():
+            resource.setrlimit(resource.RLIMIT_AS, (12 << 20, 12 << 20))
+            os.execv('/bin/sh', ['sh', '-c', 'cat /etc/os-release > /dev/null'])
+        assert child(run) == 0""",
     "stack_of_64_kib": """
         import resource
         def run():
