@@ -61,10 +61,14 @@ unsigned call_how(const struct call *c);
  * it lies outside. */
 int call_base(int dirfd, char *ctr, size_t cap);
 /* Container path of any descriptor. */
-int call_fd_path(int fd, char *ctr, size_t cap);
+int call_fd_path(int fd, char *ctr, size_t cap, bool *lower); /* *lower: it lies in a layer */
 int call_walk(int dirfd, unsigned long user_path, unsigned how, struct uufs_hit *hit);
 /* As call_walk with the row's own columns. */
 int call_resolve(const struct call *c, struct uufs_hit *hit);
+/* Before something is changed through /proc/self/fd/N: where the file behind it lies in a layer,
+ * @hit becomes the name it has in the container; -EROFS when it has none any more. Others are left
+ * to the kernel. */
+int call_leave_magic(struct uufs_hit *hit);
 /* Before metadata or content of a hit changes: EROFS, or a lower file copied up. */
 int call_make_writable(struct uufs_hit *hit, enum uufs_copy_how how);
 /* Before signals may arrive inside a handler: a second signal frame would be written over ours,
@@ -86,6 +90,7 @@ long exec_program(struct call *c, int dirfd, const char *path, bool follow, char
 void identity_stat(struct stat *st);
 
 /* proc.c */
+bool proc_is_own(const char *host); /* is a path below /proc/PID this process's? */
 int proc_exe_path(const char *host, char *ctr, size_t cap);
 
 /* procfile.c: files of /proc that are shown with the container's paths. */

@@ -16,9 +16,10 @@ getdents(struct call *c)
 {
     char ctr[LPMX_PATH_MAX];
     struct uufs_hit hit;
+    bool lower;
     int fd = (int)c->a[0];
 
-    if (call_fd_path(fd, ctr, sizeof(ctr)) || uufs_walk(&engine.fs, "/", ctr, 0, &hit) ||
+    if (call_fd_path(fd, ctr, sizeof(ctr), &lower) || uufs_walk(&engine.fs, "/", ctr, 0, &hit) ||
         !hit.in_union || hit.type != S_IFDIR)
         return sys3(SYS_getdents64, fd, c->a[1], c->a[2]);
     int err = user_writable((void *)c->a[1], c->a[2]);
@@ -65,9 +66,6 @@ call_getcwd(struct call *c)
     n = strlen(ctr) + 1;
     if (n > c->a[1])
         return -ERANGE;
-    err = user_readable((void *)c->a[0], n);
-    if (err)
-        return err;
-    memcpy((void *)c->a[0], ctr, n);
-    return (long)n;
+    err = user_put(c->a[0], ctr, n);
+    return err ? err : (long)n;
 }

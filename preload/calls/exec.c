@@ -69,8 +69,9 @@ static int
 follow_descriptor(struct program *p, int fd)
 {
     char ctr[LPMX_PATH_MAX];
+    bool lower;
 
-    if (!call_fd_path(fd, ctr, sizeof(ctr)) &&
+    if (!call_fd_path(fd, ctr, sizeof(ctr), &lower) &&
         !uufs_walk(&engine.fs, "/", ctr, UUFS_FOLLOW, &p->hit))
         return 0;
     return take_descriptor(p, fd);
@@ -104,6 +105,8 @@ locate(struct program *p, int dirfd, bool follow)
     err = uufs_walk(&engine.fs, base, p->path, follow ? UUFS_FOLLOW : 0, &p->hit);
     if (err)
         return err;
+    if (p->hit.magic && !proc_is_own(p->hit.host))
+        return -EACCES;
     if (p->hit.magic)
         return follow_descriptor(p, magic_descriptor(p->hit.host));
     if (p->hit.type == S_IFLNK)

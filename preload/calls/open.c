@@ -77,26 +77,6 @@ open_lower(struct call *c, struct uufs_hit *hit, struct open_request *r)
     return open_host(c, hit, r);
 }
 
-/* /proc/self/fd/N reopened for writing: the file may be a lower one. */
-static int
-leave_magic(struct uufs_hit *hit)
-{
-    char host[LPMX_PATH_MAX], ctr[LPMX_PATH_MAX];
-    long n = sys4(SYS_readlinkat, AT_FDCWD, hit->host, host, sizeof(host) - 1);
-
-    if (n <= 0)
-        return 0;
-    host[n] = '\0';
-    if (uufs_from_host(&engine.fs, host, ctr, sizeof(ctr)))
-        return 0;
-    struct uufs_hit file;
-
-    if (uufs_walk(&engine.fs, "/", ctr, 0, &file) || !file.in_union || file.where != UUFS_LOWER)
-        return 0;
-    *hit = file;
-    return 0;
-}
-
 static long
 open_at(struct call *c, int dirfd, unsigned long path, unsigned long flags, unsigned long mode)
 {
@@ -111,7 +91,9 @@ open_at(struct call *c, int dirfd, unsigned long path, unsigned long flags, unsi
     if (!hit.in_union && !r.writes && !(flags & (O_PATH | O_DIRECTORY)) && procfile_is(&hit))
         return procfile_open(&hit, flags);
     if (hit.magic && r.writes)
-        leave_magic(&hit);
+        err = call_leave_magic(&hit);
+    if (err)
+        return err;
     if (hit.where == UUFS_ABSENT)
         return open_new(c, &hit, &r);
     if (r.exclusive)

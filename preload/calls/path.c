@@ -32,11 +32,18 @@ long
 call_path(struct call *c)
 {
     struct uufs_hit hit;
+    bool descriptor = is_descriptor_call(c);
     int err;
 
-    if (is_descriptor_call(c))
+    if (descriptor && (int)c->a[0] == AT_FDCWD && c->a[1]) {
+        c->a[1] = (unsigned long)"."; /* the working directory, which may be a layer's */
+        descriptor = false;
+    }
+    if (descriptor)
         return c->row->intent == INTENT_change ? call_descriptor(c) : call_raw(c);
     err = call_resolve(c, &hit);
+    if (!err && hit.magic && c->row->intent == INTENT_change)
+        err = call_leave_magic(&hit);
     if (!err && c->row->intent == INTENT_change)
         err = call_make_writable(&hit, UUFS_COPY_DATA);
     if (err)
@@ -62,9 +69,9 @@ reopen(int fd, const char *host)
     pos = sys3(SYS_lseek, fd, 0, 1 /* SEEK_CUR */);
     if (pos > 0)
         sys3(SYS_lseek, copy, pos, 0 /* SEEK_SET */);
-    sys3(SYS_dup3, copy, fd, cloexec > 0 ? O_CLOEXEC : 0);
+    flags = sys3(SYS_dup3, copy, fd, cloexec > 0 ? O_CLOEXEC : 0);
     sys1(SYS_close, copy);
-    return 0;
+    return flags < 0 ? (int)flags : 0;
 }
 
 /* fchmod and the like work on a descriptor that was opened for reading, and it may be of a lower
@@ -74,19 +81,23 @@ call_descriptor(struct call *c)
 {
     char ctr[LPMX_PATH_MAX];
     struct uufs_hit hit;
+    bool lower = false;
     int fd = (int)c->a[0], err;
 
-    if (fd >= 0 && !call_fd_path(fd, ctr, sizeof(ctr))) {
-        err = uufs_walk(&engine.fs, "/", ctr, 0, &hit);
-        if (!err && hit.read_only)
-            return -EROFS;
-        if (!err && hit.in_union && hit.where == UUFS_LOWER) {
-            err = uufs_copy_up(&engine.fs, &hit, UUFS_COPY_DATA);
-            if (!err)
-                err = reopen(fd, hit.host);
-            if (err)
-                return err;
-        }
-    }
+    if (fd < 0 || (call_fd_path(fd, ctr, sizeof(ctr), &lower) && !lower))
+        return call_raw(c);
+    err = uufs_walk(&engine.fs, "/", ctr, 0, &hit);
+    if (!err && hit.read_only)
+        return -EROFS;
+    if (!lower)
+        return call_raw(c);
+    if (err || !hit.in_union)
+        return -EROFS; /* its name is gone: what is left of it is the layer's */
+    if (hit.where == UUFS_LOWER)
+        err = uufs_copy_up(&engine.fs, &hit, UUFS_COPY_DATA);
+    if (!err)
+        err = reopen(fd, hit.host);
+    if (err)
+        return err;
     return call_raw(c);
 }

@@ -60,6 +60,12 @@ find_exe(long fd, char *ctr, size_t cap)
     return 1;
 }
 
+bool
+proc_is_own(const char *host)
+{
+    return is_own(host, strlen(host));
+}
+
 int
 proc_exe_path(const char *host, char *ctr, size_t cap)
 {

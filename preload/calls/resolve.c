@@ -90,17 +90,19 @@ known_put(const struct stat *st, const char *ctr)
 }
 
 int
-call_fd_path(int fd, char *ctr, size_t cap)
+call_fd_path(int fd, char *ctr, size_t cap, bool *lower)
 {
     char link[40], host[LPMX_PATH_MAX];
     struct stat st;
     bool directory;
     long n = sys2(SYS_fstat, fd, &st);
 
+    *lower = false;
     if (n)
         return -EBADF;
     directory = S_ISDIR(st.st_mode);
-    if (directory && known_find(&st, ctr, cap))
+    *lower = directory && known_find(&st, ctr, cap);
+    if (*lower)
         return 0;
     memcpy(link, "/proc/self/fd/", 14);
     str_decimal(link + 14, (uint64_t)fd);
@@ -110,8 +112,9 @@ call_fd_path(int fd, char *ctr, size_t cap)
     host[n] = '\0';
     if (host[0] != '/')
         return -ENOTDIR;
+    *lower = uufs_host_is_lower(&engine.fs, host);
     n = uufs_from_host(&engine.fs, host, ctr, cap);
-    if (!n && directory && uufs_host_is_lower(&engine.fs, host))
+    if (!n && directory && *lower)
         known_put(&st, ctr);
     return (int)n;
 }
@@ -120,10 +123,11 @@ int
 call_base(int dirfd, char *ctr, size_t cap)
 {
     char host[LPMX_PATH_MAX];
+    bool lower;
     long n;
 
     if (dirfd != AT_FDCWD)
-        return call_fd_path(dirfd, ctr, cap);
+        return call_fd_path(dirfd, ctr, cap, &lower);
     n = sys2(SYS_getcwd, host, sizeof(host));
     if (n < 0)
         return (int)n;
@@ -151,6 +155,25 @@ int
 call_resolve(const struct call *c, struct uufs_hit *hit)
 {
     return call_walk(call_dirfd(c), c->a[c->row->path], call_how(c), hit);
+}
+
+int
+call_leave_magic(struct uufs_hit *hit)
+{
+    char host[LPMX_PATH_MAX], ctr[LPMX_PATH_MAX];
+    struct uufs_hit file;
+    long n = sys4(SYS_readlinkat, AT_FDCWD, hit->host, host, sizeof(host) - 1);
+
+    if (n <= 0)
+        return 0;
+    host[n] = '\0';
+    if (!uufs_host_is_lower(&engine.fs, host))
+        return 0;
+    if (uufs_from_host(&engine.fs, host, ctr, sizeof(ctr)) ||
+        uufs_walk(&engine.fs, "/", ctr, 0, &file) || !file.in_union)
+        return -EROFS;
+    *hit = file;
+    return 0;
 }
 
 int

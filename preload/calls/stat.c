@@ -279,11 +279,8 @@ put_link(unsigned long buf, long size, const char *text, size_t len)
         return -EINVAL;
     if (len > (size_t)size)
         len = (size_t)size;
-    err = user_readable((void *)buf, len);
-    if (err)
-        return err;
-    memcpy((void *)buf, text, len);
-    return (long)len;
+    err = user_put(buf, text, len);
+    return err ? err : (long)len;
 }
 
 /* A magic link of /proc: the host path it tells, as the container knows it. */

@@ -35,8 +35,13 @@ user_writable(void *ptr, size_t size)
 {
     unsigned long p = (unsigned long)ptr, end = p + size;
 
-    if (end < p || size < 8)
-        return size < 8 ? user_readable(ptr, size) : -EFAULT;
+    if (end < p)
+        return -EFAULT;
+    if (size < 8) { /* too small for a mask: let the kernel write as many bytes of something else */
+        long n = sys3(SYS_getrandom, ptr, size, 1 /* GRND_NONBLOCK */);
+
+        return n == -EFAULT || (n >= 0 && n < (long)size) ? -EFAULT : 0;
+    }
     for (unsigned long at = p; at < end;) {
         unsigned long probe = at + 8 <= end ? at : end - 8;
 

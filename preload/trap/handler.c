@@ -99,7 +99,7 @@ trap_handler(int sig, struct trap_info *info, struct trap_context *context)
         forward(sig, info, context);
         return;
     }
-    slot = slot_take();
+    slot = slot_take((int)sys0(SYS_gettid), context->rsp);
     trap_on_stack(context, info->nr, slot, slot_stack(slot));
     slot_give(slot);
 }

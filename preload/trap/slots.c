@@ -9,7 +9,7 @@
 #define BANK   16
 #define BANKS  64
 
-static int busy[ALWAYS + BANK * BANKS];
+static int busy[ALWAYS + BANK * BANKS]; /* the thread that uses it; 0: free */
 static char always[ALWAYS * SLOT_SIZE] __attribute__((aligned(64)));
 static char *banks[BANKS];
 
@@ -41,25 +41,47 @@ bank_ready(int bank)
 }
 
 static bool
-take(int slot)
+take(int slot, int tid)
 {
     int none = 0;
 
     return !__atomic_load_n(&busy[slot], __ATOMIC_RELAXED) &&
-           __atomic_compare_exchange_n(&busy[slot], &none, 1, false, __ATOMIC_ACQUIRE,
+           __atomic_compare_exchange_n(&busy[slot], &none, tid, false, __ATOMIC_ACQUIRE,
                                        __ATOMIC_RELAXED);
 }
 
+static bool
+within(unsigned long sp, const char *area, unsigned long size)
+{
+    return sp - (unsigned long)area < size;
+}
+
+/* A signal handler that left a waiting call by longjmp never came back to give its stack. When a
+ * thread was not interrupted on one of these stacks, none of those it once took is in use. */
+static void
+reclaim(int tid, unsigned long sp)
+{
+    if (within(sp, always, sizeof(always)))
+        return;
+    for (int bank = 0; bank < BANKS && banks[bank]; bank++)
+        if (within(sp, banks[bank], BANK * SLOT_SIZE))
+            return;
+    for (int i = 0; i < ALWAYS + BANK * BANKS; i++)
+        if (__atomic_load_n(&busy[i], __ATOMIC_RELAXED) == tid)
+            slot_give(i);
+}
+
 int
-slot_take(void)
+slot_take(int tid, unsigned long sp)
 {
     for (;;) {
         for (int i = 0; i < ALWAYS; i++)
-            if (take(i))
+            if (take(i, tid))
                 return i;
+        reclaim(tid, sp);
         for (int bank = 0; bank < BANKS && bank_ready(bank); bank++)
             for (int i = 0; i < BANK; i++)
-                if (take(ALWAYS + bank * BANK + i))
+                if (take(ALWAYS + bank * BANK + i, tid))
                     return ALWAYS + bank * BANK + i;
         sys0(SYS_sched_yield);
     }

@@ -6,8 +6,11 @@
 #define SLOT_SIGNAL_SIZE                                                                           \
     (64UL * 1024) /* the low end of a stack, for handlers of the program that run meanwhile */
 
-int slot_take(void);        /* an index; waits only when a thousand handlers are blocked at once */
-void *slot_stack(int slot); /* the top of its stack */
+/* @tid is the caller, @sp where it was interrupted. */
+int
+slot_take(int tid,
+          unsigned long sp); /* an index; waits only when a thousand handlers are blocked at once */
+void *slot_stack(int slot);  /* the top of its stack */
 void *slot_signal_stack(int slot);
 void slot_give(int slot);
 int *slot_word(int slot); /* zero means free: exec.c lets the kernel clear it when a vfork child

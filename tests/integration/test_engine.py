@@ -269,6 +269,40 @@ SNIPPETS = {
         fd = os.open('/etc/os-release', os.O_RDONLY)
         os.fchmod(fd, 0o600)
         assert stat.S_IMODE(os.fstat(fd).st_mode) == stat.S_IMODE(os.stat('/etc/os-release').st_mode) == 0o600""",
+    "magic_links_never_reach_a_layer": """
+        def layer_of(path):
+            fd = os.open(path, os.O_RDONLY)
+            return fd, os.fstat(fd)
+        fd, before = layer_of('/etc/os-release')
+        os.chmod('/proc/self/fd/%d' % fd, 0o600); os.utime('/proc/self/fd/%d' % fd, (5, 5)); os.truncate('/proc/self/fd/%d' % fd, 0)
+        assert os.stat('/etc/os-release').st_size == 0 and stat.S_IMODE(os.stat('/etc/os-release').st_mode) == 0o600
+        after = os.fstat(fd)
+        assert (after.st_mode, after.st_mtime, after.st_size) == (before.st_mode, before.st_mtime, before.st_size)""",
+    "descriptors_of_replaced_lower_files_never_reach_the_layer": """
+        fd = os.open('/etc/group', os.O_RDONLY); twin = os.open('/etc/group', os.O_RDONLY)
+        before = os.fstat(twin)
+        open('/etc/group', 'a').close(); os.fchmod(fd, 0o600)
+        gone = os.open('/etc/shadow', os.O_RDONLY); gone_twin = os.open('/etc/shadow', os.O_RDONLY)
+        gone_before = os.fstat(gone_twin); os.unlink('/etc/shadow')
+        try:
+            os.fchmod(gone, 0o777)
+        except OSError as error:
+            assert error.errno == errno.EROFS
+        d = os.open('/usr/lib', os.O_RDONLY); dtwin = os.open('/usr/lib', os.O_RDONLY); dbefore = os.fstat(dtwin)
+        open('/usr/lib/new', 'w').close(); os.fchmod(d, 0o700)
+        assert os.fstat(dtwin).st_mode == dbefore.st_mode and stat.S_IMODE(os.stat('/usr/lib').st_mode) == 0o700
+        assert os.fstat(twin).st_mode == before.st_mode and os.fstat(gone_twin).st_mode == gone_before.st_mode""",
+    "empty_path_on_the_working_directory_changes_the_upper": """
+        os.chdir('/usr/share'); fd = os.open('.', os.O_RDONLY); before = os.fstat(fd)
+        if raw(452, -100, b'', 0o711, 0x1000) != -errno.ENOSYS:
+            assert os.fstat(fd).st_mode == before.st_mode and stat.S_IMODE(os.stat('/usr/share').st_mode) == 0o711""",
+    "clone3_falls_back": "assert raw(435, 0, 0) == -errno.ENOSYS",
+    "read_only_link_buffer_answers_efault": """
+        import mmap
+        libc.mmap.restype = ctypes.c_void_p
+        p = libc.mmap(None, 4096, mmap.PROT_READ, 0x22, -1, 0)
+        assert raw(89, b'/bin', ctypes.c_void_p(p), 100) == -errno.EFAULT
+        assert raw(79, ctypes.c_void_p(p), 4096) == -errno.EFAULT""",
     "o_tmpfile_gets_a_name": """
         fd = os.open('/srv', os.O_TMPFILE | os.O_RDWR, 0o644); os.write(fd, b'x')
         os.link('/proc/self/fd/%d' % fd, '/srv/named', follow_symlinks=True)
@@ -327,6 +361,40 @@ def test_engine(
         image("tools"), "python3", "-c", program, check=False,
     )  # fmt: skip
     assert done.stdout.endswith("ok\n"), (done.returncode, done.stdout, done.stderr)
+
+
+LONGJMP = r"""
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+static sigjmp_buf out;
+static void leave(int s) { siglongjmp(out, s); }
+int main(void)
+{
+    struct itimerval soon = {.it_value = {0, 300}};
+    signal(SIGALRM, leave);
+    mkfifo("/srv/fifo", 0600);
+    for (volatile int i = 0; i < 3000; i++)
+        if (!sigsetjmp(out, 1)) {
+            setitimer(ITIMER_REAL, &soon, 0);
+            open("/srv/fifo", O_RDONLY);
+        }
+    puts("ok");
+    return 0;
+}
+"""
+
+
+def test_handlers_left_by_longjmp_lose_no_stack(
+    image: Callable[[str], str], run_lpmx: Callable[..., Completed], tmp_path: Path
+) -> None:
+    (tmp_path / "jump.c").write_text(LONGJMP)
+    command = f"gcc -w -o /srv/jump {tmp_path}/jump.c && exec /srv/jump"
+    done = run_lpmx("run", "-v", f"{tmp_path}:{tmp_path}", image("tools"), "sh", "-c", command)
+    assert done.stdout == "ok\n"
 
 
 def start(store: Lpmx, *arguments: str) -> subprocess.Popen[str]:

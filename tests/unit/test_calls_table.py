@@ -15,7 +15,7 @@ HEADERS = ("/usr/include/x86_64-linux-gnu/asm/unistd_64.h", "/usr/include/asm/un
 # opened by calls of the table.
 WITHOUT_PATHS = """
 _sysctl accept accept4 add_key adjtimex afs_syscall alarm arch_prctl brk capget capset
-clock_adjtime clock_getres clock_gettime clock_nanosleep clock_settime clone clone3 close
+clock_adjtime clock_getres clock_gettime clock_nanosleep clock_settime clone close
 close_range copy_file_range create_module delete_module dup dup2 dup3 epoll_create
 epoll_create1 epoll_ctl epoll_ctl_old epoll_wait epoll_wait_old eventfd eventfd2 exit
 exit_group fadvise64 fallocate fanotify_init fchdir fcntl fdatasync fgetxattr finit_module
