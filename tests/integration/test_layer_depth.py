@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from typing import TYPE_CHECKING
 
@@ -54,6 +53,14 @@ def flat_probes(store: Lpmx, image: Callable[[str], str], tmp_path: Path) -> Pat
     return out
 
 
+def calls_after_the_last_exec(trace: str) -> int:
+    """The shell's own calls: past the loader's first life, and not of the Python beside it."""
+    calls = [line.split(maxsplit=1) for line in trace.splitlines()]
+    last = max(index for index, (_, call) in enumerate(calls) if call.startswith("execve("))
+    shell = calls[last][0]
+    return sum(pid == shell and call[0].isalpha() for pid, call in calls[last:])
+
+
 def calls_of_lookups(store: Lpmx, name: str, work: Path) -> int:
     """How many system calls the shell's lookups took, those of the start subtracted."""
     counts = []
@@ -61,11 +68,7 @@ def calls_of_lookups(store: Lpmx, name: str, work: Path) -> int:
         log = work / "trace"
         words = [*store.command, "run", name, "sh", "-c", command]
         run(["strace", "-f", "-qq", "-o", log, *words], env=store.environment(), cwd=work)
-        text = log.read_text(errors="replace")
-        started = text.rindex(
-            "execve("
-        )  # the shell itself, past Python and the loader's first life
-        counts.append(len(re.findall(r"^\d+ +\w+\(", text[started:], re.MULTILINE)))
+        counts.append(calls_after_the_last_exec(log.read_text(errors="replace")))
     return counts[1] - counts[0]
 
 
