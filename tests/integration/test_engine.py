@@ -279,9 +279,9 @@ SNIPPETS = {
         after = os.fstat(fd)
         assert (after.st_mode, after.st_mtime, after.st_size) == (before.st_mode, before.st_mtime, before.st_size)""",
     "descriptors_of_replaced_lower_files_never_reach_the_layer": """
-        fd = os.open('/etc/group', os.O_RDONLY); twin = os.open('/etc/group', os.O_RDONLY)
+        fd = os.open('/etc/profile', os.O_RDONLY); twin = os.open('/etc/profile', os.O_RDONLY)
         before = os.fstat(twin)
-        open('/etc/group', 'a').close(); os.fchmod(fd, 0o600)
+        open('/etc/profile', 'a').close(); os.fchmod(fd, 0o600)
         gone = os.open('/etc/shadow', os.O_RDONLY); gone_twin = os.open('/etc/shadow', os.O_RDONLY)
         gone_before = os.fstat(gone_twin); os.unlink('/etc/shadow')
         try:
