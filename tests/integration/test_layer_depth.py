@@ -54,11 +54,15 @@ def flat_probes(store: Lpmx, image: Callable[[str], str], tmp_path: Path) -> Pat
 
 
 def calls_after_the_last_exec(trace: str) -> int:
-    """The shell's own calls: past the loader's first life, and not of the Python beside it."""
+    """The shell's own calls: past the loader's first life, and not of the Python beside it.
+
+    rt_sigprocmask is how the engine checks a pointer, once for each page that a buffer touches: how
+    often is a matter of where the kernel happened to put the stack.
+    """
     calls = [line.split(maxsplit=1) for line in trace.splitlines()]
     last = max(index for index, (_, call) in enumerate(calls) if call.startswith("execve("))
-    shell = calls[last][0]
-    return sum(pid == shell and call[0].isalpha() for pid, call in calls[last:])
+    names = [call.partition("(")[0] for pid, call in calls[last:] if pid == calls[last][0]]
+    return sum(name.isidentifier() and name != "rt_sigprocmask" for name in names)
 
 
 def calls_of_lookups(store: Lpmx, name: str, work: Path) -> int:
