@@ -160,20 +160,9 @@ call_resolve(const struct call *c, struct uufs_hit *hit)
 int
 call_leave_magic(struct uufs_hit *hit)
 {
-    char host[LPMX_PATH_MAX], ctr[LPMX_PATH_MAX];
-    struct uufs_hit file;
-    long n = sys4(SYS_readlinkat, AT_FDCWD, hit->host, host, sizeof(host) - 1);
+    int err = uufs_leave_magic(&engine.fs, hit);
 
-    if (n <= 0)
-        return 0;
-    host[n] = '\0';
-    if (!uufs_host_is_lower(&engine.fs, host))
-        return 0;
-    if (uufs_from_host(&engine.fs, host, ctr, sizeof(ctr)) ||
-        uufs_walk(&engine.fs, "/", ctr, 0, &file) || !file.in_union)
-        return -EROFS;
-    *hit = file;
-    return 0;
+    return err == -ENOENT ? -EROFS : err;
 }
 
 int

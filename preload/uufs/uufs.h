@@ -99,11 +99,16 @@ int uufs_walk(const struct uufs *fs, const char *base, const char *path, unsigne
 /* As uufs_walk with no symlink followed and binds ignored, for a canonical container path: what the
  * union itself holds. */
 int uufs_lookup(const struct uufs *fs, const char *ctr, unsigned how, struct uufs_hit *hit);
+/* ---- fromhost.c ---- */
 /* Container path of a host path (as /proc/self/fd/N or getcwd tell it) into @ctr. -ENOENT when it
  * lies outside. */
 int uufs_from_host(const struct uufs *fs, const char *host, char *ctr, size_t cap);
 /* Does a host path lie in a layer, where nothing ever moves? */
 bool uufs_host_is_lower(const struct uufs *fs, const char *host);
+/* A magic link of /proc to a file of a layer becomes the file's name in the union; one to anything
+ * else (a file without a name, as O_TMPFILE makes it, above all) stays the kernel's to follow.
+ * -ENOENT: the file has no name any more. */
+int uufs_leave_magic(const struct uufs *fs, struct uufs_hit *hit);
 
 /* ---- dirty.c ---- a shared Bloom filter of upper names: a clear bit proves absence, so the upper
  * is not probed */

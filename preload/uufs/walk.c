@@ -5,6 +5,8 @@
  * memory; the upper is probed only where its dirty map says something may be; below a bind each
  * component is read on the host. What it is not: permission checks (the kernel makes them on the
  * host path) and changes (change.c). */
+#include "path.h"
+#include "proclink.h"
 #include "uufs.h"
 
 #include <sys/stat.h>
@@ -145,54 +147,6 @@ bind_at(const struct uufs *fs, const struct uufs_hit *hit)
 }
 
 /* ---- /proc ---- */
-
-static const char *
-skip_component(const char *p)
-{
-    while (*p && *p != '/')
-        p++;
-    return p;
-}
-
-static bool
-component_is(const char *p, const char *name)
-{
-    size_t n = strlen(name);
-
-    return !strncmp(p, name, n) && (p[n] == '\0' || p[n] == '/');
-}
-
-enum proc_link { PROC_PLAIN, PROC_EXE, PROC_CWD, PROC_ROOT, PROC_FD };
-
-/* Is @rel, a path below /proc starting with "/", one of the links that the kernel follows by
- * itself? */
-static enum proc_link
-proc_link_kind(const char *rel)
-{
-    const char *p = rel;
-
-    if (*p++ != '/' ||
-        !(component_is(p, "self") || component_is(p, "thread-self") || (*p >= '0' && *p <= '9')))
-        return PROC_PLAIN;
-    p = skip_component(p);
-    if (*p && component_is(p + 1, "task")) {
-        p = skip_component(p + 1);
-        if (*p)
-            p = skip_component(p + 1);
-    }
-    if (!*p)
-        return PROC_PLAIN;
-    p++;
-    if (!strcmp(p, "exe"))
-        return PROC_EXE;
-    if (!strcmp(p, "cwd"))
-        return PROC_CWD;
-    if (!strcmp(p, "root"))
-        return PROC_ROOT;
-    if (component_is(p, "fd") && p[2] == '/' && p[3] && !*skip_component(p + 3))
-        return PROC_FD;
-    return PROC_PLAIN;
-}
 
 /* The container path that a magic link stands for, into w->target; its length, or -errno. */
 static long
@@ -560,7 +514,7 @@ walk_all(struct walk *w)
             name++;
         if (!*name)
             return 0;
-        end = skip_component(name);
+        end = path_skip(name);
         size_t len = (size_t)(end - name);
         const char *after = end;
 
@@ -633,81 +587,4 @@ int
 uufs_lookup(const struct uufs *fs, const char *ctr, unsigned how, struct uufs_hit *hit)
 {
     return uufs_walk(fs, "/", ctr, (how & UUFS_MISSING) | UUFS_PLAIN | UUFS_LAST, hit);
-}
-
-/* ---- host to container ---- */
-
-static bool
-has_prefix(const char *path, const char *prefix, size_t len)
-{
-    return !strncmp(path, prefix, len) &&
-           (path[len] == '\0' || path[len] == '/' || (len == 1 && prefix[0] == '/'));
-}
-
-static int
-set_path(char *ctr, size_t cap, const char *head, size_t head_len, const char *tail)
-{
-    size_t len = 0;
-    int err = str_append(ctr, cap, &len, head, head_len);
-
-    if (!err)
-        err = str_append(ctr, cap, &len, tail, strlen(tail));
-    if (!err && !len)
-        err = str_append(ctr, cap, &len, "/", 1);
-    return err;
-}
-
-/* STORE/layers/HEX/fs/REST: REST, or NULL. */
-static const char *
-in_layer_store(const struct uufs *fs, const char *host)
-{
-    for (uint32_t i = 0; i < fs->n_stores; i++) {
-        if (!has_prefix(host, string_at(fs, fs->stores[i].off), fs->stores[i].len))
-            continue;
-        const char *p = host + fs->stores[i].len;
-
-        if (*p != '/')
-            continue;
-        p = skip_component(p + 1);
-        if (p[0] == '/' && component_is(p + 1, "fs"))
-            return p + 3;
-    }
-    return NULL;
-}
-
-bool
-uufs_host_is_lower(const struct uufs *fs, const char *host)
-{
-    return in_layer_store(fs, host) != NULL;
-}
-
-int
-uufs_from_host(const struct uufs *fs, const char *host, char *ctr, size_t cap)
-{
-    const char *rest;
-    int best = -1;
-
-    if (host[0] != '/')
-        return -ENOENT;
-    if (fs->upper && has_prefix(host, fs->upper, fs->upper_len))
-        return set_path(ctr, cap, "", 0, host + fs->upper_len);
-    rest = in_layer_store(fs, host);
-    if (rest)
-        return set_path(ctr, cap, "", 0, rest);
-    for (uint32_t i = 0; i < fs->n_binds; i++) {
-        const struct uufs_bind *b = &fs->binds[i];
-
-        if (!has_prefix(host, string_at(fs, b->src), b->src_len))
-            continue;
-        if (best < 0 || b->src_len > fs->binds[best].src_len)
-            best = (int)i;
-    }
-    if (best < 0)
-        return -ENOENT;
-    const struct uufs_bind *b = &fs->binds[best];
-
-    rest = host + b->src_len;
-    if (b->src_len == 1 && *rest)
-        rest--;
-    return set_path(ctr, cap, string_at(fs, b->dst), b->dst_len, rest);
 }

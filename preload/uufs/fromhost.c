@@ -1,0 +1,97 @@
+/* From the host back to the container: what a path that the kernel tells (getcwd, /proc/self/fd/N)
+ * is called inside. */
+#include "path.h"
+#include "uufs.h"
+
+static bool
+has_prefix(const char *path, const char *prefix, size_t len)
+{
+    return !strncmp(path, prefix, len) &&
+           (path[len] == '\0' || path[len] == '/' || (len == 1 && prefix[0] == '/'));
+}
+
+static int
+set_path(char *ctr, size_t cap, const char *head, size_t head_len, const char *tail)
+{
+    size_t len = 0;
+    int err = str_append(ctr, cap, &len, head, head_len);
+
+    if (!err)
+        err = str_append(ctr, cap, &len, tail, strlen(tail));
+    if (!err && !len)
+        err = str_append(ctr, cap, &len, "/", 1);
+    return err;
+}
+
+/* STORE/layers/HEX/fs/REST: REST, or NULL. */
+static const char *
+in_layer_store(const struct uufs *fs, const char *host)
+{
+    for (uint32_t i = 0; i < fs->n_stores; i++) {
+        if (!has_prefix(host, fs->strings + fs->stores[i].off, fs->stores[i].len))
+            continue;
+        const char *p = host + fs->stores[i].len;
+
+        if (*p != '/')
+            continue;
+        p = path_skip(p + 1);
+        if (p[0] == '/' && path_begins_with(p + 1, "fs"))
+            return p + 3;
+    }
+    return NULL;
+}
+
+bool
+uufs_host_is_lower(const struct uufs *fs, const char *host)
+{
+    return in_layer_store(fs, host) != NULL;
+}
+
+int
+uufs_from_host(const struct uufs *fs, const char *host, char *ctr, size_t cap)
+{
+    const char *rest;
+    int best = -1;
+
+    if (host[0] != '/')
+        return -ENOENT;
+    if (fs->upper && has_prefix(host, fs->upper, fs->upper_len))
+        return set_path(ctr, cap, "", 0, host + fs->upper_len);
+    rest = in_layer_store(fs, host);
+    if (rest)
+        return set_path(ctr, cap, "", 0, rest);
+    for (uint32_t i = 0; i < fs->n_binds; i++) {
+        const struct uufs_bind *b = &fs->binds[i];
+
+        if (!has_prefix(host, fs->strings + b->src, b->src_len))
+            continue;
+        if (best < 0 || b->src_len > fs->binds[best].src_len)
+            best = (int)i;
+    }
+    if (best < 0)
+        return -ENOENT;
+    const struct uufs_bind *b = &fs->binds[best];
+
+    rest = host + b->src_len;
+    if (b->src_len == 1 && *rest)
+        rest--;
+    return set_path(ctr, cap, fs->strings + b->dst, b->dst_len, rest);
+}
+
+int
+uufs_leave_magic(const struct uufs *fs, struct uufs_hit *hit)
+{
+    char host[LPMX_PATH_MAX], ctr[LPMX_PATH_MAX];
+    long n = sys4(SYS_readlinkat, AT_FDCWD, hit->host, host, sizeof(host) - 1);
+    int err;
+
+    if (n < 0)
+        return 0;
+    host[n] = '\0';
+    if (!uufs_host_is_lower(fs, host))
+        return 0;
+    err = uufs_from_host(fs, host, ctr, sizeof(ctr));
+    if (!err)
+        err = uufs_walk(fs, "/", ctr, 0, hit);
+    return !err && !hit->in_union ? -ENOENT : err;
+}

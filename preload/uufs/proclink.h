@@ -1,0 +1,10 @@
+/* The links of /proc that the kernel follows by itself, whatever their text says. */
+#ifndef LPMX_PROCLINK_H
+#define LPMX_PROCLINK_H
+
+enum proc_link { PROC_PLAIN, PROC_EXE, PROC_CWD, PROC_ROOT, PROC_FD };
+
+/* Is @rel, a path below /proc starting with "/", one of them? */
+enum proc_link proc_link_kind(const char *rel);
+
+#endif
