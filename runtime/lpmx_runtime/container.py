@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import runs
 from .errors import InUseError, NotFoundError, UsageError, storage_errors
+from .execmap import ExecMap
 from .plan import Bind, Identity
 from .store import atomic_write, remove_tree
 
@@ -71,6 +72,7 @@ class Container:
     seeds: tuple[str, ...] = ()  # "passwd", "group": files in seed/ shown in /etc
     identity: Identity | None = None
     read_only: bool = False
+    commands: ExecMap = field(default_factory=ExecMap)
     auto_remove: bool = False
     created: float = 0.0
     creator: Process | None = None
@@ -122,6 +124,7 @@ class Container:
         data["identity"] = dict(vars(self.identity)) if self.identity else None
         data["creator"] = dict(vars(self.creator)) if self.creator else None
         data["env"] = dict(self.env)
+        data["commands"] = self.commands.as_list()
         return {"version": VERSION, **data}
 
 
@@ -138,6 +141,7 @@ def _from_dict(data: dict[str, Any], root: str) -> Container:
         identity=Identity(identity["uid"], identity["gid"], tuple(identity["groups"]))
         if identity
         else None,
+        commands=ExecMap.from_list(data.pop("commands", ())),
         creator=runs.Process.from_dict(creator) if creator else None,
         **data,
     )

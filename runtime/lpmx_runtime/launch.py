@@ -31,6 +31,7 @@ from .binds import (
 from .container import Container
 from .environment import build_environment
 from .errors import UsageError
+from .execmap import ExecMap
 from .native import loader_path
 from .plan import Bind, LaunchPlan, compile_plan, environment_dict, environment_list
 from .supervise import exec_in_place, run_and_wait, start_detached
@@ -72,6 +73,7 @@ class Options:
     volumes: tuple[str, ...] = ()
     no_bind: frozenset[str] = frozenset()
     read_only: bool = False
+    commands: ExecMap = field(default_factory=ExecMap)  # what runs somewhere else when called
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,7 @@ def draft_container(
             seeds=tuple(seeds),
             identity=shown.identity,
             read_only=options.read_only,
+            commands=options.commands,
             auto_remove=auto_remove,
             root=os.fspath(store.containers_dir),
         ),
