@@ -35,7 +35,7 @@ COMMANDS = (
     "logs",
     "stop",
     "rm",
-    "stop",
+    "env",
 )
 GROUP = "lpmx.commands"
 

@@ -1,0 +1,1 @@
+"""Environments: YAML files that compose images, host commands and batch systems."""

@@ -1,0 +1,165 @@
+"""The lock of an environment: which image each name in it stood for when it was locked.
+
+`variants.yaml` has its lock beside it in `variants.lock.json`. It pins every image that the file,
+what it includes and the environments it calls name: by the digest of the image's configuration,
+which covers its layers, by the layers' diff ids, and by the manifest's digest where the image came
+from a registry. With a lock, names are never looked up again; a name that the lock does not know,
+or one that it knows and nothing uses, makes it stale, and nothing starts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lpmx_runtime.errors import ImageNotFoundError, LpmxError
+from lpmx_runtime.image import is_hex_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lpmx_runtime.image import Image
+    from lpmx_runtime.store import Store
+
+__all__ = ["Lock", "LockError", "Pin", "lock_file", "make_lock", "read_lock", "write_lock"]
+
+VERSION = 1
+_PREFIX = "sha256:"
+
+
+class LockError(LpmxError):
+    """The lock and what it locks do not fit: lock again, or get the pinned image."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint, exit_code=2)
+
+
+@dataclass(frozen=True)
+class Pin:
+    """One image: hex digests of its configuration, of its layers, and perhaps of its manifest."""
+
+    image_id: str
+    diff_ids: tuple[str, ...]
+    manifest: str = ""
+
+
+@dataclass(frozen=True)
+class Lock:
+    """The lock file @file: image names as written in the environment, and their pins."""
+
+    file: str
+    images: Mapping[str, Pin]
+
+    def check_names(self, names: Mapping[str, str], environment: str) -> None:
+        """Raise LockError unless the lock pins exactly @names (image name to where it stands)."""
+        again = f"`lpmx env lock {os.path.relpath(environment)}` brings it up to date"
+        for name, place in names.items():
+            if name not in self.images:
+                raise LockError(
+                    f"{os.path.relpath(self.file)}: stale: {place} names the image {name}, which it"
+                    " does not pin",
+                    hint=again,
+                )
+        for name in self.images:
+            if name not in names:
+                raise LockError(
+                    f"{os.path.relpath(self.file)}: stale: it pins the image {name}, which nothing"
+                    " uses any more",
+                    hint=again,
+                )
+
+    def image(self, store: Store, name: str) -> Image:
+        """The image that @name is pinned to. LockError when the store does not have it."""
+        pin = self.images[name]
+        try:
+            image = store.image(pin.image_id)
+        except ImageNotFoundError as error:
+            source = f"{name.partition('@')[0]}@{_PREFIX}{pin.manifest}" if pin.manifest else name
+            raise LockError(
+                f"{name}: the locked image {pin.image_id[:12]} is not here",
+                hint=f"bring in just that one ({source}), or accept what the name means now with"
+                " `lpmx env lock`",
+            ) from error
+        if image.diff_ids != pin.diff_ids:
+            raise LockError(
+                f"{os.path.relpath(self.file)}: damaged: the layers of {name} are not those of"
+                f" image {pin.image_id[:12]}",
+                hint="make it again with `lpmx env lock`",
+            )
+        return image
+
+
+def lock_file(environment: str) -> str:
+    """Where the lock of environment file @environment lies."""
+    stem = environment.rpartition(".")[0] or environment
+    return f"{stem}.lock.json"
+
+
+def read_lock(environment: str) -> Lock | None:
+    """The lock of environment file @environment; None when it has none."""
+    name = lock_file(environment)
+    try:
+        with open(name, "rb") as file:
+            raw = file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise LockError(f"{name}: {os.strerror(error.errno or 0)}") from error
+    hint = "make it again with `lpmx env lock`"
+    try:
+        data = json.loads(raw)
+        version = data["version"]
+        images = {str(key): _pin(value) for key, value in data["images"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LockError(f"{name}: not a lock file, or damaged", hint=hint) from error
+    if version != VERSION:
+        raise LockError(
+            f"{name}: a lock of version {version}, this lpmx knows version {VERSION}", hint=hint
+        )
+    return Lock(name, images)
+
+
+def _pin(data: Any) -> Pin:
+    manifest = _digest(data["manifest"]) if data.get("manifest") else ""
+    return Pin(_digest(data["config"]), tuple(map(_digest, data["layers"])), manifest)
+
+
+def _digest(text: Any) -> str:
+    found = str(text).removeprefix(_PREFIX)
+    if not is_hex_digest(found):
+        raise ValueError("not a digest")
+    return found
+
+
+def make_lock(environment: str, images: Mapping[str, Image]) -> Lock:
+    """The lock that pins @images (by the names in the file) for environment file @environment."""
+    pins = {
+        name: Pin(image.id, image.diff_ids, str(getattr(image, "manifest", "") or ""))
+        for name, image in sorted(images.items())
+    }
+    return Lock(lock_file(environment), pins)
+
+
+def write_lock(lock: Lock) -> bool:
+    """Put the lock on disk; False when it said the same already."""
+    from lpmx_runtime.store import atomic_write
+
+    images = {
+        name: {
+            "config": _PREFIX + pin.image_id,
+            **({"manifest": _PREFIX + pin.manifest} if pin.manifest else {}),
+            "layers": [_PREFIX + digest for digest in pin.diff_ids],
+        }
+        for name, pin in lock.images.items()
+    }
+    text = json.dumps({"version": VERSION, "images": images}, indent=2) + "\n"
+    try:
+        with open(lock.file, "rb") as file:
+            if file.read() == text.encode():
+                return False
+    except FileNotFoundError:
+        pass
+    atomic_write(lock.file, text.encode(), mode=0o644)
+    return True

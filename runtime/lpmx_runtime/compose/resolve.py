@@ -1,0 +1,398 @@
+"""From environment files to a composition: every name resolved to an image, a program, a host path.
+
+Everything that can be wrong is found here, before anything starts, and all of it at once: an image
+that is not in the store, a mapped program that its image does not have, a host command that is not
+there, environments that call each other in a circle, a stale lock.
+
+    composition = compose(store, "variants.yaml", os.environ)
+    composition.top.commands["bwa"]      Program(member="image:3f1c...", path="/usr/local/bin/bwa")
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import shutil
+import stat
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from lpmx_runtime.environment import DEFAULT_PATH
+from lpmx_runtime.errors import LpmxError
+
+from . import lock as locks
+from .envfile import (
+    Environment,
+    EnvironmentTarget,
+    HostTarget,
+    ImageTarget,
+    Target,
+    cycle_error,
+    read_environment,
+)
+from .source import EnvFileError, Place, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from lpmx_runtime.image import Image
+    from lpmx_runtime.store import Store
+    from lpmx_runtime.view import Node, View
+
+__all__ = [
+    "Composition",
+    "HostProgram",
+    "Member",
+    "Program",
+    "compose",
+    "compose_all",
+    "image_names",
+    "lock_environment",
+    "read_graph",
+]
+
+_EXECUTABLE = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program of a member of the composition; @path is absolute in that member."""
+
+    member: str
+    where: str  # the image's name or the environment's file, for messages
+    path: str
+    env: Mapping[str, str | None] = field(default_factory=dict)
+    cwd: str = ""
+
+
+@dataclass(frozen=True)
+class HostProgram:
+    """A program of the host; @path is absolute there."""
+
+    path: str
+    env: Mapping[str, str | None] = field(default_factory=dict)
+    passes: tuple[str, ...] = ()
+    paths: bool = False
+
+
+@dataclass(frozen=True)
+class Member:
+    """One container of a composition: an image, and the environment that shapes it if any does."""
+
+    key: str
+    image: Image
+    environment: Environment | None
+    commands: Mapping[str, Program | HostProgram]
+
+    def describe(self, name: str) -> str:
+        """Where the command @name runs, as `lpmx env show` prints it."""
+        found = self.commands[name]
+        if isinstance(found, HostProgram):
+            return f"host {found.path}"
+        return f"{found.where} {found.path}"
+
+
+@dataclass(frozen=True)
+class Composition:
+    """All that runs when an environment runs; the first member is where it starts."""
+
+    top: Member
+    members: Mapping[str, Member]
+    locked: bool
+    files: tuple[str, ...]
+
+
+Resolved = Program | HostProgram
+
+
+# ---- files
+
+
+def read_graph(path: str | os.PathLike[str]) -> dict[str, Environment]:
+    """The environment in @path and all that it calls, by absolute file name, @path's first.
+
+    Raises EnvFileError for a file that is wrong, one that is missing, and for a cycle, in full.
+    """
+    graph: dict[str, Environment] = {}
+    _visit(os.path.abspath(path), (), graph)
+    return graph
+
+
+def _visit(path: str, outer: tuple[str, ...], graph: dict[str, Environment]) -> None:
+    environment = read_environment(path)
+    graph[path] = environment
+    for target in environment.commands.values():
+        if not isinstance(target, EnvironmentTarget):
+            continue
+        chain = (*outer, path, target.file)
+        if target.file in chain[:-1]:
+            raise cycle_error(target.place, chain[chain.index(target.file) :], "calls")
+        if not os.path.exists(target.file):
+            name = os.path.relpath(target.file)
+            raise EnvFileError(target.place, f"environment {name}: no such file")
+        if target.file not in graph:
+            _visit(target.file, (*outer, path), graph)
+
+
+def image_names(graph: Mapping[str, Environment]) -> dict[str, Place]:
+    """Every image name of @graph and the first place where it stands."""
+    names: dict[str, Place] = {}
+    for environment in graph.values():
+        if environment.image:
+            names.setdefault(environment.image, environment.image_place)
+        for target in environment.commands.values():
+            if isinstance(target, ImageTarget):
+                names.setdefault(target.image, target.place)
+    return names
+
+
+# ---- images
+
+
+def _images(
+    store: Store, graph: Mapping[str, Environment], lock: locks.Lock | None
+) -> tuple[dict[str, Image], list[LpmxError]]:
+    """The image of every name, by the lock where there is one."""
+    names = image_names(graph)
+    if lock is not None:
+        places = {name: str(place) for name, place in names.items()}
+        lock.check_names(places, next(iter(graph)))
+    found: dict[str, Image] = {}
+    errors: list[LpmxError] = []
+    for name, place in names.items():
+        try:
+            found[name] = lock.image(store, name) if lock else store.resolve(name)
+        except locks.LockError as error:
+            errors.append(error)
+        except LpmxError as error:
+            hint = did_you_mean(name, store.refs()) or error.hint
+            errors.append(EnvFileError(place, error.message, hint=hint))
+    return found, errors
+
+
+def lock_environment(store: Store, path: str | os.PathLike[str]) -> locks.Lock:
+    """The lock that pins what the names of environment file @path mean in @store now."""
+    graph = read_graph(path)
+    images, errors = _images(store, graph, None)
+    if errors:
+        raise _first(errors)
+    return locks.make_lock(os.path.abspath(path), images)
+
+
+# ---- programs
+
+
+class _Resolver:
+    """Finds programs in images and on the host; keeps the views it has opened."""
+
+    def __init__(
+        self,
+        store: Store,
+        graph: Mapping[str, Environment],
+        images: Mapping[str, Image],
+        environ: Mapping[str, str],
+    ) -> None:
+        self._store = store
+        self._graph = graph
+        self._images = images
+        self._environ = environ
+        self._views: dict[str, View] = {}
+        self.members: dict[str, Member] = {}
+        self.errors: list[LpmxError] = []
+
+    def close(self) -> None:
+        for view in self._views.values():
+            view.close()
+
+    def environment(self, file: str) -> Member | None:
+        """The member that environment file @file describes, with all that it calls."""
+        if file in self.members:
+            return self.members[file]
+        environment = self._graph[file]
+        image = self._images.get(environment.image)
+        if image is None:
+            return None  # said already: it is missing, or no image is named
+        commands: dict[str, Resolved] = {}
+        for name, target in environment.commands.items():
+            try:
+                found = self._target(name, target)
+            except LpmxError as error:
+                self.errors.append(error)
+                continue
+            if found is not None:
+                commands[name] = found
+        member = Member(file, image, environment, commands)
+        self.members[file] = member
+        return member
+
+    def _target(self, name: str, target: Target) -> Resolved | None:
+        if isinstance(target, HostTarget):
+            return self._host(name, target)
+        if isinstance(target, ImageTarget):
+            return self._of_image(name, target)
+        return self._of_environment(name, target)
+
+    def _host(self, name: str, target: HostTarget) -> HostProgram:
+        wanted = target.path or posixpath.basename(name)
+        if "/" in wanted and not wanted.startswith("/"):
+            raise EnvFileError(
+                target.place, f"{name}: host:{wanted} is neither a name nor an absolute path"
+            )
+        found = shutil.which(wanted, path=self._environ.get("PATH", DEFAULT_PATH))
+        if found is None:
+            where = "" if "/" in wanted else " on the PATH of this host"
+            why = "is not executable" if os.path.exists(wanted) else f"there is none{where}"
+            raise EnvFileError(
+                target.place,
+                f"{name}: host command {wanted}: {why}",
+                hint="give its absolute path as host:/path, or take the line out",
+            )
+        return HostProgram(os.path.abspath(found), target.env, target.passes, target.paths)
+
+    def _of_image(self, name: str, target: ImageTarget) -> Program | None:
+        image = self._images.get(target.image)
+        if image is None:
+            return None
+        key = f"image:{image.id}"
+        self.members.setdefault(key, Member(key, image, None, {}))
+        path = self._find(image, target.path or posixpath.basename(name), image.env)
+        if path is None:
+            raise self._no_program(name, target.place, target.image, image, target.path)
+        return Program(key, target.image, path, target.env, target.cwd)
+
+    def _of_environment(self, name: str, target: EnvironmentTarget) -> Resolved | None:
+        member = self.environment(target.file)
+        environment = self._graph[target.file]
+        wanted = target.command or posixpath.basename(name)
+        if not environment.image:
+            raise EnvFileError(
+                target.place, f"{name}: {os.path.relpath(target.file)} names no image"
+            )
+        if member is None:
+            return None
+        if wanted in environment.commands:
+            mapped = member.commands.get(wanted)
+            return None if mapped is None else _with_options(mapped, target)
+        variables = {**member.image.env, **{k: v for k, v in environment.env.items() if v}}
+        path = self._find(member.image, wanted, variables)
+        if path is None and not _in_bind(environment, wanted):
+            file = os.path.relpath(target.file)
+            raise self._no_program(name, target.place, file, member.image, target.command)
+        return Program(
+            target.file, os.path.relpath(target.file), path or wanted, target.env, target.cwd
+        )
+
+    def _no_program(
+        self, name: str, place: Place, where: str, image: Image, path: str
+    ) -> EnvFileError:
+        if path.startswith("/"):
+            other = self._find(image, posixpath.basename(path), image.env)
+            hint = f"there is {other}" if other and other != path else None
+            return EnvFileError(place, f"{name}: {where} has no program {path}", hint=hint)
+        return EnvFileError(
+            place,
+            f"{name}: {where} has no program {path or posixpath.basename(name)} on its PATH",
+            hint="say where it is with path: /...",
+        )
+
+    def _find(self, image: Image, word: str, variables: Mapping[str, str]) -> str | None:
+        """The absolute path of the program @word in @image."""
+        view = self._view(image)
+        if word.startswith("/"):
+            return word if _is_program(view.lookup(word)) else None
+        for folder in variables.get("PATH", DEFAULT_PATH).split(":"):
+            path = posixpath.join(folder or "/", word)
+            if path.startswith("/") and _is_program(view.lookup(path)):
+                return path
+        return None
+
+    def _view(self, image: Image) -> View:
+        from lpmx_runtime.view import View
+
+        if image.chain_id not in self._views:
+            self._views[image.chain_id] = View(self._store.view_path(image.chain_id))
+        return self._views[image.chain_id]
+
+
+def _is_program(node: Node | None) -> bool:
+    return node is not None and stat.S_ISREG(node.mode) and bool(node.mode & _EXECUTABLE)
+
+
+def _in_bind(environment: Environment, path: str) -> bool:
+    """Does @path lie in something the environment binds? Then only the start can tell."""
+    from lpmx_runtime.binds import find_bind, parse_volume
+
+    binds = [parse_volume(volume.text, cwd="/") for volume in environment.binds]
+    return path.startswith("/") and find_bind(binds, path) is not None
+
+
+def _with_options(mapped: Resolved, target: EnvironmentTarget) -> Resolved:
+    """@mapped with the options that the caller's environment adds."""
+    from dataclasses import replace
+
+    env = {**mapped.env, **target.env}
+    if isinstance(mapped, Program):
+        return replace(mapped, env=env, cwd=target.cwd or mapped.cwd)
+    return replace(mapped, env=env)
+
+
+def _bind_errors(graph: Mapping[str, Environment]) -> Iterator[LpmxError]:
+    from lpmx_runtime.binds import parse_volume
+
+    for environment in graph.values():
+        for volume in environment.binds:
+            try:
+                parse_volume(volume.text, cwd="/")
+            except LpmxError as error:
+                message = error.message.removeprefix(f"-v {volume.text}: ")
+                yield EnvFileError(volume.place, f"bind {message}", hint=error.hint)
+
+
+# ---- all of it
+
+
+def compose(store: Store, path: str | os.PathLike[str], environ: Mapping[str, str]) -> Composition:
+    """The composition that environment file @path describes; @environ is the host's.
+
+    Raises the first of the errors that `compose_all` finds.
+    """
+    composition, errors = compose_all(store, path, environ)
+    if errors or composition is None:
+        raise _first(errors)
+    return composition
+
+
+def compose_all(
+    store: Store, path: str | os.PathLike[str], environ: Mapping[str, str]
+) -> tuple[Composition | None, list[LpmxError]]:
+    """The composition of @path, None when there is none, and all that is wrong with it.
+
+    A file that cannot be read or breaks the schema, a cycle and a stale lock are raised.
+    """
+    file = os.path.abspath(path)
+    graph = read_graph(file)
+    lock = locks.read_lock(file)
+    images, errors = _images(store, graph, lock)
+    errors += _bind_errors(graph)
+    top = graph[file]
+    if not top.image:
+        errors.insert(0, EnvFileError(Place(str(path)), "it names no image"))
+    resolver = _Resolver(store, graph, images, environ)
+    try:
+        member = resolver.environment(file)
+    finally:
+        resolver.close()
+    errors += resolver.errors
+    if errors or member is None:
+        return None, errors
+    files = tuple(dict.fromkeys(name for one in graph.values() for name in one.files))
+    members = {file: member, **resolver.members}
+    return Composition(member, members, lock is not None, files), []
+
+
+def _first(errors: list[LpmxError]) -> LpmxError:
+    first = errors[0]
+    if len(errors) > 1:
+        others = f"{len(errors) - 1} more: `lpmx env check` lists them"
+        first.hint = f"{first.hint}; {others}" if first.hint else others
+    return first
