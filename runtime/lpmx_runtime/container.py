@@ -73,6 +73,7 @@ class Container:
     identity: Identity | None = None
     read_only: bool = False
     commands: ExecMap = field(default_factory=ExecMap)
+    gpus: str = ""  # as after --gpus; looked for at each start
     auto_remove: bool = False
     created: float = 0.0
     creator: Process | None = None
@@ -248,6 +249,13 @@ def write_seeds(container: Container, seeds: Mapping[str, str], folder: str = "s
     for name, text in seeds.items():
         path = os.path.join(container.path(folder), name)
         write_file(path, text.encode("utf-8", "surrogateescape"), mode=0o644)
+
+
+def write_missing(files: Mapping[str, bytes]) -> None:
+    """Write those of @files, by host path, that are missing; their names tell the contents."""
+    for path, data in files.items():
+        if not os.path.exists(path):
+            write_file(path, data, mode=0o644)
 
 
 def write_file(path: str, data: bytes, mode: int = 0o600) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .errors import UsageError
+from .imagefile import read_file
 from .plan import Identity
 
 if TYPE_CHECKING:
@@ -271,17 +272,7 @@ def _image_files(store: Store, chain_id: str, paths: Sequence[str]) -> list[str]
 
 
 def _image_file(store: Store, view: View, path: str) -> str:
-    node = view.lookup(path)
-    if node is None or not stat.S_ISREG(node.mode):
-        return ""
-    diff_id, _ = view.layers[node.layer]
-    names = []
-    while node.index:
-        names.append(node.name)
-        node = view.node(node.parent)
-    file = os.path.join(os.fsencode(store.layer_fs(diff_id)), *reversed(names))
-    with open(file, "rb") as text:
-        return text.read(_FILE_MAX).decode("utf-8", "surrogateescape")
+    return read_file(store, view, path, _FILE_MAX).decode("utf-8", "surrogateescape")
 
 
 def upper_accounts(upper: str, accounts: Accounts) -> Accounts:

@@ -13,6 +13,7 @@ tested without a container. container.py puts the result on disk, supervise.py s
 
 from __future__ import annotations
 
+import hashlib
 import os
 import posixpath
 from dataclasses import dataclass, field, replace
@@ -37,9 +38,10 @@ from .plan import Bind, LaunchPlan, compile_plan, environment_dict, environment_
 from .supervise import exec_in_place, run_and_wait, start_detached
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from .binds import Place
+    from .gpu import Exposure
     from .identity import Accounts, Host, Shown
     from .image import Image
     from .store import Store
@@ -74,6 +76,7 @@ class Options:
     no_bind: frozenset[str] = frozenset()
     read_only: bool = False
     commands: ExecMap = field(default_factory=ExecMap)  # what runs somewhere else when called
+    gpus: str = ""  # as after --gpus
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,8 @@ class Launch:
     plan_file: str
     seeds: Mapping[str, str] = field(default_factory=dict)  # still to be written
     seed_folder: str = ""
+    files: Mapping[str, bytes] = field(default_factory=dict)  # the same by host path
+    notes: tuple[str, ...] = ()  # what the user should know about this start
 
     @property
     def argv(self) -> tuple[str, ...]:
@@ -129,6 +134,7 @@ class Launch:
         stable = replace(self.plan, argv=self.container.argv, cwd=self.container.cwd, env=())
         data = compile_plan(stable)
         containers.write_seeds(self.container, self.seeds, self.seed_folder)
+        containers.write_missing(self.files)
         try:
             with open(self.plan_file, "rb") as file:
                 if file.read() == data:
@@ -179,6 +185,7 @@ def draft_container(
             identity=shown.identity,
             read_only=options.read_only,
             commands=options.commands,
+            gpus=_checked_gpus(options.gpus),
             auto_remove=auto_remove,
             root=os.fspath(store.containers_dir),
         ),
@@ -278,8 +285,11 @@ def plan_launch(
     """Decide one start in @container: its own command or another, perhaps as another user."""
     other = _as_user(store, container, user, here) if user else None
     who = other.container if other else container
+    asked = {**container.env, **(env or {})}
+    gpus = _expose_gpus(store, container, here, asked)
+    shown_files = {dst: _gpu_file(container, data) for dst, data in gpus.files.items()}
     variables = build_environment(
-        {**container.env, **(env or {})},
+        {**gpus.env, **asked},
         here.environ,
         home=who.home,
         user=who.user,
@@ -296,7 +306,12 @@ def plan_launch(
         stores=(os.fspath(store.layers_dir),),
         argv=command or container.argv,
         env=environment_list(variables),
-        binds=who.binds + _seed_binds(container, who.seeds, seed_folder),
+        binds=(
+            *who.binds,
+            *_seed_binds(container, who.seeds, seed_folder),
+            *_free(who.binds, gpus.binds),
+            *_free(who.binds, [Bind(p, d, file=True, seed=True) for d, p in shown_files.items()]),
+        ),
         upper=container.path("upper"),
         work=container.path("work"),
         dirty=container.path("dirty"),
@@ -311,7 +326,50 @@ def plan_launch(
         container.path(f"{PLAN}{variant}"),
         other.seeds if other else {},
         seed_folder,
+        {shown_files[dst]: data for dst, data in gpus.files.items()},
+        gpus.notes,
     )
+
+
+def _checked_gpus(text: str) -> str:
+    from .gpu import parse_request
+
+    return text if text and parse_request(text) else ""
+
+
+def _expose_gpus(
+    store: Store, container: Container, here: Surroundings, env: Mapping[str, str]
+) -> Exposure:
+    """What this machine's GPUs need. Looked for at each start: each may be on another node."""
+    from . import gpu
+    from .gpu.host import this_host
+
+    request = gpu.parse_request(container.gpus) if container.gpus else None
+    if request is None:
+        return gpu.Exposure()
+    from .view import View
+
+    with View(store.view_path(container.chain_id)) as view:
+        return gpu.expose(
+            store,
+            view,
+            request,
+            this_host(here.environ),
+            image=container.image_name,
+            env=env,
+            binds=container.binds,
+        )
+
+
+def _gpu_file(container: Container, data: bytes) -> str:
+    """Where a generated file is kept: by its contents, since two nodes may need different ones."""
+    return container.path(f"gpu-{hashlib.sha256(data).hexdigest()[:16]}")
+
+
+def _free(binds: tuple[Bind, ...], more: Iterable[Bind]) -> list[Bind]:
+    """Those of @more at whose place the user has not bound something else."""
+    taken = {bind.dst for bind in binds}
+    return [bind for bind in more if bind.dst not in taken]
 
 
 def _as_user(store: Store, container: Container, user: str, here: Surroundings) -> Draft:

@@ -47,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
             cwd=args.workdir,
             user=args.user,
         )
+        options.tell(start)
         if not args.detach:
             launch.exec_in_place(start, kind=runs.EXEC)
         launch.start_detached(start, kind=runs.EXEC)

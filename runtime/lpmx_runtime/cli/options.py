@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from lpmx_runtime.errors import LpmxError, UsageError
@@ -13,9 +14,17 @@ from lpmx_runtime.errors import LpmxError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from lpmx_runtime.launch import Options
+    from lpmx_runtime.launch import Launch, Options
 
-__all__ = ["add_create", "add_process", "command_of", "environment", "from_create", "launch_errors"]
+__all__ = [
+    "add_create",
+    "add_process",
+    "command_of",
+    "environment",
+    "from_create",
+    "launch_errors",
+    "tell",
+]
 
 EXIT_LPMX = 125  # as docker and podman: the container was not even started
 
@@ -72,6 +81,12 @@ def add_create(parser: argparse.ArgumentParser) -> None:
         " sys; all: the first six",
     )
     parser.add_argument(
+        "--gpus",
+        metavar="all|N|device=ID[,ID...]|CDI-NAME",
+        default="",
+        help="show the host's GPUs and the libraries of their driver",
+    )
+    parser.add_argument(
         "--entrypoint", metavar="CMD", help="in place of the image's ENTRYPOINT; '' for none"
     )
     parser.add_argument(
@@ -124,6 +139,7 @@ def from_create(args: argparse.Namespace) -> Options:
         volumes=tuple(args.volume),
         no_bind=parse_no_bind(args.no_bind),
         read_only=args.read_only,
+        gpus=args.gpus,
     )
 
 
@@ -140,6 +156,12 @@ def _entrypoint(text: str | None) -> tuple[str, ...] | None:
             return tuple(words)
         raise UsageError(f"--entrypoint {text}: not a JSON list of strings")
     return (text,)
+
+
+def tell(start: Launch) -> None:
+    """Say on stderr what the user should know about a start."""
+    for note in start.notes:
+        print(f"lpmx: {note}", file=sys.stderr)
 
 
 @contextlib.contextmanager

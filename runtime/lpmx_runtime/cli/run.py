@@ -57,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
         )
         container = draft.create(store)
         start = launch.plan_launch(store, container, here)
+        options.tell(start)
         if args.detach:
             launch.start_detached(start)
             print(container.label)

@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
                     hint=f"`lpmx exec {container.label} COMMAND` runs another program in it",
                 )
             start = launch.plan_launch(store, container, here)
+            options.tell(start)
             if args.attach:
                 launch.exec_in_place(start)
             if not running:
