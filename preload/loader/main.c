@@ -3,6 +3,7 @@
  * by its own exec (the state variable is in the environment) it maps the program, becomes its
  * resident engine and jumps. */
 #include "../calls/call.h"
+#include "startenv.h"
 
 #include <elf.h>
 #include <signal.h>
@@ -58,6 +59,8 @@ error_text(int err)
         return ": out of memory";
     case EROFS:
         return ": read-only file system";
+    case E2BIG:
+        return ": too many entries";
     case ENOSPC:
         return ": no space left on device";
     default:
@@ -184,7 +187,8 @@ run_program(uint64_t *sp, Elf64_auxv_t *av, const struct exec_state *state)
 struct start {
     const char *plan, *cwd;
     const char *parent; /* pid of whoever must not be outlived, in decimal; or NULL */
-    char **argv;        /* NULL: the plan's own command */
+    struct startenv env;
+    char **argv; /* NULL: the plan's own command */
 };
 
 static const char *
@@ -233,6 +237,10 @@ enter_cwd(const char *cwd)
 
     if (!err)
         err = (int)sys1(SYS_chdir, hit.host);
+    if (err == -ENOENT) {
+        engine_say("working directory ", cwd, ": there is none in the container (bind it, or cd)");
+        quit(126);
+    }
     if (err)
         die(126, cwd, err);
 }
@@ -301,26 +309,29 @@ list_pointers(struct plan_list l, char **out, size_t cap)
 }
 
 static char **
-start_environment(char **envp)
+start_environment(char **envp, const struct startenv *want)
 {
-    static char *env[4096];
-    static char term[128] = "TERM=";
-    const char *host_term = env_value(envp, "TERM");
-    size_t n = engine.plan->env.n, len = 5;
+    static char *base[4096], *env[4096];
+    int err;
 
-    if (!(engine.plan->flags & PLAN_CLEAR_ENV))
+    if (want->file) {
+        err = startenv_read(want->file, base, ARRAY_LEN(base));
+        if (err)
+            die(125, want->file, err);
+    } else if (engine.plan->flags & PLAN_CLEAR_ENV) {
+        list_pointers(engine.plan->env, base, ARRAY_LEN(base));
+    } else {
         return envp;
-    list_pointers(engine.plan->env, env, ARRAY_LEN(env) - 1);
-    if (host_term && !env_value(env, "TERM") &&
-        !str_append(term, sizeof(term), &len, host_term, strlen(host_term))) {
-        env[n] = term;
-        env[n + 1] = NULL;
     }
+    err = startenv_merge(want, base, envp, env, ARRAY_LEN(env));
+    if (err)
+        die(126, "the environment", err);
     return env;
 }
 
 #define USAGE                                                                                      \
-    "usage: lpmx-exec --plan FILE [--cwd DIR] [--die-with PARENT] [--] [COMMAND [ARG...]]\n"
+    "usage: lpmx-exec --plan FILE [--cwd DIR] [--die-with PARENT] [--env FILE] [--pass NAMES]\n"   \
+    "                 [--take NAMES] [--] [COMMAND [ARG...]]\n"
 
 static void
 print_out(const char *s)
@@ -358,6 +369,12 @@ parse_arguments(int argc, char **argv)
             s.cwd = argv[++i];
         } else if (!strcmp(argv[i], "--die-with") && i + 1 < argc) {
             s.parent = argv[++i];
+        } else if (!strcmp(argv[i], "--env") && i + 1 < argc) {
+            s.env.file = argv[++i];
+        } else if (!strcmp(argv[i], "--pass") && i + 1 < argc) {
+            s.env.pass = argv[++i];
+        } else if (!strcmp(argv[i], "--take") && i + 1 < argc) {
+            s.env.take = argv[++i];
         } else {
             usage(125);
         }
@@ -447,7 +464,7 @@ start_plan(int argc, char **argv, char **envp)
         engine_say("the kernel refuses a seccomp filter", error_text(err), "");
         quit(125);
     }
-    err = exec_command(s.argv, start_environment(envp));
+    err = exec_command(s.argv, start_environment(envp, &s.env));
     engine_say(s.argv[0], error_text(err), "");
     quit(err == -ENOENT || err == -ENOTDIR ? 127 : 126);
 }
