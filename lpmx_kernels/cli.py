@@ -13,9 +13,9 @@ from lpmx_runtime.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lpmx_kernels.doctor import Finding
     from lpmx_kernels.kernelspec import KernelSpec
     from lpmx_kernels.probe import FoundPython
+    from lpmx_runtime.finding import Finding
 
 HELP = "Jupyter kernels that run in images"
 
@@ -161,7 +161,7 @@ def _doctor(args: argparse.Namespace) -> int:
     doctor = Doctor(find_spec(args.name), show)
     healthy = doctor.examine()
     if args.json:
-        _print_json([vars(finding) for finding in doctor.findings])
+        _print_json([finding.as_dict() for finding in doctor.findings])
     return 0 if healthy else 1
 
 

@@ -4,33 +4,22 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lpmx_kernels.settings import PROVISIONER, SpecFile, read_json, read_spec
 from lpmx_runtime.errors import LpmxError
+from lpmx_runtime.finding import Finding
 from lpmx_runtime.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from lpmx_kernels.kernelspec import InstalledSpec
+    from lpmx_runtime.doctor import Site
 
 READY_TIMEOUT = 60.0
 REPLY_TIMEOUT = 30.0
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at."""
-
-    what: str
-    good: bool
-    detail: str
-
-    def __str__(self) -> str:
-        return f"({'v' if self.good else 'x'}) {self.what}: {self.detail}"
 
 
 class Doctor:
@@ -52,10 +41,9 @@ class Doctor:
             ("start", self._check_start),
         ):
             try:
-                finding = Finding(what, good=True, detail=check())
+                finding = Finding(what, "ok", check())
             except LpmxError as error:
-                hint = f"\n    {error.hint}" if error.hint else ""
-                finding = Finding(what, good=False, detail=f"{error.message}{hint}")
+                finding = Finding(what, "problem", error.message, error.hint or "")
             self.findings.append(finding)
             self.show(finding)
             if not finding.good:
@@ -108,6 +96,32 @@ class Doctor:
             f"ready in {report['ready_ms']:.0f} ms, 1+1 = {report['result']} "
             f"in {report['execute_ms']:.0f} ms, ended cleanly"
         )
+
+
+def installed_kernels(site: Site) -> Iterator[Finding]:
+    """For `lpmx doctor`: the kernels that Jupyter knows here, and whether their images are there.
+
+    Looks and starts nothing; `lpmx kernel doctor NAME` starts one.
+    """
+    from lpmx_kernels.kernelspec import installed_specs
+
+    specs = list(installed_specs())
+    lost = []
+    for spec in specs:
+        try:
+            settings = read_spec(spec.directory).settings
+            root = Path(settings.store or site.store)
+            if not (root / "version").exists():  # looking must not make one
+                raise LpmxError(f"{root}: no store")
+            Store.open(root).resolve(settings.image)
+        except LpmxError as error:
+            lost.append(f"{spec.name} ({error.message})")
+    if lost:
+        advice = "`lpmx kernel doctor NAME` says more; load the image again or remove the kernel"
+        yield Finding("Jupyter kernels", "problem", f"cannot start: {', '.join(lost)}", advice)
+    else:
+        names = ", ".join(spec.name for spec in specs)
+        yield Finding("Jupyter kernels", "ok", names or "none installed")
 
 
 def start_and_evaluate(installed: InstalledSpec, code: str = "1+1") -> dict[str, Any]:

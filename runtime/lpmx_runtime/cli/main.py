@@ -36,6 +36,8 @@ COMMANDS = (
     "stop",
     "rm",
     "env",
+    "why",
+    "doctor",
 )
 GROUP = "lpmx.commands"
 
