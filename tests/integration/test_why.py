@@ -32,11 +32,12 @@ mv /etc/fstab /etc/moved 2>/dev/null; true
 """
 CHANGED = [
     "/etc/debian_version", "/usr/share/perl5", "/usr/share/perl5/a", "/usr/share/perl5/Debconf",
-    "/etc/host.conf", "/srv/deep/link", "/srv/deep/er/../link", "/opt/abs/deep", "/opt/abs/deep/link",
-    "/var/cache", "/var/cache/apt", "/opt/demo", "/opt/demo/bwa", "/opt/demo/..", "/etc/moved",
-    "/etc/motd", "/usr/share/doc/README", "/usr/share/doc/bash", "/etc/passwd", "/etc/resolv.conf",
-    "/tmp", "/", "/..", "/bin/sh", "/lib/../bin/sh", "/nowhere/at/all", "/etc/passwd/x", "/bin/",
-    "/etc/host.conf/", "/usr/share/common-licenses", "/usr/share/common-licenses/GPL",
+    "/etc/host.conf", "/srv/deep/link", "/srv/deep/er/../link", "/opt/abs/deep",
+    "/opt/abs/deep/link", "/var/cache", "/var/cache/apt", "/opt/demo", "/opt/demo/bwa",
+    "/opt/demo/..", "/etc/moved", "/etc/motd", "/usr/share/doc/README", "/usr/share/doc/bash",
+    "/etc/passwd", "/etc/resolv.conf", "/tmp", "/", "/..", "/bin/sh", "/lib/../bin/sh",
+    "/nowhere/at/all", "/etc/passwd/x", "/bin/", "/etc/host.conf/",
+    "/usr/share/common-licenses", "/usr/share/common-licenses/GPL",
 ]  # fmt: skip
 LOOK = """
 import hashlib, json, os, stat, sys
