@@ -186,6 +186,7 @@ run_program(uint64_t *sp, Elf64_auxv_t *av, const struct exec_state *state)
 
 struct start {
     const char *plan, *cwd;
+    const char *here;   /* the caller's working directory; it must be the same one inside */
     const char *parent; /* pid of whoever must not be outlived, in decimal; or NULL */
     struct startenv env;
     char **argv; /* NULL: the plan's own command */
@@ -243,6 +244,24 @@ enter_cwd(const char *cwd)
     }
     if (err)
         die(126, cwd, err);
+}
+
+/* Stay in the caller's directory, which is @cwd on the host. What the container shows at that path
+ * must be it: a relative name means the same file on both sides, or nothing is started. The root is
+ * let through, since daemons stand there without meaning it. */
+static void
+stay_here(const char *cwd)
+{
+    struct stat was, is;
+    bool known = sys2(SYS_stat, ".", &was) == 0;
+
+    enter_cwd(cwd);
+    if (!strcmp(cwd, "/"))
+        return;
+    if (!known || sys2(SYS_stat, ".", &is) || was.st_dev != is.st_dev || was.st_ino != is.st_ino) {
+        engine_say("working directory ", cwd, ": the container shows another one (bind it, or cd)");
+        quit(126);
+    }
 }
 
 static const char *
@@ -330,8 +349,8 @@ start_environment(char **envp, const struct startenv *want)
 }
 
 #define USAGE                                                                                      \
-    "usage: lpmx-exec --plan FILE [--cwd DIR] [--die-with PARENT] [--env FILE] [--pass NAMES]\n"   \
-    "                 [--take NAMES] [--] [COMMAND [ARG...]]\n"
+    "usage: lpmx-exec --plan FILE [--cwd DIR | --here DIR] [--die-with PARENT] [--env FILE]\n"     \
+    "                 [--pass NAMES] [--take NAMES] [--] [COMMAND [ARG...]]\n"
 
 static void
 print_out(const char *s)
@@ -367,6 +386,8 @@ parse_arguments(int argc, char **argv)
             s.plan = argv[++i];
         } else if (!strcmp(argv[i], "--cwd") && i + 1 < argc) {
             s.cwd = argv[++i];
+        } else if (!strcmp(argv[i], "--here") && i + 1 < argc) {
+            s.here = argv[++i];
         } else if (!strcmp(argv[i], "--die-with") && i + 1 < argc) {
             s.parent = argv[++i];
         } else if (!strcmp(argv[i], "--env") && i + 1 < argc) {
@@ -454,7 +475,9 @@ start_plan(int argc, char **argv, char **envp)
             quit(125);
         }
     }
-    if (!s.cwd && engine.plan->cwd.len)
+    if (s.here)
+        stay_here(s.here);
+    else if (!s.cwd && engine.plan->cwd.len)
         s.cwd = plan_string(engine.plan->cwd);
     if (s.cwd)
         enter_cwd(s.cwd);

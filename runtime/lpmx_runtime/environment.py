@@ -23,6 +23,7 @@ __all__ = [
     "PASSED",
     "PASSED_PREFIXES",
     "build_environment",
+    "pass_list",
     "parse_env",
     "parse_env_file",
 ]
@@ -80,6 +81,18 @@ def build_environment(
         env |= {"USER": user, "LOGNAME": user}
     env.update(fixed)
     return {name: value for name, value in env.items() if "\0" not in name + value}
+
+
+def pass_list(fixed: Mapping[str, str], names: Iterable[str] = ()) -> str:
+    """The same choice as a list for `lpmx-exec --pass`: NAME:PREFIX*:...
+
+    For starts whose host environment is known only when they happen. @fixed as above; @names:
+    further variables.
+    """
+    words = {*PASSED, *(f"{prefix}*" for prefix in PASSED_PREFIXES), *_DIRECTORIES, *names}
+    if not any(_is_locale(name) for name in fixed):
+        words |= {*_LOCALE, f"{_LOCALE_PREFIX}*"}
+    return ":".join(sorted(words))
 
 
 def _passes(name: str) -> bool:

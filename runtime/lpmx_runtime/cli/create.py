@@ -33,9 +33,8 @@ def run(args: argparse.Namespace) -> int:
 
         store = Store.open()
         here = launch.surroundings()
-        draft = launch.draft_container(
-            store, store.resolve(args.image), options.from_create(args), here, name=args.name
-        )
+        image, asked = options.resolve(store, args)
+        draft = launch.draft_container(store, image, asked, here, name=args.name)
         container = draft.create(store)
         start = launch.plan_launch(store, container, here)
         with storage_errors(f"container {container.label}"):

@@ -36,6 +36,8 @@ COMMANDS = (
     "stop",
     "rm",
     "env",
+    "expose",
+    "unexpose",
     "why",
     "doctor",
 )

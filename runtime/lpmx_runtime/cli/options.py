@@ -14,7 +14,9 @@ from lpmx_runtime.errors import LpmxError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from lpmx_runtime.image import Image
     from lpmx_runtime.launch import Launch, Options
+    from lpmx_runtime.store import Store
 
 __all__ = [
     "add_create",
@@ -23,6 +25,7 @@ __all__ = [
     "environment",
     "from_create",
     "launch_errors",
+    "resolve",
     "tell",
 ]
 
@@ -93,7 +96,7 @@ def add_create(parser: argparse.ArgumentParser) -> None:
         "--read-only", action="store_true", help="the container's own files cannot be changed"
     )
     add_process(parser)
-    parser.add_argument("image", metavar="IMAGE", help="name or id")
+    parser.add_argument("image", metavar="IMAGE", help="name or id; or an environment, ENV.yaml")
     add_command(parser, "what to run; default: what the image says")
 
 
@@ -141,6 +144,16 @@ def from_create(args: argparse.Namespace) -> Options:
         read_only=args.read_only,
         gpus=args.gpus,
     )
+
+
+def resolve(store: Store, args: argparse.Namespace) -> tuple[Image, Options]:
+    """The image that the arguments of `add_create` name, or that of an environment file."""
+    asked = from_create(args)
+    if not args.image.endswith((".yaml", ".yml")):  # YAML is not even imported
+        return store.resolve(args.image), asked
+    from lpmx_runtime.compose.start import launch_options
+
+    return launch_options(store, args.image, asked, os.environ)
 
 
 def _entrypoint(text: str | None) -> tuple[str, ...] | None:

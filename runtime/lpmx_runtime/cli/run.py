@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import argparse
 
     from lpmx_runtime.image import Image
-    from lpmx_runtime.launch import Surroundings
+    from lpmx_runtime.launch import Options, Surroundings
     from lpmx_runtime.store import Store
 
 HELP = "run a program in a new container"
@@ -41,16 +41,16 @@ def run(args: argparse.Namespace) -> int:
         from lpmx_runtime.store import Store
 
         store = Store.open()
-        image = store.resolve(args.image)
+        image, asked = options.resolve(store, args)
         here = launch.surroundings()
         if args.print_plan:
-            return _print_plan(store, image, here, args)
+            return _print_plan(store, image, asked, here, args)
         if args.json:
             raise UsageError("--json is for --print-plan")
         draft = launch.draft_container(
             store,
             image,
-            options.from_create(args),
+            asked,
             here,
             name=args.name,
             auto_remove=args.rm or not args.name,
@@ -68,10 +68,12 @@ def run(args: argparse.Namespace) -> int:
     return end.follow()
 
 
-def _print_plan(store: Store, image: Image, here: Surroundings, args: argparse.Namespace) -> int:
+def _print_plan(
+    store: Store, image: Image, asked: Options, here: Surroundings, args: argparse.Namespace
+) -> int:
     from lpmx_runtime import launch
 
-    draft = launch.draft_container(store, image, options.from_create(args), here, name=args.name)
+    draft = launch.draft_container(store, image, asked, here, name=args.name)
     plan = launch.plan_launch(store, draft.container, here).plan
     print(json.dumps(plan.as_dict(), indent=2) if args.json else plan.describe())
     return 0

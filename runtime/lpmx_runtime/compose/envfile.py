@@ -108,7 +108,9 @@ class Environment:
     command: tuple[str, ...] = ()
     read_only: bool = False
     commands: Mapping[str, Target] = field(default_factory=dict)
-    gpus: tuple[str, ...] = ()  # (): none asked; ("all",), ("2",) a number, or indices and UUIDs
+    gpus: tuple[str, ...] = ()  # (): none asked; ("all",), ("2",) a number, or names
+    gpus_by_name: bool = False  # a list in the file: indices and UUIDs, not a number of devices
+    gpus_place: Place = field(default_factory=lambda: Place(""), compare=False)
     batch: str = ""  # "": not said
     kernel: Kernel | None = None
     files: tuple[str, ...] = ()  # all that was read, this one first
@@ -181,11 +183,15 @@ def _over(included: Environment, earlier: Environment) -> Environment:
         command=included.command or earlier.command,
         read_only=included.read_only or earlier.read_only,
         commands={**earlier.commands, **included.commands},
-        gpus=included.gpus or earlier.gpus,
+        **_gpus_of(included if included.gpus else earlier),
         batch=included.batch or earlier.batch,
         kernel=included.kernel or earlier.kernel,
         files=tuple(dict.fromkeys(earlier.files + included.files)),
     )
+
+
+def _gpus_of(environment: Environment) -> dict[str, Any]:
+    return {name: getattr(environment, name) for name in ("gpus", "gpus_by_name", "gpus_place")}
 
 
 def _apply(base: Environment, value: Value) -> Environment:
@@ -205,7 +211,8 @@ def _apply(base: Environment, value: Value) -> Environment:
         if (words := value.get(key)) is not None:
             said[key] = _texts(words)
     if gpus := value.get("gpus"):
-        said["gpus"] = _gpus(gpus)
+        said |= {"gpus": _gpus(gpus), "gpus_by_name": gpus.kind == "array"}
+        said["gpus_place"] = gpus.place
     if kernel := value.get("kernel"):
         said["kernel"] = _kernel(kernel)
     return replace(

@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import posixpath
 import shutil
-import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -30,6 +29,7 @@ from .envfile import (
     cycle_error,
     read_environment,
 )
+from .find import find_program
 from .source import EnvFileError, Place, did_you_mean
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from lpmx_runtime.image import Image
     from lpmx_runtime.store import Store
-    from lpmx_runtime.view import Node, View
+    from lpmx_runtime.view import View
 
 __all__ = [
     "Composition",
@@ -50,8 +50,6 @@ __all__ = [
     "lock_environment",
     "read_graph",
 ]
-
-_EXECUTABLE = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
 
 
 @dataclass(frozen=True)
@@ -296,15 +294,7 @@ class _Resolver:
         )
 
     def _find(self, image: Image, word: str, variables: Mapping[str, str]) -> str | None:
-        """The absolute path of the program @word in @image."""
-        view = self._view(image)
-        if word.startswith("/"):
-            return word if _is_program(view.lookup(word)) else None
-        for folder in variables.get("PATH", DEFAULT_PATH).split(":"):
-            path = posixpath.join(folder or "/", word)
-            if path.startswith("/") and _is_program(view.lookup(path)):
-                return path
-        return None
+        return find_program(self._view(image), word, variables)
 
     def _view(self, image: Image) -> View:
         from lpmx_runtime.view import View
@@ -312,10 +302,6 @@ class _Resolver:
         if image.chain_id not in self._views:
             self._views[image.chain_id] = View(self._store.view_path(image.chain_id))
         return self._views[image.chain_id]
-
-
-def _is_program(node: Node | None) -> bool:
-    return node is not None and stat.S_ISREG(node.mode) and bool(node.mode & _EXECUTABLE)
 
 
 def _in_bind(environment: Environment, path: str) -> bool:
@@ -348,6 +334,18 @@ def _bind_errors(graph: Mapping[str, Environment]) -> Iterator[LpmxError]:
                 yield EnvFileError(volume.place, f"bind {message}", hint=error.hint)
 
 
+def _gpu_errors(graph: Mapping[str, Environment]) -> Iterator[LpmxError]:
+    from lpmx_runtime.gpu import parse_request
+
+    for environment in graph.values():
+        words = ",".join(environment.gpus)
+        try:
+            parse_request(f"device={words}" if environment.gpus_by_name else words)
+        except LpmxError as error:
+            message = error.message.rpartition(": ")[2]
+            yield EnvFileError(environment.gpus_place, f"gpus: {message}", hint=error.hint)
+
+
 # ---- all of it
 
 
@@ -373,7 +371,7 @@ def compose_all(
     graph = read_graph(file)
     lock = locks.read_lock(file)
     images, errors = _images(store, graph, lock)
-    errors += _bind_errors(graph)
+    errors += [*_bind_errors(graph), *_gpu_errors(graph)]
     top = graph[file]
     if not top.image:
         errors.insert(0, EnvFileError(Place(str(path)), "it names no image"))
