@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from lpmx_runtime import execmap
 from lpmx_runtime.binds import parse_no_bind, parse_volume
+from lpmx_runtime.errors import LpmxError
 from lpmx_runtime.launch import Options
 
 from .envfile import EnvironmentTarget, HostTarget, Target, is_environment_file
@@ -49,6 +50,7 @@ def environment_options(composition: Composition, environ: Mapping[str, str]) ->
     """The options that the file of @composition gives to a start."""
     environment = composition.top.environment
     assert environment is not None  # the top member is made from a file
+    _commands(composition, environ)
     return Options(
         command=environment.command,
         entrypoint=environment.entrypoint,
@@ -60,6 +62,11 @@ def environment_options(composition: Composition, environ: Mapping[str, str]) ->
         read_only=environment.read_only,
         gpus=gpu_words(environment),
     )
+
+
+def _commands(composition: Composition, environ: Mapping[str, str]) -> None:
+    if exec_map(composition, environ):
+        raise LpmxError(f"{composition.top.key}: this lpmx cannot start what maps commands")
 
 
 def merge_options(base: Options, asked: Options) -> Options:
