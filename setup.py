@@ -76,8 +76,13 @@ setup(
     packages=[
         *find_packages("runtime", include=["lpmx_runtime", "lpmx_runtime.*"]),
         *find_packages(".", include=["lpmx_kernels", "lpmx_kernels.*"]),
+        *find_packages("galaxy", include=["lpmx_galaxy", "lpmx_galaxy.*"]),
     ],
-    package_dir={"lpmx_runtime": "runtime/lpmx_runtime", "lpmx_kernels": "lpmx_kernels"},
+    package_dir={
+        "lpmx_runtime": "runtime/lpmx_runtime",
+        "lpmx_kernels": "lpmx_kernels",
+        "lpmx_galaxy": "galaxy/lpmx_galaxy",
+    },
     cmdclass={"build_py": BuildPy, "bdist_wheel": PlatformWheel},
     distclass=BinaryDistribution,
 )

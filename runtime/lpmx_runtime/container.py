@@ -160,7 +160,7 @@ def check_name(name: str) -> str:
             f"container name {name!r} is not allowed",
             hint="use letters, digits, and _ . - after the first one; at most 128",
         )
-    if len(name) >= _ID_PREFIX and not name.strip("0123456789abcdef"):
+    if _ID_PREFIX <= len(name) <= _ID_LENGTH and not name.strip("0123456789abcdef"):
         raise UsageError(f"container name {name!r} looks like an id", hint="add another letter")
     return name
 

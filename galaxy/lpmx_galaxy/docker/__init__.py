@@ -1,0 +1,1 @@
+"""`lpmx-docker`: a command line of docker's shape."""

@@ -1,0 +1,245 @@
+"""`lpmx-docker` kill, stop, rm, ps, port: containers by name, from any process of the node."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from lpmx_galaxy.words import Flag, parse, table
+from lpmx_runtime.errors import LpmxError, NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from lpmx_runtime.container import Container
+    from lpmx_runtime.store import Store
+
+__all__ = ["kill_command", "port_command", "ps_command", "rm_command", "stop_command"]
+
+_SIGNAL = Flag("signal", ("-s", "--signal"))
+_KILL = table([_SIGNAL])
+_STOP = table([_SIGNAL, Flag("time", ("-t", "--time", "--timeout"))])
+_RM = table([
+    Flag("force", ("-f", "--force"), takes_value=False),
+    Flag("volumes", ("-v", "--volumes"), takes_value=False),
+    Flag("link", ("-l", "--link"), takes_value=False),
+])  # fmt: skip
+_PS = table([
+    Flag("all", ("-a", "--all"), takes_value=False),
+    Flag("quiet", ("-q", "--quiet"), takes_value=False),
+    Flag("no-trunc", ("--no-trunc",), takes_value=False),
+    Flag("format", ("--format",)),
+    Flag("filter", ("-f", "--filter")),
+    Flag("last", ("-n", "--last")),
+    Flag("latest", ("-l", "--latest"), takes_value=False),
+    Flag("size", ("-s", "--size"), takes_value=False),
+])  # fmt: skip
+_GRACE = 10.0  # seconds, docker's default
+_AFTER_KILL = 5.0
+
+
+def _store() -> Store:
+    from lpmx_runtime.store import Store
+
+    return Store.open()
+
+
+def _each(names: Sequence[str], command: str, action: Callable[[Store, str], None]) -> int:
+    """Do @action for each name, print it, go on after an error; 1 when there was one."""
+    if not names:
+        raise UsageError(f"lpmx-docker {command}: no container is named")
+    store, status = _store(), 0
+    for name in names:
+        try:
+            action(store, name)
+        except NotFoundError:
+            print(f"Error response: No such container: {name}", file=sys.stderr)
+            status = 1
+        except LpmxError as error:
+            print(f"Error response: {error.message}", file=sys.stderr)
+            status = 1
+        else:
+            print(name)
+    return status
+
+
+def _find(store: Store, name: str) -> Container:
+    from lpmx_runtime.container import find
+
+    return find(store, name)
+
+
+def _number(text: str) -> signal.Signals:
+    try:
+        if text.isdigit():
+            return signal.Signals(int(text))
+        return signal.Signals[f"SIG{text.upper().removeprefix('SIG')}"]
+    except (KeyError, ValueError) as error:
+        raise UsageError(f"there is no signal {text}") from error
+
+
+# ---- kill, stop, rm
+
+
+def kill_command(words: Sequence[str]) -> int:
+    """Send a signal to the container's command; SIGKILL to all of its processes."""
+    parsed = parse(words, _KILL, command="lpmx-docker kill", interspersed=True)
+    number = _number(parsed.last("signal", "KILL"))
+
+    def kill(store: Store, name: str) -> None:
+        container = _find(store, name)
+        if not _send(container, number):
+            raise LpmxError(f"container {name} is not running")
+
+    return _each(parsed.rest, "kill", kill)
+
+
+def _send(container: Container, number: signal.Signals) -> bool:
+    """False when nothing runs in it."""
+    from lpmx_galaxy import members
+    from lpmx_runtime import runs
+
+    if number == signal.SIGKILL:
+        return members.kill_all(container) > 0
+    sent = [runs.send_signal(run.process, number) for run in container.runs()]
+    return any(sent)
+
+
+def stop_command(words: Sequence[str]) -> int:
+    """SIGTERM, and SIGKILL to what is left after a while."""
+    parsed = parse(words, _STOP, command="lpmx-docker stop", interspersed=True)
+    first = _number(parsed.last("signal", "TERM"))
+    try:
+        grace = float(parsed.last("time", str(_GRACE)))
+    except ValueError as error:
+        raise UsageError(f"--time {parsed.last('time')}: not a number of seconds") from error
+
+    def stop(store: Store, name: str) -> None:
+        _stop(_find(store, name), first, grace)
+
+    return _each(parsed.rest, "stop", stop)
+
+
+def _stop(container: Container, first: signal.Signals, grace: float) -> None:
+    from lpmx_galaxy import members
+
+    if _send(container, first) and grace and members.wait_gone(container, max(0.0, grace)):
+        return
+    members.kill_all(container)
+
+
+def rm_command(words: Sequence[str]) -> int:
+    """Remove containers; -f kills what runs in them."""
+    from lpmx_runtime import container as containers
+
+    parsed = parse(words, _RM, command="lpmx-docker rm", interspersed=True)
+
+    def remove(store: Store, name: str) -> None:
+        container = _find(store, name)
+        if parsed.is_on("force"):
+            _send(container, signal.SIGKILL)
+        containers.remove(store, container, force=parsed.is_on("force"))
+
+    return _each(parsed.rest, "rm", remove)
+
+
+# ---- ps
+
+
+def ps_command(words: Sequence[str]) -> int:
+    """List containers, newest first; without -a those in which something runs."""
+    from lpmx_runtime.container import list_containers
+
+    parsed = parse(words, _PS, command="lpmx-docker ps", interspersed=True)
+    store = _store()
+    filters = [text.partition("=")[::2] for text in parsed.all("filter")]
+    rows = []
+    for container in reversed(list_containers(store)):
+        row = _row(container, full=parsed.is_on("no-trunc"))
+        everything = parsed.is_on("all") or parsed.is_on("latest") or parsed.last("last")
+        if (everything or row["State"] == "running") and _passes(row, filters):
+            rows.append(row)
+    count = 1 if parsed.is_on("latest") else int(parsed.last("last") or len(rows))
+    rows = rows[:count]
+    if parsed.last("format"):
+        from lpmx_galaxy.template import render_rows
+
+        if rows:
+            print(render_rows(rows, parsed.last("format")))
+    elif parsed.is_on("quiet"):
+        for row in rows:
+            print(row["ID"])
+    else:
+        from lpmx_runtime.cli.format import table as columns
+
+        head = ("CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES")
+        fields = ("ID", "Image", "Command", "CreatedAt", "Status", "Ports", "Names")
+        print(columns(head, [tuple(row[field] for field in fields) for row in rows]))
+    return 0
+
+
+def _row(container: Container, *, full: bool) -> dict[str, str]:
+    import shlex
+    import time
+
+    from lpmx_galaxy.ports import ports_of
+
+    running = bool(container.runs())
+    last = container.last_exit() or {}
+    state = "running" if running else "exited" if last else "created"
+    command = shlex.join(container.argv)
+    if not full and len(command) > 22:
+        command = command[:21] + "\u2026"
+    status = {"running": "Up", "created": "Created"}.get(state, f"Exited ({last.get('status')})")
+    return {
+        "ID": container.id,
+        "Image": container.image_name,
+        "Command": f'"{command}"',
+        "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC", time.gmtime(container.created)),
+        "State": state,
+        "Status": status,
+        "Ports": ", ".join(
+            f"0.0.0.0:{outside}->{inside}/tcp" for inside, outside in ports_of(container)
+        ),
+        "Names": container.label,
+    }
+
+
+def _passes(row: dict[str, str], filters: Sequence[tuple[str, str]]) -> bool:
+    for key, value in filters:
+        if key == "name":
+            if value not in row["Names"]:
+                return False
+        elif key == "status":
+            if value != row["State"]:
+                return False
+        elif key == "id":
+            if not row["ID"].startswith(value):
+                return False
+        else:
+            raise UsageError(f"--filter {key}: not known here", hint="name=, status= or id=")
+    return True
+
+
+# ---- ports
+
+
+def port_command(words: Sequence[str]) -> int:
+    """Say where the container's ports are to be reached on the host."""
+    from lpmx_galaxy.ports import ports_of
+
+    parsed = parse(words, {}, command="lpmx-docker port", interspersed=True)
+    if not 1 <= len(parsed.rest) <= 2:
+        raise UsageError("lpmx-docker port: CONTAINER [PORT[/PROTOCOL]]")
+    pairs = ports_of(_find(_store(), parsed.rest[0]))
+    if len(parsed.rest) == 1:
+        for inside, outside in pairs:
+            print(f"{inside}/tcp -> 0.0.0.0:{outside}")
+        return 0
+    wanted = parsed.rest[1].removesuffix("/tcp")
+    for inside, outside in pairs:
+        if str(inside) == wanted:
+            print(f"0.0.0.0:{outside}")
+            return 0
+    raise LpmxError(f"container {parsed.rest[0]} publishes no port {parsed.rest[1]}")

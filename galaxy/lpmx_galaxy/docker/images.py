@@ -1,0 +1,280 @@
+"""`lpmx-docker` pull, images, load, import, tag, rmi: the store's images, in docker's words."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from lpmx_galaxy.words import Flag, parse, table
+from lpmx_runtime.errors import InUseError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lpmx_runtime.image import Image
+    from lpmx_runtime.store import Store
+
+__all__ = [
+    "images_command",
+    "import_command",
+    "load_command",
+    "pull_command",
+    "rmi_command",
+    "tag_command",
+]
+
+_QUIET = Flag("quiet", ("-q", "--quiet"), takes_value=False)
+_PLATFORM = Flag("platform", ("--platform",))
+_PULL = table([
+    _QUIET,
+    _PLATFORM,
+    Flag("all-tags", ("-a", "--all-tags"), takes_value=False, unenforced="one name, one image"),
+    Flag("disable-content-trust", ("--disable-content-trust",), takes_value=False),
+    Flag("tls-verify", ("--tls-verify",), takes_value=False),
+])  # fmt: skip
+_IMAGES = table([
+    _QUIET,
+    Flag("all", ("-a", "--all"), takes_value=False),
+    Flag("digests", ("--digests",), takes_value=False),
+    Flag("filter", ("-f", "--filter")),
+    Flag("format", ("--format",)),
+    Flag("no-trunc", ("--no-trunc", "--notruncate"), takes_value=False),
+    Flag("tree", ("--tree",), takes_value=False),
+])  # fmt: skip
+_LOAD = table([_QUIET, _PLATFORM, Flag("input", ("-i", "--input"))])
+_IMPORT = table([
+    _PLATFORM,
+    Flag("change", ("-c", "--change")),
+    Flag("message", ("-m", "--message")),
+])  # fmt: skip
+_RMI = table([
+    Flag("force", ("-f", "--force"), takes_value=False),
+    Flag("no-prune", ("--no-prune",), takes_value=False),
+])  # fmt: skip
+_NONE = "<none>"
+_SHORT = 12
+
+
+def _store() -> Store:
+    from lpmx_runtime.store import Store
+
+    return Store.open()
+
+
+# ---- pull
+
+
+def pull_command(words: Sequence[str]) -> int:
+    """Bring an image in from where images come from; one that is here is up to date."""
+    from lpmx_galaxy import supply
+    from lpmx_runtime.reference import parse_reference
+
+    parsed = parse(words, _PULL, command="lpmx-docker pull", interspersed=True)
+    if len(parsed.rest) != 1:
+        raise UsageError("lpmx-docker pull: name one image")
+    store = _store()
+    name = str(parse_reference(parsed.rest[0]))
+    here = _id_of(store, name)
+    image = supply.pull(store, name)
+    if not parsed.is_on("quiet"):
+        what = "Image is up to date" if here == image.id else "Downloaded newer image"
+        print(f"Status: {what} for {name}")
+    print(name)
+    return 0
+
+
+def _id_of(store: Store, name: str) -> str:
+    return store.refs().get(name, "")
+
+
+# ---- images
+
+
+def images_command(words: Sequence[str]) -> int:
+    """List them: docker's table, or --format."""
+    parsed = parse(words, _IMAGES, command="lpmx-docker images", interspersed=True)
+    full = parsed.is_on("no-trunc")
+    rows = [
+        row
+        for image in _store().images()
+        for row in _rows(image, full=full)
+        if _wanted(row, parsed.rest, parsed.all("filter"))
+    ]
+    template = parsed.last("format")
+    if template:
+        from lpmx_galaxy.template import render_rows
+
+        text = render_rows(rows, template)
+        if text:
+            print(text)
+    elif parsed.is_on("quiet"):
+        for one in dict.fromkeys(row["ID"] for row in rows):
+            print(one)
+    else:
+        _print_table(rows)
+    return 0
+
+
+def _rows(image: Image, *, full: bool) -> list[dict[str, str]]:
+    """One for each name, as `docker images --format json` has them."""
+    from lpmx_runtime.cli.format import size_text
+    from lpmx_runtime.reference import parse_reference
+
+    created = str(image.config.get("created") or image.created)
+    common = {
+        "Containers": "N/A",
+        "CreatedAt": created.replace("T", " ").replace("Z", " +0000 UTC"),
+        "CreatedSince": _ago(image.created),
+        "Digest": _NONE,
+        "ID": f"sha256:{image.id}" if full else image.id[:_SHORT],
+        "SharedSize": "N/A",
+        "Size": size_text(image.size).replace(" ", ""),
+        "UniqueSize": "N/A",
+        "VirtualSize": size_text(image.size).replace(" ", ""),
+    }
+    rows = []
+    for name in image.names:
+        reference = parse_reference(name)
+        tag = reference.tag or _NONE
+        rows.append({**common, "Repository": reference.name, "Tag": tag})
+    return rows or [{**common, "Repository": _NONE, "Tag": _NONE}]
+
+
+def _ago(when: str) -> str:
+    """How long ago an ISO time was, in docker's words."""
+    import calendar
+    import time
+
+    try:
+        then = calendar.timegm(time.strptime(when, "%Y-%m-%dT%H:%M:%SZ"))
+    except ValueError:
+        return "N/A"
+    seconds = max(0, int(time.time() - then))
+    units = (("weeks", 604800), ("days", 86400), ("hours", 3600), ("minutes", 60))
+    for unit, length in units:
+        if seconds >= 2 * length:
+            return f"{seconds // length} {unit} ago"
+    return f"{seconds} seconds ago"
+
+
+def _wanted(row: dict[str, str], names: Sequence[str], filters: Sequence[str]) -> bool:
+    from fnmatch import fnmatch
+
+    both = f"{row['Repository']}:{row['Tag']}"
+    if names and not any(_matches(row, name) for name in names):
+        return False
+    for text in filters:
+        key, _, value = text.partition("=")
+        if key == "reference":
+            if not (fnmatch(row["Repository"], value) or fnmatch(both, value)):
+                return False
+        elif key == "dangling":
+            if (row["Repository"] == _NONE) != (value in ("true", "1")):
+                return False
+        else:
+            raise UsageError(f"--filter {text}: not known here", hint="reference= or dangling=")
+    return True
+
+
+def _matches(row: dict[str, str], name: str) -> bool:
+    from lpmx_runtime.reference import parse_reference
+
+    reference = parse_reference(name)
+    tagged = ":" in name.rpartition("/")[2]
+    return row["Repository"] == reference.name and (not tagged or row["Tag"] == reference.tag)
+
+
+def _print_table(rows: Sequence[dict[str, Any]]) -> None:
+    from lpmx_runtime.cli.format import table as columns
+
+    fields = ("Repository", "Tag", "ID", "CreatedSince", "Size")
+    lines = [tuple(str(row[field]) for field in fields) for row in rows]
+    print(columns(("REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"), lines))
+
+
+# ---- load, import
+
+
+def load_command(words: Sequence[str]) -> int:
+    """Load what `docker save` wrote, from stdin or -i."""
+    from lpmx_runtime.load import load
+
+    parsed = parse(words, _LOAD, command="lpmx-docker load", interspersed=True)
+    if parsed.rest:
+        raise UsageError("lpmx-docker load: the archive comes on stdin, or with -i FILE")
+    for one in load(_store(), parsed.last("input") or "-"):
+        if one.image.names:
+            for name in one.image.names:
+                print(f"Loaded image: {name}")
+        else:
+            print(f"Loaded image ID: sha256:{one.image.id}")
+    return 0
+
+
+def import_command(words: Sequence[str]) -> int:
+    """Make an image of one layer out of a tar of a file system."""
+    from lpmx_galaxy.rootfs import import_rootfs
+
+    parsed = parse(words, _IMPORT, command="lpmx-docker import", interspersed=True)
+    if not 1 <= len(parsed.rest) <= 2:
+        raise UsageError("lpmx-docker import: FILE|- [NAME[:TAG]]")
+    source = parsed.rest[0]
+    if source.startswith(("http://", "https://")):
+        raise UsageError(
+            f"lpmx-docker import {source}: addresses are not fetched here",
+            hint=f"fetch it first: curl -L {source} | lpmx-docker import - NAME",
+        )
+    if source != "-" and not os.path.exists(source):
+        raise UsageError(f"lpmx-docker import: {source}: no such file")
+    name = parsed.rest[1] if len(parsed.rest) > 1 else None
+    image = import_rootfs(_store(), source, name, parsed.all("change"))
+    print(f"sha256:{image.id}")
+    return 0
+
+
+# ---- names
+
+
+def tag_command(words: Sequence[str]) -> int:
+    """Give an image another name."""
+    parsed = parse(words, {}, command="lpmx-docker tag", interspersed=True)
+    if len(parsed.rest) != 2:
+        raise UsageError("lpmx-docker tag: IMAGE NAME")
+    store = _store()
+    store.tag(parsed.rest[1], store.resolve(parsed.rest[0]).id)
+    return 0
+
+
+def rmi_command(words: Sequence[str]) -> int:
+    """Forget names, and images that have lost their last one."""
+    parsed = parse(words, _RMI, command="lpmx-docker rmi", interspersed=True)
+    if not parsed.rest:
+        raise UsageError("lpmx-docker rmi: no image is named")
+    store = _store()
+    for name in parsed.rest:
+        image = store.resolve(name)
+        others = [one for one in image.names if not _same(one, name)]
+        if len(others) < len(image.names) and others:
+            store.untag(name)
+            print(f"Untagged: {name}")
+            continue
+        users = store.containers_of(image.id)
+        if users and not parsed.is_on("force"):
+            raise InUseError(
+                f"{name}: container {users[0]} is made from it", hint="remove that first, or use -f"
+            )
+        store.remove_image(image.id)
+        print(f"Deleted: sha256:{image.id}")
+    return 0
+
+
+def _same(canonical: str, name: str) -> bool:
+    from lpmx_runtime.errors import LpmxError
+    from lpmx_runtime.reference import parse_reference
+
+    try:
+        return canonical == str(parse_reference(name))
+    except LpmxError as error:
+        print(error.message, file=sys.stderr)
+        return False
