@@ -198,14 +198,21 @@ plan_string(struct uufs_string s)
     return engine.fs.strings + s.off;
 }
 
-/* A bind needs a name to be seen in listings and by getcwd; where the image has none, the upper
- * gets one. */
+/* What is at @dst as the binds before it show it: a mount lies on what the outer ones have. */
+static int
+look_under(const char *dst, struct uufs_hit *hit)
+{
+    return uufs_walk(&engine.fs, "/", dst, UUFS_MISSING | UUFS_LAST, hit);
+}
+
+/* A bind needs a name to be seen in listings and by getcwd; where the image or an outer bind has
+ * none, it gets one. */
 static void
 make_mount_point(const struct uufs_bind *b)
 {
     static struct uufs_hit hit;
     const char *dst = engine.fs.strings + b->dst;
-    int err = uufs_lookup(&engine.fs, dst, UUFS_MISSING, &hit);
+    int err = look_under(dst, &hit);
 
     if (b->flags & UUFS_BIND_SEED || (!err && hit.where != UUFS_ABSENT))
         return;
@@ -216,7 +223,7 @@ make_mount_point(const struct uufs_bind *b)
             continue;
         memcpy(part, dst, i);
         part[i] = '\0';
-        err = uufs_lookup(&engine.fs, part, UUFS_MISSING, &hit);
+        err = look_under(part, &hit);
         if (err || hit.where != UUFS_ABSENT || hit.read_only)
             continue;
         if (i < b->dst_len || !(b->flags & UUFS_BIND_FILE)) {
@@ -228,6 +235,22 @@ make_mount_point(const struct uufs_bind *b)
                 sys1(SYS_close, fd);
         }
     }
+}
+
+/* Parents first, each on top of those before it. */
+static void
+make_mount_points(void)
+{
+    uint32_t n_binds = engine.fs.n_binds;
+    bool read_only = engine.fs.read_only;
+
+    engine.fs.read_only = false; /* that is for the programs */
+    for (uint32_t i = 0; i < n_binds; i++) {
+        engine.fs.n_binds = i;
+        make_mount_point(&engine.fs.binds[i]);
+    }
+    engine.fs.n_binds = n_binds;
+    engine.fs.read_only = read_only;
 }
 
 static void
@@ -459,14 +482,8 @@ start_plan(int argc, char **argv, char **envp)
         die_with(s.parent);
     absolute_plan_path(s.plan);
     load_plan_or_die(engine.plan_path);
-    if (engine.fs.upper) {
-        bool read_only = engine.fs.read_only;
-
-        engine.fs.read_only = false; /* that is for the programs */
-        for (uint32_t i = 0; i < engine.fs.n_binds; i++)
-            make_mount_point(&engine.fs.binds[i]);
-        engine.fs.read_only = read_only;
-    }
+    if (engine.fs.upper)
+        make_mount_points();
     if (!s.argv) {
         s.argv = own_argv;
         list_pointers(engine.plan->argv, own_argv, ARRAY_LEN(own_argv));
