@@ -38,6 +38,8 @@ _EFFECTIVE = (
     value("--entrypoint"),
     value("-e", "--env"),
     value("--env-file"),
+    value("--device"),
+    value("--gpus"),
     value("--mount"),
     value("--name"),
     value("--platform"),
@@ -60,7 +62,6 @@ _NEEDLESS = (
     value("--annotation"),
     value("-a", "--attach"),
     value("--detach-keys"),
-    value("--device"),
     value("--expose"),
     value("-l", "--label"),
     value("--label-file"),
@@ -153,10 +154,6 @@ _SERVICES = (
     value("--restart", unenforced=_DAEMON),
     value("--runtime", unenforced="lpmx is the only runtime here"),
     value("--volume-driver", unenforced=_DAEMON),
-    value(
-        "--gpus",
-        unenforced="device files are visible; the driver's libraries must be in the image",
-    ),
 )
 
 RUN = table(_EFFECTIVE, _NEEDLESS, _LIMITS, _NETWORKS, _NAMESPACES, _CAPABILITIES, _SERVICES)

@@ -38,7 +38,7 @@ _KEPT = (
     "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES",
     "http_proxy", "https_proxy", "ftp_proxy", "no_proxy",
     "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY",
-    "LPMX_ENGINE", "LPMX_DEBUG",
+    "LPMX_ENGINE", "LPMX_DEBUG", "LPMX_CDI_DIRS", "LPMX_DRIVER_ROOT",
 )  # fmt: skip
 
 
@@ -118,7 +118,7 @@ def decide(store: Store, image: Image, parsed: Parsed, environ: Mapping[str, str
 
 
 def _start(store: Store, image: Image, parsed: Parsed) -> int:
-    from lpmx_galaxy import ports
+    from lpmx_galaxy import notes, ports
     from lpmx_galaxy.folders import with_folders
     from lpmx_runtime import launch
 
@@ -132,6 +132,7 @@ def _start(store: Store, image: Image, parsed: Parsed) -> int:
             file.write(container.id)
     _limit(parsed)
     start = launch.plan_launch(store, container, wanted.here)
+    notes.note(store, NAME, {"--gpus": "; ".join(start.notes)} if start.notes else {})
     if parsed.is_on("detach"):
         launch.start_detached(start)
         print(container.id)
@@ -161,7 +162,14 @@ def _options(
         volumes=volumes.binds,
         no_bind=_HIDDEN,
         read_only=parsed.is_on("read-only"),
+        gpus=_gpus(parsed),
     )
+
+
+def _gpus(parsed: Parsed) -> str:
+    """--gpus, or the CDI names among --device; device files are visible without being asked for."""
+    named = [text for text in parsed.all("device") if not text.startswith("/")]
+    return parsed.last("gpus") or ",".join(named)
 
 
 def _environment(parsed: Parsed, environ: Mapping[str, str]) -> dict[str, str]:
