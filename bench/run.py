@@ -25,8 +25,8 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "bench")]
 from typing import TYPE_CHECKING
 
 from images import build
+from images.all import RECIPES
 from images.archive import write_archive
-from images.recipes import RECIPES
 from measure import Command, MeasureError, medians, medians_of
 from report import Table, page
 from support.lpmx import Lpmx

@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from images.all import RECIPES
 from images.builder import Builder, BuildError
-from images.recipes import RECIPES
 
 
 def cache_folder() -> Path:

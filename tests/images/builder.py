@@ -16,7 +16,7 @@ import os
 import shutil
 import subprocess
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,7 +57,7 @@ class BuildError(Exception):
 
 @dataclass(frozen=True)
 class Debian:
-    """The Debian that this machine's own apt is configured for."""
+    """A Debian, and where to get it: from where this machine's own apt gets its own."""
 
     mirror: str
     suite: str
@@ -65,7 +65,15 @@ class Debian:
     acquire: str  # its download settings: proxies, dates, certificates
 
     @classmethod
-    def of_this_machine(cls) -> Debian:
+    def find(cls, suite: str = "") -> Debian:
+        """@suite of the machine's mirror, by default the machine's own with its updates."""
+        own = cls._of_this_machine()
+        if suite in ("", own.suite):
+            return own
+        return replace(own, suite=suite, sources=(f"deb {own.mirror} {suite} main",))
+
+    @classmethod
+    def _of_this_machine(cls) -> Debian:
         suite = _os_release()["VERSION_CODENAME"]
         lines = _output(
             "apt-get", "indextargets", "--format",
@@ -99,6 +107,7 @@ class Debian:
             'Dir::Etc::SourceList "/mnt/sources.list";\nDir::Etc::SourceParts "-";\n'
             'Dir::State::Lists "/mnt/apt/lists";\nDir::Cache::Archives "/mnt/apt/archives";\n'
             'Dir::Cache::pkgcache "";\nDir::Cache::srcpkgcache "";\n'
+            'APT::Get::List-Cleanup "false";\n'
             'APT::Sandbox::User "root";\nAPT::Install-Recommends "false";\n'
             'Dpkg::Use-Pty "0";\nquiet "1";\n'
         )
@@ -136,6 +145,15 @@ class Builder:
             (self.images / f"{recipe.name}.key").write_text(recipe.key)
         return archive
 
+    def trees(self, recipe: Recipe) -> list[Path]:
+        """The trees that the layers of @recipe were made from, lowest first. Root only."""
+        self._require_root(recipe)
+        self._make_folders()
+        with self._lock():
+            for layer in recipe.top.chain():
+                self._layer(layer)
+        return [self.cache / "trees" / layer.key for layer in recipe.top.chain()]
+
     def _require_root(self, recipe: Recipe) -> None:
         if os.geteuid() != 0:
             raise BuildError(
@@ -160,9 +178,9 @@ class Builder:
     def _layer(self, layer: Layer) -> Path:
         """The tar of @layer, whose parents are built already; it appears whole or not at all."""
         out = self.cache / "layers" / f"{layer.name}-{layer.key}.tar"
-        if out.exists():
-            return out
         tree = self.cache / "trees" / layer.key
+        if out.exists() and tree.exists():
+            return out
         shutil.rmtree(tree, ignore_errors=True)
         tree.mkdir()
         tree.chmod(0o755)
@@ -175,7 +193,7 @@ class Builder:
         return out
 
     def _debootstrap(self, layer: Layer, tree: Path) -> None:
-        debian = Debian.of_this_machine()
+        debian = Debian.find(layer.suite)
         command = ["debootstrap", "--variant=minbase", debian.suite, str(tree), debian.mirror]
         self._run(layer, command, {}, "debootstrap")
         self._run(layer, ["sh", "-e", "-c", layer.script], {"TREE": str(tree)}, "trim")
@@ -189,7 +207,7 @@ class Builder:
         shutil.rmtree(work, ignore_errors=True)
         for name in ("w", "m", "mnt/sources", "mnt/apt"):
             (work / name).mkdir(parents=True)
-        Debian.of_this_machine().write_config(work / "mnt")
+        Debian.find(layer.base.suite).write_config(work / "mnt")
         for name in layer.sources:
             shutil.copy(HERE / "programs" / name, work / "mnt" / "sources")
         env = {

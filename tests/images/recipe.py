@@ -34,10 +34,16 @@ class Layer:
     kind: str = "chroot"
     parent: Layer | None = None
     sources: tuple[str, ...] = ()  # files of tests/images/programs, found by the script in $SOURCES
+    suite: str = ""  # of a base: another Debian than this machine's
+
+    @property
+    def base(self) -> Layer:
+        """The lowest layer below this one, or itself."""
+        return self.parent.base if self.parent else self
 
     @property
     def key(self) -> str:
-        parts = {
+        parts: dict[str, Any] = {
             "format": FORMAT,
             "name": self.name,
             "kind": self.kind,
@@ -48,6 +54,8 @@ class Layer:
                 for name in self.sources
             },
         }
+        if self.suite:
+            parts["suite"] = self.suite
         return _digest(parts)
 
     def chain(self) -> list[Layer]:

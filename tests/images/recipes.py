@@ -19,9 +19,7 @@ def apt(*packages: str) -> str:
 
 
 # debian:slim alike: minbase without documentation, locales, apt's state, device nodes
-DEBIAN = Layer(
-    "debian",
-    r"""
+TRIM = r"""
 cd "$TREE"
 rm -rf dev/* proc/* sys/* run/* tmp/* var/lib/apt/lists/* var/cache/apt/*.bin var/cache/apt/archives/*.deb
 rm -rf var/log/*.log var/log/apt/* usr/share/man/* usr/share/info/* usr/share/lintian usr/share/groff
@@ -43,9 +41,8 @@ rm -f etc/apt/sources.list.d/*
 : > etc/resolv.conf
 : > etc/hostname
 mkdir -p usr/share/man/man1
-""",
-    kind="debootstrap",
-)
+"""
+DEBIAN = Layer("debian", TRIM, kind="debootstrap")
 
 PYTHON = DEBIAN.then("python", apt("python3", "python3-ipykernel"))
 BWA = PYTHON.then("bwa", apt("bwa"))

@@ -1,0 +1,7 @@
+"""Every test image by its name."""
+
+from __future__ import annotations
+
+from images import analysis, recipes
+
+RECIPES = recipes.RECIPES | {recipe.name: recipe for recipe in analysis.ANALYSIS}
