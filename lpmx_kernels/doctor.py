@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lpmx_kernels import payload
 from lpmx_kernels.settings import PROVISIONER, SpecFile, read_json, read_spec
 from lpmx_runtime.errors import LpmxError
 from lpmx_runtime.finding import Finding
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from lpmx_runtime.doctor import Site
 
 READY_TIMEOUT = 60.0
+ONE_AND_ONE = {"python": "print(1+1)", "R": "cat(1+1)", "bash": "echo $((1+1))"}
 REPLY_TIMEOUT = 30.0
 
 
@@ -38,6 +42,7 @@ class Doctor:
             ("launcher", self._check_launcher),
             ("provisioner", self._check_provisioner),
             ("image", self._check_image),
+            ("kernel", self._check_tier),
             ("start", self._check_start),
         ):
             try:
@@ -71,6 +76,8 @@ class Doctor:
         return str(program)
 
     def _check_provisioner(self) -> str:
+        if self.installed.plain:
+            return "none (--plain): Jupyter starts the launcher"
         from importlib.metadata import entry_points
 
         found = entry_points(group="jupyter_client.kernel_provisioners", name=PROVISIONER)
@@ -90,8 +97,21 @@ class Doctor:
             f"{image.name} ({image.short_id}, {len(image.diff_ids)} layers) in {store.root}{kept}"
         )
 
+    def _check_tier(self) -> str:
+        settings, tier = self.spec.settings, self.installed.tier
+        if settings.payload:
+            store = Store.open(settings.store or None)
+            place = payload.locate(store, settings.payload, settings.image)
+            return f"{tier}: {settings.command[0]} with {place}"
+        if settings.host_kernel and not find_spec("ipykernel"):
+            raise LpmxError(
+                f"{sys.executable} has no ipykernel, which runs the kernel on the host",
+                hint="`pip install ipykernel` where lpmx is installed",
+            )
+        return f"{tier}: {settings.command[0]}"
+
     def _check_start(self) -> str:
-        report = start_and_evaluate(self.installed)
+        report = start_and_evaluate(self.installed, ONE_AND_ONE[self.spec.language])
         return (
             f"ready in {report['ready_ms']:.0f} ms, 1+1 = {report['result']} "
             f"in {report['execute_ms']:.0f} ms, ended cleanly"
@@ -124,8 +144,8 @@ def installed_kernels(site: Site) -> Iterator[Finding]:
         yield Finding("Jupyter kernels", "ok", names or "none installed")
 
 
-def start_and_evaluate(installed: InstalledSpec, code: str = "1+1") -> dict[str, Any]:
-    """Start the kernel as a client does, evaluate `code`, shut it down; times in ms."""
+def start_and_evaluate(installed: InstalledSpec, code: str) -> dict[str, Any]:
+    """Start the kernel as a client does, run `code`, shut it down: what it printed; times in ms."""
     from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_client.manager import KernelManager
 
@@ -142,8 +162,9 @@ def start_and_evaluate(installed: InstalledSpec, code: str = "1+1") -> dict[str,
         try:
             client.wait_for_ready(timeout=READY_TIMEOUT)
             ready = time.monotonic()
-            reply = client.execute(
-                "", silent=True, user_expressions={"x": code}, reply=True, timeout=REPLY_TIMEOUT
+            printed: list[str] = []
+            reply = client.execute_interactive(
+                code, timeout=REPLY_TIMEOUT, output_hook=lambda m: _collect(m, printed)
             )
             end = time.monotonic()
         except (RuntimeError, TimeoutError) as error:
@@ -155,15 +176,20 @@ def start_and_evaluate(installed: InstalledSpec, code: str = "1+1") -> dict[str,
     finally:
         manager.shutdown_kernel()
     return {
-        "result": _value(reply["content"], "x"),
+        "result": _result(reply["content"], printed),
         "ready_ms": (ready - begin) * 1e3,
         "execute_ms": (end - ready) * 1e3,
     }
 
 
-def _value(content: dict[str, Any], name: str) -> str:
-    expression = content.get("user_expressions", {}).get(name, {})
-    data = expression.get("data", {}).get("text/plain")
-    if data is None:
-        raise LpmxError(f"evaluates nothing: {expression.get('evalue') or content.get('status')}")
-    return str(data)
+def _collect(message: dict[str, Any], printed: list[str]) -> None:
+    if message["msg_type"] == "stream":
+        printed.append(message["content"]["text"])
+
+
+def _result(content: dict[str, Any], printed: list[str]) -> str:
+    text = "".join(printed).strip()
+    if content.get("status") != "ok" or text != "2":
+        reason = content.get("evalue") or text or "it printed nothing"
+        raise LpmxError(f"does not compute 1+1: {reason}")
+    return text

@@ -10,7 +10,11 @@ class KernelSpecError(LpmxError):
 
 
 class NoKernelProgramError(LpmxError):
-    """The image holds no Python with ipykernel: install it there, or name the right Python."""
+    """The image holds nothing that a kernel could be made of in the way that was asked for."""
+
+
+class NoPayloadError(LpmxError):
+    """The store has no payload that suits a Python, or none can be made: build one."""
 
 
 class KernelStartError(LpmxError):

@@ -22,7 +22,8 @@ from lpmx_kernels.errors import KernelSpecError
 from lpmx_kernels.settings import (
     PROVISIONER,
     KernelSettings,
-    provisioner_stanza,
+    our_config,
+    our_facts,
     read_json,
 )
 from lpmx_runtime import __version__
@@ -44,23 +45,27 @@ class KernelSpec:
     settings: KernelSettings
     transport: str = ""
     language: str = "python"
-    facts: Mapping[str, str] = field(default_factory=dict)  # what was found at installation
+    debugger: bool = True
+    plain: bool = False  # without the stanza, for servers that do not have our provisioner
+    facts: Mapping[str, Any] = field(default_factory=dict)  # what was found at installation
 
     def to_json(self, directory: Path) -> dict[str, Any]:
         """The kernel.json of this spec, for `directory`."""
         config = self.settings.to_config()
-        if self.transport:
+        if self.transport and not self.plain:
             config["transport"] = self.transport
+        ours: dict[str, Any] = {"version": __version__, **self.facts}
+        metadata: dict[str, Any] = {"debugger": self.debugger, "lpmx": ours}
+        if self.plain:
+            ours["config"] = config
+        else:
+            metadata["kernel_provisioner"] = {"provisioner_name": PROVISIONER, "config": config}
         return {
             "argv": [*launcher_argv(), "--spec", str(directory), "-f", "{connection_file}"],
             "display_name": self.display_name,
             "language": self.language,
             "interrupt_mode": "signal",
-            "metadata": {
-                "debugger": True,
-                "kernel_provisioner": {"provisioner_name": PROVISIONER, "config": config},
-                "lpmx": {"version": __version__, **self.facts},
-            },
+            "metadata": metadata,
         }
 
 
@@ -73,14 +78,19 @@ class InstalledSpec:
     display_name: str
     image: str
     persist: str
+    tier: str = ""
+    plain: bool = False
+    synced: bool = False  # made by `lpmx kernel sync`
 
-    def to_json(self) -> dict[str, str]:
+    def to_json(self) -> dict[str, Any]:
         """For `--json`."""
         return {
             "name": self.name,
             "display_name": self.display_name,
             "image": self.image,
+            "tier": self.tier,
             "persist": self.persist,
+            "plain": self.plain,
             "directory": str(self.directory),
         }
 
@@ -182,19 +192,24 @@ def remove_spec(spec: InstalledSpec) -> None:
 
 
 def _read_installed(directory: Path) -> InstalledSpec | None:
+    """The spec in `directory` if it is one of ours."""
     try:
         raw = read_json(directory / "kernel.json")
     except KernelSpecError:
         return None
-    stanza = provisioner_stanza(raw)
-    if stanza is None:
+    config = our_config(raw)
+    if config is None:
         return None
+    facts = our_facts(raw)
     return InstalledSpec(
         name=directory.name.lower(),
         directory=directory,
-        display_name=str(raw.get("display_name", directory.name)),
-        image=str(stanza.get("image", "")),
-        persist=str(stanza.get("persist", "")),
+        display_name=str(raw.get("display_name", "")),
+        image=str(config.get("image", "")),
+        persist=str(config.get("persist", "")),
+        tier=str(facts.get("tier", "ipykernel")),
+        plain="config" in facts,
+        synced=bool(facts.get("synced")),
     )
 
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from lpmx_kernels import hostpath
-from lpmx_kernels.environment import kernel_environment
-from lpmx_kernels.settings import CONNECTION_FILE, KernelSettings, read_spec
+from lpmx_kernels import hostpath, payload
+from lpmx_kernels.environment import MARKER, kernel_environment
+from lpmx_kernels.settings import CONNECTION_FILE, SHELL_INSIDE, KernelSettings, read_spec
 from lpmx_runtime import container as containers
 from lpmx_runtime import proc, runs
 from lpmx_runtime.binds import RULES, Place, default_binds, find_bind, merge_binds, this_place
@@ -85,7 +85,29 @@ def plan_kernel(settings: KernelSettings, request: KernelRequest) -> KernelStart
     launch = _plan(store, container, settings, request, here)
     with storage_errors(f"container {container.label}"):
         launch.prepare()
-    return KernelStart(launch.argv, launch.env, request.cwd, container.id, store.root, launch)
+        if settings.host_kernel:
+            argv, env = _host_kernel(launch, request), _host_environment(request)
+        else:
+            argv, env = launch.argv, launch.env
+    return KernelStart(argv, env, request.cwd, container.id, store.root, launch)
+
+
+def _host_kernel(launch: Launch, request: KernelRequest) -> tuple[str, ...]:
+    """The command of a kernel that runs on the host and has its shell in the container."""
+    plan = launch.container.path(f"plan-{request.marker}")
+    containers.write_file(plan, launch.whole_plan())
+    folder = _shell_folder(launch.container, request)
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    module = ("-m", "lpmx_kernels.shell", launch.plan.loader, plan, folder)
+    return (sys.executable, *module, "-f", request.connection_file)
+
+
+def _shell_folder(container: Container, request: KernelRequest) -> str:
+    return container.path(f"shell-{request.marker}")
+
+
+def _host_environment(request: KernelRequest) -> dict[str, str]:
+    return {**request.env, MARKER: request.marker}
 
 
 def register(start: KernelStart, pid: int) -> None:
@@ -122,11 +144,21 @@ def remove_leftovers(store: Store) -> None:
 
 
 def run_once(
-    store: Store, image: Image, argv: Sequence[str], *, timeout: float
+    store: Store,
+    image: Image,
+    argv: Sequence[str],
+    *,
+    timeout: float,
+    binds: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a command in a fresh container of `image`, as its kernels run, and capture its words."""
     here = surroundings()
-    options = Options(user=_own_user(), env=kernel_environment({}, asked={}, marker="none"))
+    options = Options(
+        user=_own_user(),
+        env=kernel_environment({}, asked=env or {}, marker="none"),
+        volumes=tuple(binds),
+    )
     container = _draft(store, image, options, here).create(store)
     try:
         launch = plan_launch(store, container, here, command=tuple(argv), cwd="/")
@@ -159,7 +191,10 @@ def become_kernel(spec_name: str, connection_file: str) -> NoReturn:
     start = plan_kernel(spec.settings, request)
     remove_leftovers(Store.open(spec.settings.store or None))
     assert start.launch
-    exec_in_place(start.launch)
+    if not spec.settings.host_kernel:
+        exec_in_place(start.launch)
+    register(start, os.getpid())
+    os.execve(start.argv[0], list(start.argv), dict(start.env))  # noqa: S606
 
 
 def _spec_directory(name: str) -> Path:
@@ -218,7 +253,13 @@ def _plan(
     request: KernelRequest,
     here: Surroundings,
 ) -> Launch:
-    extended = replace(container, binds=_binds(container, request, here.place))
+    binds = _binds(container, request, here.place)
+    if settings.payload:
+        place = payload.locate(store, settings.payload, settings.image)
+        binds = merge_binds(binds, [Bind(os.fspath(place), payload.INSIDE, read_only=True)])
+    if settings.host_kernel:
+        binds = merge_binds(binds, [Bind(_shell_folder(container, request), SHELL_INSIDE)])
+    extended = replace(container, binds=binds)
     env = kernel_environment(
         request.env,
         asked={**settings.env, **request.asked},

@@ -1,7 +1,8 @@
-"""Which Python of an image has ipykernel? Found out by running each candidate in a container.
+"""Which Pythons does an image have, and which of them has ipykernel? And R, and a shell?
 
-Reading the image's folders would be guessing: only an import that succeeds proves that the Python,
-its ipykernel and the image's libraries go together.
+Found out by running each candidate in a container. Reading the image's folders would be guessing:
+only an import that succeeds proves that the Python, its ipykernel and the image's libraries go
+together.
 """
 
 from __future__ import annotations
@@ -11,18 +12,19 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lpmx_kernels.errors import NoKernelProgramError
 from lpmx_kernels.settings import CONNECTION_FILE
 from lpmx_runtime.errors import LpmxError
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from lpmx_runtime.image import Image
     from lpmx_runtime.store import Store
 
-NAMES = ("python3", "python")
+PYTHONS = ("python3", "python")
+SHELLS = ("bash", "sh")
 ELSEWHERE = (
     "opt/*/bin/python3",
     "opt/*/envs/*/bin/python3",
@@ -33,58 +35,126 @@ ELSEWHERE = (
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 TIMEOUT = 120.0
 
-SCRIPT = """
-import ipykernel, json, platform, sys
+# Has to run on every Python 3. musl's version is not told by older ones; its tag is in SOABI.
+PYTHON_SCRIPT = """
+import json, platform, sys, sysconfig
+try:
+    import ipykernel
+    kernel, reason = ipykernel.__version__, ""
+except Exception as error:
+    kernel, reason = "", "%s: %s" % (type(error).__name__, error)
+libc, version = platform.libc_ver()
+if "musl" in (sysconfig.get_config_var("SOABI") or ""):
+    libc, version = "musl", version if libc == "musl" else ""
 print(json.dumps({
-    "python": platform.python_version(), "ipykernel": ipykernel.__version__,
-    "libc": " ".join(platform.libc_ver()).strip(), "executable": sys.executable,
+    "python": platform.python_version(), "ipykernel": kernel, "reason": reason, "libc": libc,
+    "libc_version": version, "machine": platform.machine(),
+    "tag": "%s%d%d%s" % (
+        "cp" if platform.python_implementation() == "CPython" else "pp", sys.version_info[0],
+        sys.version_info[1], "t" if "t" in getattr(sys, "abiflags", "") else "",
+    ),
 }))
+"""
+
+R_SCRIPT = """
+cat(paste(R.version$major, R.version$minor, sep = "."), as.character(packageVersion("IRkernel")))
 """
 
 
 @dataclass(frozen=True)
 class FoundPython:
-    """A Python of an image that can run ipykernel."""
+    """A Python of an image that starts."""
 
     path: str  # in the container
-    python: str
-    ipykernel: str
-    libc: str
+    python: str  # its version
+    ipykernel: str = ""  # the version it imports; empty: it has none
+    libc: str = ""  # glibc, musl
+    libc_version: str = ""  # empty where it does not say
+    machine: str = ""
+    tag: str = ""  # as wheels name it: cp311
+    reason: str = ""  # why it has no ipykernel
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """Major and minor version."""
+        major, minor = self.python.split(".")[:2]
+        return int(major), int(minor)
 
     @property
     def command(self) -> tuple[str, ...]:
-        """What starts its kernel."""
+        """What starts the kernel of its own ipykernel."""
+        return (self.path, *self.options, "-m", "ipykernel_launcher", "-f", CONNECTION_FILE)
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Options of the interpreter when it runs a kernel."""
         # As ipykernel's own specs: without it the debugger misses breakpoints in frozen modules.
-        major, minor = (int(part) for part in self.python.split(".")[:2])
-        options = ["-Xfrozen_modules=off"] if (major, minor) >= (3, 11) else []
-        return (self.path, *options, "-m", "ipykernel_launcher", "-f", CONNECTION_FILE)
+        return ("-Xfrozen_modules=off",) if self.version >= (3, 11) else ()
 
     @property
     def facts(self) -> dict[str, str]:
         """For the kernel spec and its reader."""
-        return {"python": self.python, "ipykernel": self.ipykernel, "libc": self.libc}
+        libc = f"{self.libc} {self.libc_version}".strip()
+        return {"python": self.python, "ipykernel": self.ipykernel, "libc": libc}
 
 
-def find_python(store: Store, image: Image, *, wanted: str = "") -> FoundPython:
-    """The first Python of `image` that imports ipykernel, or `wanted` if it does."""
-    tried: list[str] = []
-    for path in [wanted] if wanted else candidates(store, image):
+@dataclass(frozen=True)
+class FoundR:
+    """An R of an image that has IRkernel."""
+
+    path: str
+    version: str
+    irkernel: str
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """What starts its kernel, as IRkernel's own spec says it."""
+        return (self.path, "--slave", "-e", "IRkernel::main()", "--args", CONNECTION_FILE)
+
+
+def find_pythons(
+    store: Store, image: Image, *, wanted: str = ""
+) -> tuple[list[FoundPython], list[str]]:
+    """The Pythons of `image` in order of preference, and what kept the others from starting.
+
+    The first one with ipykernel ends the search. `wanted` is a path in the container that is tried
+    alone.
+    """
+    found: list[FoundPython] = []
+    refused: list[str] = []
+    for path in [wanted] if wanted else python_candidates(store, image):
         try:
-            return _try(store, image, path)
+            found.append(_try_python(store, image, path))
         except LpmxError as error:
-            tried.append(f"{path}: {error.message}")
-    if not tried:
-        tried = ["no Python is there"]
-    raise NoKernelProgramError(
-        f"image {image.name}: no Python with ipykernel ({'; '.join(tried)})",
-        hint="`pip install ipykernel` in the image, or name its Python with --python",
-    )
+            refused.append(f"{path}: {error.message}")
+            continue
+        if found[-1].ipykernel:
+            break
+    return found, refused
 
 
-def candidates(store: Store, image: Image) -> Sequence[str]:
+def find_r(store: Store, image: Image) -> FoundR | None:
+    """The first R of `image` with IRkernel."""
+    for path in _on_path(store, image, ("R",)):
+        done = _run(store, image, [path, "--slave", "-e", R_SCRIPT])
+        words = done.stdout.decode(errors="replace").split()
+        if done.returncode == 0 and len(words) == 2:
+            return FoundR(path, *words)
+    return None
+
+
+def find_shell(store: Store, image: Image) -> str:
+    """The path of the image's bash, else of its sh; empty where neither starts."""
+    for path in _on_path(store, image, SHELLS):
+        if _run(store, image, [path, "-c", "exit 0"]).returncode == 0:
+            return path
+    return ""
+
+
+def python_candidates(store: Store, image: Image) -> Sequence[str]:
     """Container paths at which the image's layers hold a Python, those on its PATH first."""
     roots = [store.layer_fs(diff_id) for diff_id in reversed(image.diff_ids)]
-    found = dict.fromkeys(_on_path(roots, image.env.get("PATH", DEFAULT_PATH)))
+    found = dict.fromkeys(_on_path(store, image, PYTHONS))
     for pattern in ELSEWHERE:
         for root in roots:
             for path in sorted(root.glob(pattern)):
@@ -92,23 +162,28 @@ def candidates(store: Store, image: Image) -> Sequence[str]:
     return list(found)
 
 
-def _on_path(roots: Sequence[Path], search_path: str) -> Iterator[str]:
+def _on_path(store: Store, image: Image, names: Sequence[str]) -> Iterator[str]:
+    roots: list[Path] = [store.layer_fs(diff_id) for diff_id in reversed(image.diff_ids)]
+    search_path = image.env.get("PATH", DEFAULT_PATH)
     directories = [d.strip("/") for d in search_path.split(":") if d.startswith("/")]
-    for directory in directories:
-        for name in NAMES:
+    for name in names:
+        for directory in directories:
             if any(os.path.lexists(root / directory / name) for root in roots):
                 yield f"/{directory}/{name}"
 
 
-def _try(store: Store, image: Image, path: str) -> FoundPython:
+def _run(store: Store, image: Image, argv: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
     from lpmx_kernels import launch
 
-    done = launch.run_once(store, image, [path, "-c", SCRIPT], timeout=TIMEOUT)
+    return launch.run_once(store, image, argv, timeout=TIMEOUT)
+
+
+def _try_python(store: Store, image: Image, path: str) -> FoundPython:
+    done = _run(store, image, [path, "-c", PYTHON_SCRIPT])
     if done.returncode != 0:
         words = done.stderr.decode(errors="replace").strip().splitlines()
         raise LpmxError(words[-1] if words else f"exit status {done.returncode}")
     try:
-        facts = json.loads(done.stdout)
-    except ValueError as error:
+        return FoundPython(path, **json.loads(done.stdout))
+    except (ValueError, TypeError) as error:
         raise LpmxError(f"unexpected output {done.stdout[:80]!r}") from error
-    return FoundPython(path, facts["python"], facts["ipykernel"], facts["libc"])

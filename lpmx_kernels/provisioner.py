@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
-from traitlets import Dict, Enum, Float, List, Unicode
+from traitlets import Dict, Enum, Float, List, Unicode, default
 
 from lpmx_kernels import explain, fallback_reason, launch, logs, processes, readiness
 from lpmx_kernels.errors import KernelStartError
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from jupyter_client.connect import KernelConnectionInfo
 
 POLL_INTERVAL = 0.01
+TRANSPORT_VARIABLE = "LPMX_KERNEL_TRANSPORT"
+"""Transport of all kernels that are started through here and name none of their own."""
+LOOPBACK = ("", "localhost", "127.0.0.1", "::1")
 
 
 class LpmxProvisioner(LocalProvisioner):
@@ -50,8 +53,14 @@ class LpmxProvisioner(LocalProvisioner):
     )
     user = Unicode("", config=True, help="Name or ids shown inside, as NAME|UID[:GROUP].")
     store = Unicode("", config=True, help="The store; empty: the default one.")
+    payload = Unicode("", config=True, help="Id of the payload that brings ipykernel.")
+    host_kernel = Enum(
+        ["", "shell"], "", config=True, help="The kernel on the host that uses `command`."
+    )
     transport = Enum(
-        ["", "tcp", "ipc"], "", config=True, help="Transport to use; empty: what the client asks."
+        ["", "tcp", "ipc"],
+        config=True,
+        help="Transport to use; empty: ipc, unless the client asks for another one.",
     )
     launch_timeout = Float(60.0, config=True, help="Seconds a kernel may need until it answers.")
 
@@ -80,13 +89,19 @@ class LpmxProvisioner(LocalProvisioner):
             persist=self.persist,
             user=self.user,
             store=self.store,
+            payload=self.payload,
+            host_kernel=self.host_kernel,
         )
+
+    @default("transport")
+    def _default_transport(self) -> str:
+        return os.environ.get(TRANSPORT_VARIABLE, "")
 
     # --- start
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
         """Choose the transport before the connection file is written."""
-        if self.transport == "ipc":
+        if self.transport == "ipc" or (not self.transport and self.image and self._may_use_ipc()):
             self._use_ipc()
         arguments: dict[str, Any] = await super().pre_launch(**kwargs)
         return arguments
@@ -197,6 +212,15 @@ class LpmxProvisioner(LocalProvisioner):
     def _connection_file(self) -> str:
         manager: Any = self.parent
         return os.path.realpath(str(manager.connection_file))
+
+    def _may_use_ipc(self) -> bool:
+        """Say whether the client has left the transport open: it has by all defaults."""
+        manager: Any = self.parent
+        if manager is None or manager.ip not in LOOPBACK:
+            return False
+        encryption = getattr(manager, "transport_encryption", "auto")
+        asked = any("transport" in manager.config.get(c.__name__, {}) for c in type(manager).mro())
+        return encryption in ("auto", "disabled") and not asked
 
     def _use_ipc(self) -> None:
         """Make the client connect by unix sockets, in a private folder with a short name."""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 PROVISIONER = "lpmx-provisioner"
 CONNECTION_FILE = "{connection_file}"
+SHELL_INSIDE = "/run/lpmx-shell"
+"""Where the shell of a kernel on the host finds its cells."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class KernelSettings:
     )
     user: str = ""
     store: str = ""  # where it is not the default store of whoever starts the kernel
+    payload: str = ""  # id of the payload that brings ipykernel; empty: the image has its own
+    host_kernel: str = ""  # "shell": the kernel runs on the host, `command` is the image's shell
 
     def to_config(self) -> dict[str, Any]:
         """As the stanza holds it: only what differs from the defaults."""
@@ -42,7 +46,7 @@ class KernelSettings:
             config["binds"] = list(self.binds)
         if self.env:
             config["env"] = dict(self.env)
-        for name in ("persist", "user", "store"):
+        for name in ("persist", "user", "store", "payload", "host_kernel"):
             if value := getattr(self, name):
                 config[name] = value
         return config
@@ -69,6 +73,7 @@ class SpecFile:
 
     path: Path
     display_name: str
+    language: str
     settings: KernelSettings
     env: Mapping[str, str]  # the spec's own `env`, which the client has merged into ours
 
@@ -77,7 +82,7 @@ def read_spec(directory: Path) -> SpecFile:
     """The kernel spec in `directory`, which must be one of ours."""
     path = directory / "kernel.json"
     raw = read_json(path)
-    stanza = provisioner_stanza(raw)
+    stanza = our_config(raw)
     if stanza is None:
         raise KernelSpecError(
             f"{path}: is not a kernel of lpmx", hint="`lpmx kernel list` lists those"
@@ -85,6 +90,7 @@ def read_spec(directory: Path) -> SpecFile:
     return SpecFile(
         path=path,
         display_name=str(raw.get("display_name", directory.name)),
+        language=str(raw.get("language", "python")),
         settings=KernelSettings.from_config(stanza, where=str(path)),
         env={str(k): str(v) for k, v in raw.get("env", {}).items()},
     )
@@ -112,6 +118,21 @@ def provisioner_stanza(raw: Mapping[str, Any]) -> Mapping[str, Any] | None:
         return None
     config = stanza.get("config", {})
     return config if isinstance(config, dict) else {}
+
+
+def our_config(raw: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What a kernel.json of ours says about its container, also where it has no stanza."""
+    stanza = provisioner_stanza(raw)
+    if stanza is not None:
+        return stanza
+    config = our_facts(raw).get("config")
+    return config if isinstance(config, dict) else None
+
+
+def our_facts(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What `lpmx kernel install` noted in a kernel.json for its reader."""
+    facts = raw.get("metadata", {}).get("lpmx", {})
+    return facts if isinstance(facts, dict) else {}
 
 
 def _is_strings(value: object) -> bool:

@@ -1,13 +1,17 @@
-"""Fixtures for tests of running: the tiny image, which is there in milliseconds."""
+"""Fixtures for tests of running: the tiny image, which is there in milliseconds; a Jupyter."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support import busybox
+from support.jupyter import Jupyter, Session, start_session
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
     from support.lpmx import Lpmx
 
 
@@ -18,3 +22,29 @@ def busybox_image(store: Lpmx, tmp_path_factory: pytest.TempPathFactory) -> str:
         pytest.skip("no static busybox on this machine (Debian: busybox-static)")
     store("load", busybox.write_archive(tmp_path_factory.mktemp("busybox") / "busybox.tar"))
     return "busybox:test"
+
+
+@pytest.fixture
+def bare_jupyter(tmp_path: Path, store: Lpmx, monkeypatch: pytest.MonkeyPatch) -> Jupyter:
+    """A Jupyter without kernels, in whose folder the test stands."""
+    own = Jupyter(tmp_path / "jupyter", store)
+    for name, value in own.environment.items():
+        monkeypatch.setenv(name, value)
+    (own.folder / "runtime").mkdir(parents=True)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return own
+
+
+@pytest.fixture
+def start(bare_jupyter: Jupyter) -> Iterator[Callable[..., Session]]:
+    """start(name): a session with a new kernel of that name, `demo` without one."""
+    sessions: list[Session] = []
+
+    def make(name: str = "demo", **options: Any) -> Session:
+        sessions.append(start_session(bare_jupyter, name, **options))
+        return sessions[-1]
+
+    yield make
+    for session in sessions:
+        session.end(now=True)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,164 +15,23 @@ import nbformat
 import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.connect import write_connection_file
-from jupyter_client.kernelspec import KernelSpecManager
-from jupyter_client.manager import KernelManager
-from support.lpmx import Completed, Lpmx, clean_environment
+from support.jupyter import READY, Jupyter, Session, containers, wait_until
+from support.lpmx import clean_environment
 
 from lpmx_kernels import processes
 from lpmx_kernels.errors import KernelStartError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 NAME = "demo"
-READY = 60.0
-
-
-@dataclass(frozen=True)
-class Jupyter:
-    """A Jupyter of this test's own, with kernels installed by lpmx."""
-
-    folder: Path
-    store: Lpmx
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {
-            "JUPYTER_DATA_DIR": str(self.folder / "data"),
-            "JUPYTER_RUNTIME_DIR": str(self.folder / "runtime"),
-            "JUPYTER_CONFIG_DIR": str(self.folder / "config"),
-            "IPYTHONDIR": str(self.folder / "ipython"),
-        }
-
-    @property
-    def kernels(self) -> Path:
-        return self.folder / "data" / "kernels"
-
-    def lpmx(self, *arguments: str, check: bool = True) -> Completed:
-        return self.store(*arguments, env=self.environment, check=check)
-
-    def spec(self, name: str = NAME) -> dict[str, Any]:
-        return dict(json.loads((self.kernels / name / "kernel.json").read_text()))
-
-    def change_stanza(self, name: str, **config: object) -> None:
-        spec = self.spec(name)
-        spec["metadata"]["kernel_provisioner"]["config"].update(config)
-        (self.kernels / name / "kernel.json").write_text(json.dumps(spec))
-
-
-class Session:
-    """A running kernel and a client of it."""
-
-    def __init__(self, manager: KernelManager) -> None:
-        self.manager = manager
-        self.client = manager.client()
-        self.client.start_channels()
-        self.client.wait_for_ready(timeout=READY)
-
-    def value(self, expression: str) -> Any:
-        """What an expression evaluates to in the kernel."""
-        reply = self.client.execute(
-            "", user_expressions={"x": expression}, reply=True, timeout=READY
-        )["content"]
-        found = reply.get("user_expressions", {}).get("x") or reply
-        assert found["status"] == "ok", found["evalue"]
-        return ast.literal_eval(found["data"]["text/plain"])
-
-    def run(self, code: str) -> str:
-        """What a cell prints; its traceback if it fails."""
-        printed: list[str] = []
-
-        def collect(message: dict[str, Any]) -> None:
-            content = message["content"]
-            if message["msg_type"] == "stream":
-                printed.append(content["text"])
-            elif message["msg_type"] == "error":
-                printed.append(f"{content['ename']}: {content['evalue']}")
-
-        self.client.execute_interactive(code, output_hook=collect, timeout=READY)
-        return "".join(printed)
-
-    def start_busy(self, code: str) -> str:
-        """Start a cell and return once it runs: its id."""
-        # The status "busy" is no sign: ipykernel says so before it lets itself be interrupted.
-        code = f"print('it runs', flush=True)\n{code}"
-        request: str = self.client.execute(code, stop_on_error=False)
-        wait_until(lambda: self._has_printed(request), "the cell runs")
-        return request
-
-    def _has_printed(self, request: str) -> bool:
-        message = self.client.get_iopub_msg(timeout=READY)
-        ours = message["parent_header"].get("msg_id") == request
-        return ours and message["msg_type"] == "stream"
-
-    def reply(self, request: str) -> dict[str, Any]:
-        """The reply to a cell started by `start_busy`."""
-        while True:
-            message = self.client.get_shell_msg(timeout=READY)
-            if message["parent_header"].get("msg_id") == request:
-                return dict(message["content"])
-
-    def restart(self) -> None:
-        self.manager.restart_kernel()
-        self.client.wait_for_ready(timeout=READY)
-
-    @property
-    def marker(self) -> str:
-        assert self.manager.kernel_id
-        return str(self.manager.kernel_id)
-
-    def end(self, *, now: bool = False) -> None:
-        self.client.stop_channels()
-        if self.manager.has_kernel:
-            self.manager.shutdown_kernel(now=now)
-
-
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.02)
 
 
 @pytest.fixture
-def jupyter(
-    tmp_path: Path,
-    store: Lpmx,
-    image: Callable[[str], str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Jupyter:
+def jupyter(bare_jupyter: Jupyter, image: Callable[[str], str]) -> Jupyter:
     """A Jupyter with the kernel `demo` of the demo image."""
-    own = Jupyter(tmp_path / "jupyter", store)
-    for name, value in own.environment.items():
-        monkeypatch.setenv(name, value)
-    (own.folder / "runtime").mkdir(parents=True)
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-    own.lpmx("kernel", "install", image("demo"), "--name", NAME, "--display-name", "Demo")
-    return own
-
-
-@pytest.fixture
-def start(jupyter: Jupyter) -> Iterator[Callable[..., Session]]:
-    """start(name): a session with a new kernel of that name."""
-    sessions: list[Session] = []
-
-    def make(name: str = NAME, *, connection_file: str = "", **options: Any) -> Session:
-        specs = KernelSpecManager(kernel_dirs=[str(jupyter.kernels)])
-        place = {"connection_file": connection_file} if connection_file else {}
-        manager = KernelManager(kernel_name=name, kernel_spec_manager=specs, **place)
-        manager.start_kernel(**options)
-        sessions.append(Session(manager))
-        return sessions[-1]
-
-    yield make
-    for session in sessions:
-        session.end(now=True)
-
-
-def containers(jupyter: Jupyter) -> list[Any]:
-    return list(json.loads(jupyter.lpmx("--json", "ps", "-a").stdout))
+    bare_jupyter.lpmx("kernel", "install", image("demo"), "--name", NAME, "--display-name", "Demo")
+    return bare_jupyter
 
 
 def test_cells_run_in_the_image(jupyter: Jupyter, start: Callable[..., Session]) -> None:
@@ -188,7 +44,7 @@ def test_cells_run_in_the_image(jupyter: Jupyter, start: Callable[..., Session])
     assert "Program: bwa" in kernel.run("!bwa")
 
 
-def test_host_is_not_seen(start: Callable[..., Session]) -> None:
+def test_host_is_not_seen(jupyter: Jupyter, start: Callable[..., Session]) -> None:
     kernel = start()
     for path in ("/usr/bin/make", "/etc/debian_chroot", sys.base_prefix + "/bin/cc"):
         if os.path.exists(path):
@@ -197,7 +53,7 @@ def test_host_is_not_seen(start: Callable[..., Session]) -> None:
 
 
 def test_environment_is_clean(
-    start: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
+    jupyter: Jupyter, start: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", "/host/lib")
     monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "secret")
@@ -222,7 +78,7 @@ def test_options_of_install_reach_the_kernel(
     assert "Read-only file system" in kernel.run("open('/data/x', 'w')")
 
 
-def test_interrupt_stops_a_busy_cell(start: Callable[..., Session]) -> None:
+def test_interrupt_stops_a_busy_cell(jupyter: Jupyter, start: Callable[..., Session]) -> None:
     kernel = start()
     request = kernel.start_busy("import time; time.sleep(600)")
     kernel.manager.interrupt_kernel()
@@ -230,7 +86,7 @@ def test_interrupt_stops_a_busy_cell(start: Callable[..., Session]) -> None:
     assert kernel.value("1+1") == 2
 
 
-def test_interrupt_stops_a_child_of_a_cell(start: Callable[..., Session]) -> None:
+def test_interrupt_stops_a_child_of_a_cell(jupyter: Jupyter, start: Callable[..., Session]) -> None:
     kernel = start()
     request = kernel.start_busy("!sleep 600")
     wait_until(lambda: len(processes.find(kernel.marker)) > 1, "the child runs")
@@ -239,7 +95,9 @@ def test_interrupt_stops_a_child_of_a_cell(start: Callable[..., Session]) -> Non
     wait_until(lambda: len(processes.find(kernel.marker)) == 1, "the child is gone")
 
 
-def test_restart_forgets_variables_and_keeps_files(start: Callable[..., Session]) -> None:
+def test_restart_forgets_variables_and_keeps_files(
+    jupyter: Jupyter, start: Callable[..., Session]
+) -> None:
     kernel = start()
     kernel.run("x = 1; open('/opt/kept', 'w').write('here')")
     kernel.restart()
@@ -283,7 +141,9 @@ def test_kernel_ends_with_a_killed_server(jupyter: Jupyter) -> None:
     assert containers(jupyter) == []
 
 
-def test_two_kernels_do_not_see_each_others_files(start: Callable[..., Session]) -> None:
+def test_two_kernels_do_not_see_each_others_files(
+    jupyter: Jupyter, start: Callable[..., Session]
+) -> None:
     first, second = start(), start()
     first.run("open('/opt/mine', 'w').write('1')")
     assert first.value("__import__('os').path.exists('/opt/mine')")
@@ -306,7 +166,7 @@ def test_persistent_container_keeps_files_from_kernel_to_kernel(
     jupyter.lpmx("rm", "kept-kernel")
 
 
-def test_connection_file_may_lie_anywhere(start: Callable[..., Session]) -> None:
+def test_connection_file_may_lie_anywhere(jupyter: Jupyter, start: Callable[..., Session]) -> None:
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
         kernel = start(connection_file=f"{folder}/connection.json")
         assert kernel.value(f"__import__('os').listdir({folder!r})") == ["connection.json"]
@@ -325,7 +185,9 @@ def test_kernel_over_unix_sockets(jupyter: Jupyter, start: Callable[..., Session
     assert not folder.exists()
 
 
-def test_paths_of_the_kernel_are_found_on_the_host(start: Callable[..., Session]) -> None:
+def test_paths_of_the_kernel_are_found_on_the_host(
+    jupyter: Jupyter, start: Callable[..., Session]
+) -> None:
     kernel = start()
     kernel.run("""
 import os
@@ -341,7 +203,9 @@ os.unlink("/etc/lpmx-image"); open("here", "w").write("bound")
     assert [find(path) for path in ("/etc/lpmx-image", "/etc/motd", "/no/where")] == [None] * 3
 
 
-def test_killed_kernel_comes_back_by_restart(start: Callable[..., Session]) -> None:
+def test_killed_kernel_comes_back_by_restart(
+    jupyter: Jupyter, start: Callable[..., Session]
+) -> None:
     kernel = start()
     os.kill(kernel.value("__import__('os').getpid()"), signal.SIGKILL)
     wait_until(lambda: not kernel.manager.is_alive(), "the kernel is dead")
@@ -367,7 +231,9 @@ def test_missing_image_says_why(jupyter: Jupyter, start: Callable[..., Session])
         start()
 
 
-def test_failing_restart_shows_its_reason_in_the_notebook(start: Callable[..., Session]) -> None:
+def test_failing_restart_shows_its_reason_in_the_notebook(
+    jupyter: Jupyter, start: Callable[..., Session]
+) -> None:
     kernel = start()
     provisioner: Any = kernel.manager.provisioner
     provisioner.command = ["/usr/bin/no-python"]
@@ -379,7 +245,7 @@ def test_failing_restart_shows_its_reason_in_the_notebook(start: Callable[..., S
 def test_launcher_in_argv_becomes_the_kernel(jupyter: Jupyter, tmp_path: Path) -> None:
     """As VS Code does it, which knows no provisioners."""
     file, info = write_connection_file(str(tmp_path / "connection.json"), ip="127.0.0.1")
-    argv = [word.replace("{connection_file}", file) for word in jupyter.spec()["argv"]]
+    argv = [word.replace("{connection_file}", file) for word in jupyter.spec(NAME)["argv"]]
     log = tmp_path / "stderr"
     with log.open("wb") as stderr:
         process = subprocess.Popen(argv, env=clean_environment(), stderr=stderr)
@@ -448,15 +314,3 @@ def test_doctor_names_what_is_wrong(jupyter: Jupyter) -> None:
     assert examined.returncode == 1
     assert "(x) start: " in examined.stdout
     assert "/usr/bin/no-python" in examined.stdout
-
-
-def test_image_without_ipykernel_is_refused_at_installation(
-    jupyter: Jupyter, image: Callable[[str], str]
-) -> None:
-    for name, words in (("biocontainer", "no Python is there"), ("tools", "No module named")):
-        done = jupyter.lpmx("kernel", "install", image(name), "--name", "x", check=False)
-        assert done.returncode == 1
-        assert "no Python with ipykernel" in done.stderr
-        assert words in done.stderr
-        assert "(`pip install ipykernel` in the image" in done.stderr
-    assert not (jupyter.kernels / "x").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import struct
@@ -19,7 +20,7 @@ from lpmx_runtime.errors import UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-FOUND = FoundPython("/opt/py/bin/python3", "3.11.2", "7.4.0", "glibc 2.36")
+FOUND = FoundPython("/opt/py/bin/python3", "3.11.2", "7.4.0", "glibc", "2.36")
 SETTINGS = KernelSettings(
     image="lab/tools:1",
     command=FOUND.command,
@@ -67,9 +68,21 @@ def test_spec_has_only_keys_that_jupyter_knows(kernels: Path) -> None:
 def test_every_setting_is_a_trait_of_the_provisioner() -> None:
     from lpmx_kernels.provisioner import LpmxProvisioner
 
-    config = KernelSettings("i", ("c",), ("b",), {"e": "v"}, "p", "u", "s").to_config()
-    assert len(config) == 7
+    settings = KernelSettings("i", ("c",), ("b",), {"e": "v"}, "p", "u", "s", "y", "shell")
+    config = settings.to_config()
+    assert len(config) == len(dataclasses.fields(KernelSettings))
     assert set(config) <= set(LpmxProvisioner.class_trait_names(config=True))
+
+
+def test_plain_spec_has_no_stanza_and_says_the_same(kernels: Path) -> None:
+    spec = KernelSpec("tools", "Tools (LPMX)", SETTINGS, transport="ipc", plain=True)
+    directory = write_spec(spec, kernels)
+    raw = json.loads((directory / "kernel.json").read_text())
+    assert "kernel_provisioner" not in raw["metadata"]
+    assert read_spec(directory).settings == SETTINGS
+    assert kernelspec.find_spec("tools").plain
+    write(kernels)
+    assert not kernelspec.find_spec("tools").plain
 
 
 def test_logos_are_real_files_of_their_size(kernels: Path) -> None:
@@ -142,4 +155,4 @@ def test_damaged_stanza_is_refused_with_its_file(config: dict[str, object]) -> N
 
 def test_frozen_modules_are_off_where_python_has_them() -> None:
     assert "-Xfrozen_modules=off" in FOUND.command
-    assert "-Xfrozen_modules=off" not in FoundPython("p", "3.9.2", "6", "").command
+    assert "-Xfrozen_modules=off" not in FoundPython("p", "3.9.2", "6").command

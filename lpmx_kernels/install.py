@@ -1,0 +1,147 @@
+"""`lpmx kernel install` and `sync`: from an image to a kernel spec, by what the image offers."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from lpmx_kernels import kernelspec, tiers
+from lpmx_kernels.settings import KernelSettings
+from lpmx_runtime.errors import LpmxError, UsageError
+from lpmx_runtime.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from lpmx_kernels.kernelspec import InstalledSpec, KernelSpec
+    from lpmx_kernels.tiers import Tier
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the options of `install` say; all have a default that suits most."""
+
+    image: str
+    name: str = ""
+    display_name: str = ""
+    tier: str = tiers.AUTO
+    python: str = ""
+    binds: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    persist: str = ""
+    user: str = ""
+    transport: str = ""
+    plain: bool = False
+    synced: bool = False
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A kernel spec that was written."""
+
+    spec: KernelSpec
+    tier: Tier
+    directory: Path
+    image_id: str
+
+
+def install(wishes: Wishes, kernels: Path) -> Installed:
+    """Make an image a kernel in the folder `kernels`; one of ours of that name is replaced."""
+    store = Store.open()
+    image = store.resolve(wishes.image)
+    name = kernelspec.check_name(wishes.name or kernelspec.default_name(wishes.image))
+    tier = tiers.choose(store, image, wanted=wishes.tier, python=wishes.python)
+    transport = _transport(wishes.transport, tier)
+    spec = kernelspec.KernelSpec(
+        name=name,
+        display_name=wishes.display_name or kernelspec.default_display_name(wishes.image),
+        settings=KernelSettings(
+            image=wishes.image,
+            command=tier.command,
+            binds=wishes.binds,
+            env=wishes.env,
+            persist=wishes.persist,
+            user=wishes.user,
+            store=str(store.root) if os.environ.get("LPMX_HOME") else "",
+            payload=tier.payload,
+            host_kernel=tier.host_kernel,
+        ),
+        transport=transport,
+        language=tier.language,
+        debugger=tier.debugger,
+        plain=wishes.plain,
+        facts={
+            "image_id": image.id,
+            "tier": tier.name,
+            **({"synced": True} if wishes.synced else {}),
+            **tier.facts,
+        },
+    )
+    return Installed(spec, tier, kernelspec.write_spec(spec, kernels), image.id)
+
+
+def sync(
+    patterns: Sequence[str], kernels: Path, say: Callable[[str], None]
+) -> tuple[list[Installed], list[str]]:
+    """One kernel for each stored image whose name matches a pattern; those of gone images go.
+
+    Kernels that were installed by hand are left alone. Answers what was installed and what was
+    removed; `say` gets a line for each image that cannot be a kernel.
+    """
+    names = [name for image in Store.open().images() for name in image.names]
+    wanted = {name for name in names if any(fnmatch.fnmatch(name, p) for p in patterns)}
+    present = {spec.name: spec for spec in kernelspec.installed_specs()}
+    installed, kept = [], set()
+    for image in sorted(wanted):
+        name = kernelspec.default_name(image)
+        old = present.get(name)
+        if name in kept or (old and not old.synced):
+            say(f"{image}: the kernel {name} is there already")
+            continue
+        try:
+            installed.append(install(Wishes(image, synced=True), kernels))
+            kept.add(name)
+        except LpmxError as error:
+            say(f"{error.message}" + (f"\n  ({error.hint})" if error.hint else ""))
+    gone = [spec for spec in present.values() if _is_stale(spec, kernels, kept, set(names))]
+    for spec in gone:
+        kernelspec.remove_spec(spec)
+    return installed, [spec.name for spec in gone]
+
+
+def _is_stale(spec: InstalledSpec, kernels: Path, kept: set[str], images: set[str]) -> bool:
+    ours = spec.synced and spec.directory.parent == kernels
+    return ours and spec.name not in kept and spec.image not in images
+
+
+def absolute_bind(text: str) -> str:
+    """A bind as it is meant here and now: the spec is used from any directory."""
+    source, colon, rest = text.partition(":")
+    if not source:
+        raise UsageError(f"bind {text!r}: names no source", hint="-v SRC:DST[:ro]")
+    return f"{os.path.abspath(os.path.expanduser(source))}{colon}{rest}"
+
+
+def environment_entry(text: str) -> tuple[str, str]:
+    """NAME=VALUE, or NAME with the value it has here."""
+    name, equals, value = text.partition("=")
+    if not name:
+        raise UsageError(f"variable {text!r}: names nothing", hint="-e NAME=VALUE, or -e NAME")
+    if not equals and name not in os.environ:
+        raise UsageError(f"variable {name}: is not set here", hint="-e NAME=VALUE")
+    return name, value if equals else os.environ[name]
+
+
+def kernels_directory(*, sys_prefix: bool, prefix: str | None) -> Path:
+    """Where the options say that specs go."""
+    return kernelspec.kernels_directory(prefix=sys.prefix if sys_prefix else prefix)
+
+
+def _transport(asked: str, tier: Tier) -> str:
+    if tier.transport and asked and asked != tier.transport:
+        raise UsageError(f"--transport {asked}: this kernel knows {tier.transport} alone")
+    return asked or tier.transport
