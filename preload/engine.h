@@ -40,8 +40,9 @@ int plan_load(struct engine *e, const char *path, const char **what);
 /* loader/state.c */
 struct exec_state {
     const char *plan, *exe, *host,
-        *execfn; /* plan file, container path, host path to map, AT_EXECFN */
-    int fd;      /* descriptor that only serves to open host, or -1 */
+        *execfn;      /* plan file, container path, host path to map, AT_EXECFN */
+    const char *cred; /* credentials under root emulation (calls/cred.h), else "" */
+    int fd;           /* descriptor that only serves to open host, or -1 */
 };
 /* Write "LPMX_EXEC=..." to @buf. -E2BIG when it does not fit. */
 int state_format(const struct exec_state *s, char *buf, size_t cap);
@@ -65,7 +66,7 @@ int elf_map(const char *host, bool is_main, struct elf_image *image);
 
 /* trap/ */
 void trap_install_handler(void);
-int trap_install_filter(bool identity);
+int trap_install_filter(uint32_t plan_flags); /* enum plan_flags */
 
 /* messages on the way to a start; inside a program the engine is silent */
 void engine_say(const char *a, const char *b, const char *c);

@@ -86,8 +86,18 @@ int call_path_empty(const struct call *c);
 /* exec.c */
 long exec_program(struct call *c, int dirfd, const char *path, bool follow, char **argv,
                   char **envp);
-/* identity.c: real ids to shown ids */
-void identity_stat(struct stat *st);
+/* identity.c: what the disk says of a hit, or of a descriptor, becomes what is shown. */
+void identity_show(const struct uufs_hit *hit, struct stat *st);
+void identity_show_fd(int fd, struct stat *st);
+/* path.c: does the call speak of the descriptor itself (AT_EMPTY_PATH)? */
+bool call_is_descriptor(const struct call *c);
+/* path.c: where descriptor @fd is of a lower file, copy that up and move the descriptor over. 0,
+ * -EROFS ... */
+int call_descriptor_up(int fd);
+/* path.c: that for the call's first argument, and then the call as it came. */
+long call_descriptor(struct call *c);
+/* resolve.c: run the row's handler; once more where root emulation has opened the way. */
+long call_run(struct call *c);
 
 /* proc.c */
 bool proc_is_own(const char *host); /* is a path below /proc/PID this process's? */

@@ -5,7 +5,7 @@
  * exec would give: resolution, permission, `#!` lines, the ELF header, the interpreter. Then the
  * kernel executes the loader with the program's own argv and the environment plus one string, which
  * the loader takes out again. */
-#include "call.h"
+#include "ownership.h"
 #include "../trap/slots.h"
 
 #include <sys/mman.h>
@@ -21,7 +21,8 @@ struct program {
     char execfn[LPMX_PATH_MAX]; /* the name first executed */
     struct uufs_hit hit;
     char head[HEAD_SIZE + 1];
-    char state[4 * LPMX_PATH_MAX + 64];
+    char state[4 * LPMX_PATH_MAX + CRED_TEXT_MAX + 64];
+    char cred[CRED_TEXT_MAX]; /* what root emulation hands on */
     int fd; /* >= 0: a program without a name in the container (memfd), kept open for the loader */
     char *small[SMALL_VECTOR];
 };
@@ -276,19 +277,41 @@ exec_loader(const struct call *c, char **argv, char **envp)
     return r;
 }
 
+static void
+hand_on_credentials(struct program *p)
+{
+    struct owner_file file = {.path = p->hit.host};
+    char caps[32];
+    long n = 0;
+
+    p->cred[0] = '\0';
+    if (!emulates_root())
+        return;
+    if (owner_file_stat(&file))
+        memset(&file.st, 0, sizeof(file.st));
+    else if (p->hit.in_union)
+        n = extra_get(&engine.fs, &file, "security.capability", caps, sizeof(caps));
+    ownership_show(&p->hit, &file.st);
+    if (!p->hit.in_union) /* a host's file raises nothing */
+        file.st.st_mode &= ~(uint32_t)06000;
+    cred_exec_text(&file.st, caps, n, p->cred);
+}
+
 /* Build the two vectors and go. @scripts are innermost last. */
 static long
 launch(struct call *c, struct program *p, const struct script *scripts, int n_scripts, char **argv,
        char **envp)
 {
     long argc = vector_length(argv), envc = vector_length(envp);
-    struct exec_state state = {engine.plan_path, p->hit.ctr, p->hit.host, p->execfn, p->fd};
+    struct exec_state state = {engine.plan_path, p->hit.ctr, p->hit.host,
+                               p->execfn,        p->cred,    p->fd};
     char **vector, **env, **out;
     size_t n;
     long r;
 
     if (argc < 0 || envc < 0)
         return -EFAULT;
+    hand_on_credentials(p);
     r = state_format(&state, p->state, sizeof(p->state));
     if (r)
         return r;

@@ -1,5 +1,5 @@
 /* open, openat, openat2, creat: the life of one open() ends here, see docs/architecture.md. */
-#include "call.h"
+#include "ownership.h"
 
 #include <linux/openat2.h>
 #include <sys/stat.h>
@@ -35,6 +35,22 @@ open_host(struct call *c, const struct uufs_hit *hit, const struct open_request 
     return sys4(SYS_openat, AT_FDCWD, hit->host, r->flags, r->mode);
 }
 
+/* A new file under root emulation. */
+static long
+open_owned(struct call *c, const struct uufs_hit *hit, struct open_request *r)
+{
+    unsigned long mode = r->mode;
+    long fd, err;
+
+    r->mode = ownership_new_mode(mode, false);
+    fd = open_host(c, hit, r);
+    err = fd < 0 ? 0 : ownership_created(hit, mode);
+    if (!err)
+        return fd;
+    sys1(SYS_close, fd);
+    return err;
+}
+
 static long
 open_new(struct call *c, struct uufs_hit *hit, struct open_request *r)
 {
@@ -49,7 +65,27 @@ open_new(struct call *c, struct uufs_hit *hit, struct open_request *r)
     if (err)
         return err;
     hit->type = S_IFREG;
-    return open_host(c, hit, r);
+    if (!emulates_root() || !hit->in_union)
+        return open_host(c, hit, r);
+    return open_owned(c, hit, r);
+}
+
+/* A file without a name belongs to who made it. */
+static long
+open_present(struct call *c, const struct uufs_hit *hit, struct open_request *r)
+{
+    unsigned long mode = r->mode;
+    long fd, err;
+
+    if ((r->flags & O_TMPFILE) != O_TMPFILE || !emulates_root() || !hit->in_union)
+        return open_host(c, hit, r);
+    r->mode = ownership_new_mode(mode, false);
+    fd = open_host(c, hit, r);
+    err = fd < 0 ? 0 : ownership_created_fd((int)fd, hit->host, mode);
+    if (!err)
+        return fd;
+    sys1(SYS_close, fd);
+    return err;
 }
 
 static long
@@ -66,7 +102,7 @@ open_lower(struct call *c, struct uufs_hit *hit, struct open_request *r)
         if (hit->read_only)
             return -EROFS;
         err = (int)sys3(SYS_faccessat, AT_FDCWD, hit->host, 2 /* W_OK */);
-        if (err && err != -EROFS)
+        if (err && err != -EROFS && !emulates_root())
             return err;
         err =
             uufs_copy_up(&engine.fs, hit, r->flags & O_TRUNC ? UUFS_COPY_NO_DATA : UUFS_COPY_DATA);
@@ -74,7 +110,7 @@ open_lower(struct call *c, struct uufs_hit *hit, struct open_request *r)
             return err;
     }
     r->flags &= ~(unsigned long)O_CREAT;
-    return open_host(c, hit, r);
+    return open_present(c, hit, r);
 }
 
 static long
@@ -103,7 +139,7 @@ open_at(struct call *c, int dirfd, unsigned long path, unsigned long flags, unsi
     if (hit.read_only && r.writes &&
         (hit.in_union ? hit.type == S_IFREG || hit.type == S_IFDIR : true))
         return -EROFS;
-    return open_host(c, &hit, &r);
+    return open_present(c, &hit, &r);
 }
 
 long

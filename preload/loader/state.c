@@ -1,5 +1,5 @@
 /* What one program's start tells the next image of the same process:
- * "LPMX_EXEC=fd,len,len,len,len:plan exe host execfn" in one environment string. Lengths, because
+ * "LPMX_EXEC=fd,len,...:plan exe host execfn cred" in one environment string. Lengths, because
  * paths may hold any byte. */
 #include "../engine.h"
 
@@ -16,7 +16,7 @@ append_number(char *buf, size_t cap, size_t *len, uint64_t value, char end)
 int
 state_format(const struct exec_state *s, char *buf, size_t cap)
 {
-    const char *parts[] = {s->plan, s->exe, s->host, s->execfn};
+    const char *parts[] = {s->plan, s->exe, s->host, s->execfn, s->cred};
     size_t len = 0;
     int err = str_append(buf, cap, &len, STATE_PREFIX, sizeof(STATE_PREFIX) - 1);
 
@@ -44,7 +44,7 @@ parse_number(const char **p, char end)
 int
 state_parse(char *text, struct exec_state *s)
 {
-    const char **parts[] = {&s->plan, &s->exe, &s->host, &s->execfn};
+    const char **parts[] = {&s->plan, &s->exe, &s->host, &s->execfn, &s->cred};
     const char *p = text;
     long fd = parse_number(&p, ','), len[ARRAY_LEN(parts)];
     size_t total = 0;

@@ -66,7 +66,7 @@ trap_run(struct trap_context *u, int nr, int slot)
         .slot = slot,
     };
 
-    u->rax = (unsigned long)(c.row ? c.row->run(&c) : -ENOSYS);
+    u->rax = (unsigned long)(c.row ? call_run(&c) : -ENOSYS);
 }
 
 /* A SIGSYS that is not the answer to one of our traps belongs to the program: its own filter's, or

@@ -75,6 +75,7 @@ class Options:
     volumes: tuple[str, ...] = ()
     no_bind: frozenset[str] = frozenset()
     read_only: bool = False
+    fakeroot: bool = False  # emulate root; then @user "" is root, whatever the image says
     commands: ExecMap = field(default_factory=ExecMap)  # what runs somewhere else when called
     gpus: str = ""  # as after --gpus
 
@@ -161,9 +162,7 @@ def draft_container(
     if name:
         containers.check_name(name)
     accounts = identity.load_accounts(store, image.chain_id)
-    shown = identity.resolve_user(
-        options.user or image.user, accounts, here.host, explicit=bool(options.user)
-    )
+    shown = _shown_user(options.user, image.user, accounts, here.host, options.fakeroot)
     binds = _binds(store, image, options, here)
     home = _home(shown, here, binds)
     seeds = _seeds(shown, accounts, here.host, home)
@@ -184,6 +183,8 @@ def draft_container(
             seeds=tuple(seeds),
             identity=shown.identity,
             read_only=options.read_only,
+            fakeroot=options.fakeroot,
+            extras_beside=_extras_beside(here.environ),
             commands=options.commands,
             gpus=_checked_gpus(options.gpus),
             auto_remove=auto_remove,
@@ -197,7 +198,17 @@ def _binds(store: Store, image: Image, options: Options, here: Surroundings) -> 
     asked = [parse_volume(text, cwd=here.place.cwd) for text in options.volumes]
     if asked:
         asked = _at_real_places(store, image, asked)
-    return merge_binds(default_binds(here.place, options.no_bind), asked)
+    default = default_binds(here.place, options.no_bind)
+    if options.fakeroot:
+        default = [_replaceable(bind) for bind in default]
+    return merge_binds(default, asked)
+
+
+def _replaceable(bind: Bind) -> Bind:
+    """A host file in /etc that a package may replace: shown until the container has its own."""
+    if bind.file and bind.dst.startswith("/etc/"):
+        return replace(bind, seed=True, read_only=False)
+    return bind
 
 
 def _at_real_places(store: Store, image: Image, binds: list[Bind]) -> list[Bind]:
@@ -210,6 +221,24 @@ def _at_real_places(store: Store, image: Image, binds: list[Bind]) -> list[Bind]
             return os.fsdecode(node.link) if node else ""
 
         return [replace(bind, dst=resolve_destination(bind.dst, link_of)) for bind in binds]
+
+
+def _shown_user(
+    asked: str, image_user: str, accounts: Accounts, host: Host, fakeroot: bool
+) -> Shown:
+    """Whom programs see: with root emulation @asked or root, never simply the user's own."""
+    if fakeroot:
+        shown = identity.resolve_user(asked or "0:0", accounts, host, explicit=True)
+        return replace(shown, own=False)
+    return identity.resolve_user(asked or image_user, accounts, host, explicit=bool(asked))
+
+
+def _extras_beside(environ: Mapping[str, str]) -> bool:
+    """$LPMX_OWNERS, `attributes` (the default) or `files`: where remembered owners are kept."""
+    wanted = environ.get("LPMX_OWNERS", "") or "attributes"
+    if wanted not in {"attributes", "files"}:
+        raise UsageError(f"LPMX_OWNERS={wanted}: not one of `attributes` and `files`")
+    return wanted == "files"
 
 
 def _home(shown: Shown, here: Surroundings, binds: tuple[Bind, ...]) -> str:
@@ -281,9 +310,15 @@ def plan_launch(
     env: Mapping[str, str] | None = None,
     cwd: str = "",
     user: str = "",
+    fakeroot: bool = False,
 ) -> Launch:
-    """Decide one start in @container: its own command or another, perhaps as another user."""
-    other = _as_user(store, container, user, here) if user else None
+    """Decide one start in @container: its own command or another, perhaps as another user.
+
+    @fakeroot emulates root in a container that was made without it.
+    """
+    other = None
+    if user or (fakeroot and not container.fakeroot):
+        other = _as_user(store, container, user, here, fakeroot or container.fakeroot)
     who = other.container if other else container
     asked = {**container.env, **(env or {})}
     gpus = _expose_gpus(store, container, here, asked)
@@ -298,6 +333,8 @@ def plan_launch(
     layers = tuple(os.fspath(store.layer_fs(diff_id)) for diff_id in container.diff_ids)
     variant = f"-{who.identity.uid}-{who.identity.gid}" if other and who.identity else ""
     variant = "-own" if other and not variant else variant
+    if who.fakeroot and not container.fakeroot:
+        variant += "-fakeroot"
     seed_folder = f"seed{variant}"
     plan = LaunchPlan(
         loader=loader_path(),
@@ -319,6 +356,8 @@ def plan_launch(
         container=container.id,
         identity=who.identity,
         read_only=container.read_only,
+        fakeroot=who.fakeroot,
+        extras_beside=container.extras_beside,
     )
     return Launch(
         container,
@@ -372,13 +411,15 @@ def _free(binds: tuple[Bind, ...], more: Iterable[Bind]) -> list[Bind]:
     return [bind for bind in more if bind.dst not in taken]
 
 
-def _as_user(store: Store, container: Container, user: str, here: Surroundings) -> Draft:
+def _as_user(
+    store: Store, container: Container, user: str, here: Surroundings, fakeroot: bool
+) -> Draft:
     """@container for another user; the accounts are those the container has by now."""
     accounts = identity.upper_accounts(
         container.path("upper"),
         identity.load_accounts(store, container.chain_id),
     )
-    shown = identity.resolve_user(user, accounts, here.host, explicit=True)
+    shown = _shown_user(user, "", accounts, here.host, fakeroot)
     home = _home(shown, here, container.binds)
     seeds = _seeds(shown, accounts, here.host, home)
     changed = replace(
@@ -387,6 +428,7 @@ def _as_user(store: Store, container: Container, user: str, here: Surroundings) 
         home=home,
         user=_user_name(shown, accounts, seeds),
         seeds=tuple(seeds),
+        fakeroot=fakeroot,
     )
     return Draft(changed, seeds)
 

@@ -24,6 +24,7 @@ VERSION = 1
 PATH_MAX = 4096  # with the final NUL, as LPMX_PATH_MAX of preload/sys.h
 
 _READ_ONLY, _IDENTITY, _CLEAR_ENV = 1, 2, 4
+_FAKEROOT, _EXTRAS_BESIDE = 16, 32
 _BIND_RO, _BIND_FILE, _BIND_PROC, _BIND_SEED = 1, 2, 4, 8
 
 # struct plan of preload/plan.h: magic; version, size, flags, uid, gid; then thirteen (offset,
@@ -97,6 +98,8 @@ class LaunchPlan:
     container: str = ""  # id, for messages
     identity: Identity | None = None  # None: the user's own
     read_only: bool = False
+    fakeroot: bool = False  # owners are remembered, credentials emulated; needs an identity
+    extras_beside: bool = False  # what is remembered never goes into user attributes
     clear_env: bool = False
 
     def describe(self) -> str:
@@ -110,6 +113,7 @@ class LaunchPlan:
         yield "command", shlex.join(self.argv)
         yield "directory", self.cwd
         yield "identity", str(self.identity) if self.identity else "the user's own"
+        yield "owners", "remembered (--fakeroot)" if self.fakeroot else "the user's own"
         yield "union", "read-only" if self.read_only else "writable"
         yield "loader", self.loader
         yield "view", self.view
@@ -131,6 +135,7 @@ class LaunchPlan:
             if self.identity
             else None,
             "read_only": self.read_only,
+            "fakeroot": self.fakeroot,
             "loader": self.loader,
             "view": self.view,
             "upper": self.upper,
@@ -194,6 +199,8 @@ def compile_plan(plan: LaunchPlan) -> bytes:
         (_READ_ONLY if plan.read_only else 0)
         | (_IDENTITY if identity else 0)
         | (_CLEAR_ENV if plan.clear_env else 0)
+        | (_FAKEROOT if plan.fakeroot else 0)
+        | (_EXTRAS_BESIDE if plan.extras_beside else 0)
     )
     pairs = (
         out.table([struct.pack("<I", group) for group in groups]),
@@ -234,6 +241,8 @@ def _check(plan: LaunchPlan) -> None:
         _check_path("bind source", bind.src)
         _check_path("bind destination", bind.dst)
     _check_words(plan)
+    if plan.fakeroot and not plan.identity:
+        raise PlanError(f"container {plan.container}: root emulation needs an identity to show")
     if plan.identity:
         _check_identity(plan.identity)
 
@@ -326,5 +335,7 @@ def parse_plan(data: bytes) -> LaunchPlan:
         container=read.string(ident),
         identity=Identity(uid, gid, shown) if flags & _IDENTITY else None,
         read_only=bool(flags & _READ_ONLY),
+        fakeroot=bool(flags & _FAKEROOT),
+        extras_beside=bool(flags & _EXTRAS_BESIDE),
         clear_env=bool(flags & _CLEAR_ENV),
     )
