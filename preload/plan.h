@@ -19,6 +19,8 @@ enum plan_flags {
         16, /* --fakeroot: remembered owners, emulated credentials (with PLAN_IDENTITY) */
     PLAN_EXTRAS_BESIDE = 32, /* see uufs/owner.h */
     PLAN_CLEAR_ENV = 4, /* a plan start takes its environment from the plan alone (plus TERM) */
+    PLAN_TRAP = 8,      /* LPMX_ENGINE=trap: every call comes by the signal, see fast/ */
+    PLAN_EAGER = 64,    /* LPMX_ENGINE=eager: call sites are rewritten at the first trap */
 };
 
 struct plan_list { /* n struct uufs_string at off */

@@ -12,7 +12,8 @@ struct call {
     unsigned long a[6];
     uint64_t *mask;    /* the thread's real signal mask, live again when the call returns */
     bool signal_stack; /* the thread has an alternate signal stack: our own frame is on it */
-    int slot;          /* the stack this handler runs on, see trap/slots.c */
+    int slot;          /* the stack this handler runs on, see trap/slots.c; -1: none of those */
+    bool fast;         /* it came without a signal (fast/): what may wait must be declined */
 };
 
 typedef long call_handler(struct call *c);

@@ -1,4 +1,5 @@
 /* open, openat, openat2, creat: the life of one open() ends here, see docs/architecture.md. */
+#include "../fast/fast.h"
 #include "ownership.h"
 
 #include <linux/openat2.h>
@@ -22,14 +23,30 @@ request(unsigned long flags, unsigned long mode)
     return r;
 }
 
+static bool
+may_wait(const struct call *c, const struct uufs_hit *hit, const struct open_request *r)
+{
+    uint32_t type = hit->type;
+    struct stat st;
+
+    if (r->flags & (O_NONBLOCK | O_PATH | O_DIRECTORY))
+        return false;
+    if (!type && c->fast &&
+        !sys4(SYS_newfstatat, AT_FDCWD, hit->host, &st,
+              r->flags & O_NOFOLLOW ? AT_SYMLINK_NOFOLLOW : 0))
+        type = st.st_mode & S_IFMT;
+    return type != S_IFREG && type != S_IFDIR;
+}
+
 /* Opening a FIFO or a device may wait: then signals must get through as without us. */
 static long
 open_host(struct call *c, const struct uufs_hit *hit, const struct open_request *r)
 {
-    bool may_wait =
-        hit->type != S_IFREG && hit->type != S_IFDIR && !(r->flags & (O_NONBLOCK | O_PATH));
+    bool waits = may_wait(c, hit, r);
 
-    if (may_wait)
+    if (waits && c->fast)
+        return FAST_DECLINE;
+    if (waits)
         return call_blocking(c, SYS_openat, (unsigned long)AT_FDCWD, (unsigned long)hit->host,
                              r->flags, r->mode, 0, 0);
     return sys4(SYS_openat, AT_FDCWD, hit->host, r->flags, r->mode);

@@ -34,7 +34,7 @@ from .environment import build_environment
 from .errors import UsageError
 from .execmap import ExecMap
 from .native import loader_path
-from .plan import Bind, LaunchPlan, compile_plan, environment_dict, environment_list
+from .plan import ENGINES, Bind, LaunchPlan, compile_plan, environment_dict, environment_list
 from .supervise import exec_in_place, run_and_wait, start_detached
 
 if TYPE_CHECKING:
@@ -358,6 +358,7 @@ def plan_launch(
         read_only=container.read_only,
         fakeroot=who.fakeroot,
         extras_beside=container.extras_beside,
+        engine=_engine(here.environ),
     )
     return Launch(
         container,
@@ -409,6 +410,18 @@ def _free(binds: tuple[Bind, ...], more: Iterable[Bind]) -> list[Bind]:
     """Those of @more at whose place the user has not bound something else."""
     taken = {bind.dst for bind in binds}
     return [bind for bind in more if bind.dst not in taken]
+
+
+def _engine(environ: Mapping[str, str]) -> str:
+    """LPMX_ENGINE, by default "fast".
+
+    With "trap" every call comes by the signal; with "eager", which is for tests, a call site is
+    rewritten as soon as it is seen.
+    """
+    engine = environ.get("LPMX_ENGINE") or "fast"
+    if engine not in ENGINES:
+        raise UsageError(f"LPMX_ENGINE={engine}: no such engine", hint="set it to fast or trap")
+    return engine
 
 
 def _as_user(

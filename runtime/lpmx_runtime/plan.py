@@ -25,6 +25,9 @@ PATH_MAX = 4096  # with the final NUL, as LPMX_PATH_MAX of preload/sys.h
 
 _READ_ONLY, _IDENTITY, _CLEAR_ENV = 1, 2, 4
 _FAKEROOT, _EXTRAS_BESIDE = 16, 32
+# How a call of the C library reaches the engine: LPMX_ENGINE, and its bits in the plan's flags.
+ENGINES = {"fast": 0, "trap": 8, "eager": 64}
+_ENGINE_BITS = 8 | 64
 _BIND_RO, _BIND_FILE, _BIND_PROC, _BIND_SEED = 1, 2, 4, 8
 
 # struct plan of preload/plan.h: magic; version, size, flags, uid, gid; then thirteen (offset,
@@ -101,6 +104,7 @@ class LaunchPlan:
     fakeroot: bool = False  # owners are remembered, credentials emulated; needs an identity
     extras_beside: bool = False  # what is remembered never goes into user attributes
     clear_env: bool = False
+    engine: str = "fast"  # one of ENGINES
 
     def describe(self) -> str:
         """Say what would be done, one fact a line."""
@@ -115,6 +119,7 @@ class LaunchPlan:
         yield "identity", str(self.identity) if self.identity else "the user's own"
         yield "owners", "remembered (--fakeroot)" if self.fakeroot else "the user's own"
         yield "union", "read-only" if self.read_only else "writable"
+        yield "engine", self.engine
         yield "loader", self.loader
         yield "view", self.view
         yield "upper", self.upper or "none"
@@ -201,6 +206,7 @@ def compile_plan(plan: LaunchPlan) -> bytes:
         | (_CLEAR_ENV if plan.clear_env else 0)
         | (_FAKEROOT if plan.fakeroot else 0)
         | (_EXTRAS_BESIDE if plan.extras_beside else 0)
+        | ENGINES[plan.engine]
     )
     pairs = (
         out.table([struct.pack("<I", group) for group in groups]),
@@ -338,4 +344,5 @@ def parse_plan(data: bytes) -> LaunchPlan:
         fakeroot=bool(flags & _FAKEROOT),
         extras_beside=bool(flags & _EXTRAS_BESIDE),
         clear_env=bool(flags & _CLEAR_ENV),
+        engine=next(name for name, bits in ENGINES.items() if bits == flags & _ENGINE_BITS),
     )

@@ -8,7 +8,15 @@ from dataclasses import replace
 import pytest
 
 from lpmx_runtime.errors import LpmxError
-from lpmx_runtime.plan import Bind, Identity, LaunchPlan, PlanError, compile_plan, parse_plan
+from lpmx_runtime.plan import (
+    ENGINES,
+    Bind,
+    Identity,
+    LaunchPlan,
+    PlanError,
+    compile_plan,
+    parse_plan,
+)
 
 PLAN = LaunchPlan(
     loader="/usr/lib/lpmx/lpmx-exec",
@@ -30,19 +38,22 @@ PLAN = LaunchPlan(
     identity=Identity(1000, 100, (100, 27)),
     read_only=True,
     clear_env=True,
+    engine="trap",
 )
 
 
 def test_plan_survives_compiling_and_parsing():
     assert parse_plan(compile_plan(PLAN)) == PLAN
     assert parse_plan(compile_plan(replace(PLAN, identity=None))).identity is None
+    for engine in ENGINES:
+        assert parse_plan(compile_plan(replace(PLAN, engine=engine))).engine == engine
 
 
 def test_header_is_laid_out_as_in_plan_h():
     data = compile_plan(PLAN)
     magic, version, size, flags, uid, gid = struct.unpack_from("<8s5I", data)
     assert (magic, version, size) == (b"LPMXPLAN", 1, len(data))
-    assert flags == 1 | 2 | 4, "PLAN_READ_ONLY, PLAN_IDENTITY, PLAN_CLEAR_ENV"
+    assert flags == 1 | 2 | 4 | 8, "PLAN_READ_ONLY, _IDENTITY, _CLEAR_ENV, _TRAP"
     assert (uid, gid) == (1000, 100)
     groups, n_groups = struct.unpack_from("<2I", data, 28)
     assert struct.unpack_from("<2I", data, groups) == (100, 27)
