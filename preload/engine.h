@@ -27,6 +27,7 @@ struct engine {
     char plan_path[LPMX_PATH_MAX];
     char exe[LPMX_PATH_MAX]; /* container path of the running program */
     const char *loader;      /* host path of this executable */
+    char agent[48];          /* name of the run's host agent, see agent/agent.h; "" for none */
     uint32_t page_size;
     struct kernel_sigaction sigsys; /* what the program believes its SIGSYS action to be */
 };
@@ -38,11 +39,21 @@ extern struct engine engine;
 int plan_load(struct engine *e, const char *path, const char **what);
 
 /* loader/state.c */
+enum exec_life {
+    LIFE_PROGRAM, /* map the program and jump */
+    LIFE_CALLEE,  /* enter another container, and execute a program there */
+    LIFE_PROXY,   /* stand for a program of the host */
+};
+
 struct exec_state {
     const char *plan, *exe, *host,
-        *execfn;      /* plan file, container path, host path to map, AT_EXECFN */
-    const char *cred; /* credentials under root emulation (calls/cred.h), else "" */
-    int fd;           /* descriptor that only serves to open host, or -1 */
+        *execfn;       /* plan file, container path, host path to map, AT_EXECFN */
+    const char *agent; /* as engine.agent */
+    const char *cwd;   /* callee, proxy: directory to enter; "" to stay; "!DIR" is the caller's own
+                          and not there */
+    int fd;            /* descriptor that only serves to open host, or -1 */
+    int life;          /* enum exec_life */
+    int command;       /* proxy: row of the exec map */
 };
 /* Write "LPMX_EXEC=..." to @buf. -E2BIG when it does not fit. */
 int state_format(const struct exec_state *s, char *buf, size_t cap);
@@ -66,7 +77,7 @@ int elf_map(const char *host, bool is_main, struct elf_image *image);
 
 /* trap/ */
 void trap_install_handler(void);
-int trap_install_filter(uint32_t plan_flags); /* enum plan_flags */
+int trap_install_filter(bool identity);
 
 /* messages on the way to a start; inside a program the engine is silent */
 void engine_say(const char *a, const char *b, const char *c);

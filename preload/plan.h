@@ -10,21 +10,39 @@
 #include "uufs/uufs.h"
 
 #define PLAN_MAGIC   "LPMXPLAN"
-#define PLAN_VERSION 1u
+#define PLAN_VERSION 2u
 
 enum plan_flags {
     PLAN_READ_ONLY = 1, /* --read-only */
     PLAN_IDENTITY = 2,  /* show uid/gid below instead of the real ones */
-    PLAN_FAKEROOT =
-        16, /* --fakeroot: remembered owners, emulated credentials (with PLAN_IDENTITY) */
-    PLAN_EXTRAS_BESIDE = 32, /* see uufs/owner.h */
     PLAN_CLEAR_ENV = 4, /* a plan start takes its environment from the plan alone (plus TERM) */
-    PLAN_TRAP = 8,      /* LPMX_ENGINE=trap: every call comes by the signal, see fast/ */
-    PLAN_EAGER = 64,    /* LPMX_ENGINE=eager: call sites are rewritten at the first trap */
+    PLAN_AGENT = 64,    /* a command of it, or of one it calls, is the host's */
 };
 
 struct plan_list { /* n struct uufs_string at off */
     uint32_t off, n;
+};
+
+enum plan_command_kind {
+    COMMAND_CALLEE = 1, /* a program of another container */
+    COMMAND_HOST = 2,   /* a program of the host */
+};
+
+enum plan_command_flags {
+    COMMAND_TRANSLATE = 1, /* host: arguments that are container paths become host paths */
+};
+
+struct plan_command {        /* a row of the exec map: executing @path runs something else */
+    struct uufs_string path; /* canonical container path, below a bind with UUFS_BIND_COMMANDS */
+    uint32_t kind, flags;
+    struct uufs_string name;    /* what the user mapped, for messages */
+    struct uufs_string where;   /* what it was mapped to, for messages */
+    struct uufs_string target;  /* callee: path in it; host: absolute path or name on PATH */
+    struct uufs_string plan;    /* callee: its plan file */
+    struct uufs_string cwd;     /* path of the target to start in; len 0: where the caller stands */
+    struct plan_list env_names; /* callee: variables left behind; host: those let through. "NAME",
+                                   "PREFIX*", or "NAME=VALUE": where it has just this value */
+    struct plan_list env;       /* "K=V" set for it */
 };
 
 struct plan {
@@ -41,6 +59,7 @@ struct plan {
     struct plan_list env;         /* "K=V" */
     struct uufs_string cwd;       /* container path to start in */
     struct uufs_string container; /* container id, for messages */
+    struct plan_list commands;    /* n struct plan_command at off */
 };
 
 #endif

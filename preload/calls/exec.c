@@ -5,7 +5,7 @@
  * exec would give: resolution, permission, `#!` lines, the ELF header, the interpreter. Then the
  * kernel executes the loader with the program's own argv and the environment plus one string, which
  * the loader takes out again. */
-#include "ownership.h"
+#include "call.h"
 #include "../trap/slots.h"
 
 #include <sys/mman.h>
@@ -21,8 +21,9 @@ struct program {
     char execfn[LPMX_PATH_MAX]; /* the name first executed */
     struct uufs_hit hit;
     char head[HEAD_SIZE + 1];
-    char state[4 * LPMX_PATH_MAX + CRED_TEXT_MAX + 64];
-    char cred[CRED_TEXT_MAX]; /* what root emulation hands on */
+    char cwd[LPMX_PATH_MAX + 1]; /* of a command that runs elsewhere */
+    char state[6 * LPMX_PATH_MAX];
+    const struct plan_command *command; /* not NULL: it runs elsewhere, see command.c */
     int fd; /* >= 0: a program without a name in the container (memfd), kept open for the loader */
     char *small[SMALL_VECTOR];
 };
@@ -247,8 +248,12 @@ find_program(struct program *p, int dirfd, bool follow)
 {
     int err = locate(p, dirfd, follow);
 
-    if (!err)
+    if (!err) {
+        p->command = command_find(&p->hit);
+        if (p->command)
+            return 0;
         err = check_permission(p);
+    }
     return err ? err : read_head(p);
 }
 
@@ -277,73 +282,85 @@ exec_loader(const struct call *c, char **argv, char **envp)
     return r;
 }
 
-static void
-hand_on_credentials(struct program *p)
+/* The environment: the program's own, or what the exec map makes of it, and the state. */
+static long
+fill_environment(struct program *p, char **envp, long n, char **out)
 {
-    struct owner_file file = {.path = p->hit.host};
-    char caps[32];
-    long n = 0;
-
-    p->cred[0] = '\0';
-    if (!emulates_root())
-        return;
-    if (owner_file_stat(&file))
-        memset(&file.st, 0, sizeof(file.st));
-    else if (p->hit.in_union)
-        n = extra_get(&engine.fs, &file, "security.capability", caps, sizeof(caps));
-    ownership_show(&p->hit, &file.st);
-    if (!p->hit.in_union) /* a host's file raises nothing */
-        file.st.st_mode &= ~(uint32_t)06000;
-    cred_exec_text(&file.st, caps, n, p->cred);
+    if (p->command) {
+        n = command_environment(p->command, envp, n, out);
+        if (n < 0)
+            return n;
+    } else if (n) {
+        memcpy(out, envp, (size_t)n * sizeof(*out));
+    }
+    out[n] = p->state;
+    out[n + 1] = NULL;
+    return 0;
 }
 
-/* Build the two vectors and go. @scripts are innermost last. */
+/* The arguments, behind those that scripts add; @scripts are innermost last. */
+static int
+fill_arguments(struct program *p, const struct script *scripts, int n_scripts, char **argv,
+               long argc, char **out)
+{
+    char **first = out;
+    long i = 0;
+
+    for (int s = n_scripts - 1; s >= 0; s--) {
+        *out++ = (char *)scripts[s].interp;
+        if (scripts[s].has_arg)
+            *out++ = (char *)scripts[s].arg;
+    }
+    if (n_scripts) {
+        *out++ = (char *)scripts[0].name;
+        i = 1;
+    } else if (argc == 0) {
+        *out++ = (char *)""; /* as Linux since 5.18 */
+    }
+    for (; i < argc; i++)
+        *out++ = argv[i];
+    *out = NULL;
+    return p->command ? command_name(p->command, first) : 0;
+}
+
+static int
+fill_state(struct program *p)
+{
+    struct exec_state state = {.plan = engine.plan_path,
+                               .exe = p->hit.ctr,
+                               .host = p->hit.host,
+                               .execfn = p->execfn,
+                               .agent = engine.agent,
+                               .cwd = "",
+                               .fd = p->fd};
+    int err = p->command ? command_state(p->command, &state, p->cwd, sizeof(p->cwd)) : 0;
+
+    return err ? err : state_format(&state, p->state, sizeof(p->state));
+}
+
+/* Build the two vectors and go. */
 static long
 launch(struct call *c, struct program *p, const struct script *scripts, int n_scripts, char **argv,
        char **envp)
 {
-    long argc = vector_length(argv), envc = vector_length(envp);
-    struct exec_state state = {engine.plan_path, p->hit.ctr, p->hit.host,
-                               p->execfn,        p->cred,    p->fd};
-    char **vector, **env, **out;
-    size_t n;
-    long r;
+    long argc = vector_length(argv), envc = vector_length(envp), r;
+    size_t env_size = (size_t)envc + (p->command ? p->command->env.n : 0) + 2, n;
+    char **vector;
 
     if (argc < 0 || envc < 0)
         return -EFAULT;
-    hand_on_credentials(p);
-    r = state_format(&state, p->state, sizeof(p->state));
+    r = fill_state(p);
     if (r)
         return r;
-    n = (size_t)envc + 2 + (size_t)argc + 3 * (size_t)n_scripts + 2;
+    n = env_size + (size_t)argc + 3 * (size_t)n_scripts + 2;
     vector = new_vector(p, n);
     if (!vector)
         return -ENOMEM;
-    env = vector;
-    if (envc)
-        memcpy(env, envp, (size_t)envc * sizeof(*env));
-    env[envc] = p->state;
-    env[envc + 1] = NULL;
-    out = env + envc + 2;
-    char **first = out;
-
-    if (n_scripts) {
-        for (int i = n_scripts - 1; i >= 0; i--) {
-            *out++ = (char *)scripts[i].interp;
-            if (scripts[i].has_arg)
-                *out++ = (char *)scripts[i].arg;
-        }
-        *out++ = (char *)scripts[0].name;
-        for (long i = 1; i < argc; i++)
-            *out++ = argv[i];
-    } else if (argc == 0) {
-        *out++ = (char *)""; /* as Linux since 5.18 */
-    } else {
-        for (long i = 0; i < argc; i++)
-            *out++ = argv[i];
-    }
-    *out = NULL;
-    r = exec_loader(c, first, env);
+    r = fill_environment(p, envp, envc, vector);
+    if (!r)
+        r = fill_arguments(p, scripts, n_scripts, argv, argc, vector + env_size);
+    if (!r)
+        r = exec_loader(c, vector + env_size, vector);
     if (vector != p->small)
         sys2(SYS_munmap, vector, n * sizeof(*vector));
     return r;
@@ -356,7 +373,7 @@ exec_found(struct call *c, struct program *p, int dirfd, bool follow, char **arg
     int n = 0, err = find_program(p, dirfd, follow);
 
     while (!err) {
-        if (p->head[0] == '#' && p->head[1] == '!') {
+        if (!p->command && p->head[0] == '#' && p->head[1] == '!') {
             if (n == MAX_SCRIPTS)
                 return -ELOOP;
             err = step_script(p, &scripts[n], n == 0);
@@ -404,6 +421,7 @@ exec_program(struct call *c, int dirfd, const char *path, bool follow, char **ar
     long r;
 
     p.fd = -1;
+    p.command = NULL;
     if (!n)
         return -ENOENT;
     if (n >= sizeof(p.path))

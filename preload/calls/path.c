@@ -8,8 +8,8 @@
 #endif
 
 /* AT_EMPTY_PATH with an empty path speaks of the descriptor itself. */
-bool
-call_is_descriptor(const struct call *c)
+static bool
+is_descriptor_call(const struct call *c)
 {
     if (c->row->dirfd == CALL_CWD)
         return false;
@@ -32,7 +32,7 @@ long
 call_path(struct call *c)
 {
     struct uufs_hit hit;
-    bool descriptor = call_is_descriptor(c);
+    bool descriptor = is_descriptor_call(c);
     int err;
 
     if (descriptor && (int)c->a[0] == AT_FDCWD && c->a[1]) {
@@ -76,32 +76,28 @@ reopen(int fd, const char *host)
 
 /* fchmod and the like work on a descriptor that was opened for reading, and it may be of a lower
  * file: that one is copied up and the descriptor moved over to the copy. */
-int
-call_descriptor_up(int fd)
+long
+call_descriptor(struct call *c)
 {
     char ctr[LPMX_PATH_MAX];
     struct uufs_hit hit;
     bool lower = false;
-    int err;
+    int fd = (int)c->a[0], err;
 
     if (fd < 0 || (call_fd_path(fd, ctr, sizeof(ctr), &lower) && !lower))
-        return 0;
+        return call_raw(c);
     err = uufs_walk(&engine.fs, "/", ctr, 0, &hit);
     if (!err && hit.read_only)
         return -EROFS;
     if (!lower)
-        return 0;
+        return call_raw(c);
     if (err || !hit.in_union)
         return -EROFS; /* its name is gone: what is left of it is the layer's */
     if (hit.where == UUFS_LOWER)
         err = uufs_copy_up(&engine.fs, &hit, UUFS_COPY_DATA);
-    return err ? err : reopen(fd, hit.host);
-}
-
-long
-call_descriptor(struct call *c)
-{
-    int err = call_descriptor_up((int)c->a[0]);
-
-    return err ? err : call_raw(c);
+    if (!err)
+        err = reopen(fd, hit.host);
+    if (err)
+        return err;
+    return call_raw(c);
 }

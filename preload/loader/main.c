@@ -2,7 +2,10 @@
  * mount points, enters the working directory, installs the filter and executes the command. Started
  * by its own exec (the state variable is in the environment) it maps the program, becomes its
  * resident engine and jumps. */
-#include "../calls/cred.h"
+#include "loader.h"
+
+#include "../agent/agent.h"
+#include "../calls/call.h"
 #include "startenv.h"
 
 #include <elf.h>
@@ -31,14 +34,14 @@ engine_say(const char *a, const char *b, const char *c)
     say("\n");
 }
 
-static _Noreturn void
+_Noreturn void
 quit(int status)
 {
     for (;;)
         sys1(SYS_exit_group, status);
 }
 
-static const char *
+const char *
 error_text(int err)
 {
     switch (-err) {
@@ -68,7 +71,7 @@ error_text(int err)
     }
 }
 
-static _Noreturn void
+_Noreturn void
 die(int status, const char *what, int err)
 {
     engine_say(what, error_text(err), "");
@@ -82,13 +85,7 @@ fix_auxv(Elf64_auxv_t *av, const struct elf_image *main, const struct elf_image 
          const char *execfn)
 {
     bool identity = engine.plan->flags & PLAN_IDENTITY;
-    struct cred_ids user = {engine.plan->uid, engine.plan->uid, 0, 0};
-    struct cred_ids group = {engine.plan->gid, engine.plan->gid, 0, 0};
 
-    if (emulates_root()) {
-        user = cred_now()->user;
-        group = cred_now()->group;
-    }
     for (; av->a_type != AT_NULL; av++) {
         switch (av->a_type) {
         case AT_PHDR:
@@ -112,16 +109,12 @@ fix_auxv(Elf64_auxv_t *av, const struct elf_image *main, const struct elf_image 
         case AT_UID:
         case AT_EUID:
             if (identity)
-                av->a_un.a_val = av->a_type == AT_UID ? user.real : user.effective;
+                av->a_un.a_val = engine.plan->uid;
             break;
         case AT_GID:
         case AT_EGID:
             if (identity)
-                av->a_un.a_val = av->a_type == AT_GID ? group.real : group.effective;
-            break;
-        case AT_SECURE:
-            if (emulates_root())
-                av->a_un.a_val = cred_secure();
+                av->a_un.a_val = engine.plan->gid;
             break;
         }
     }
@@ -149,6 +142,15 @@ copy_path(char *dst, const char *src)
     memcpy(dst, src, n + 1);
 }
 
+static void
+copy_agent(const char *name)
+{
+    size_t n = strlen(name);
+
+    if (n < sizeof(engine.agent))
+        memcpy(engine.agent, name, n + 1);
+}
+
 static _Noreturn void
 jump(uint64_t *sp, uint64_t entry)
 {
@@ -157,7 +159,7 @@ jump(uint64_t *sp, uint64_t entry)
                      "xor %%ebp, %%ebp\n\t"
                      "jmp *%1"
                      :
-                     : "r"(sp), "r"(entry)
+                     : "a"(sp), "c"(entry) /* neither rdx nor rbp, which are cleared */
                      : "memory");
     __builtin_unreachable();
 }
@@ -248,12 +250,14 @@ make_mount_point(const struct uufs_bind *b)
 }
 
 /* Parents first, each on top of those before it. */
-static void
+void
 make_mount_points(void)
 {
     uint32_t n_binds = engine.fs.n_binds;
     bool read_only = engine.fs.read_only;
 
+    if (!engine.fs.upper)
+        return;
     engine.fs.read_only = false; /* that is for the programs */
     for (uint32_t i = 0; i < n_binds; i++) {
         engine.fs.n_binds = i;
@@ -263,7 +267,7 @@ make_mount_points(void)
     engine.fs.read_only = read_only;
 }
 
-static void
+void
 enter_cwd(const char *cwd)
 {
     static struct uufs_hit hit;
@@ -410,7 +414,7 @@ parse_arguments(int argc, char **argv)
             break;
         }
         if (!strcmp(argv[i], "--version")) {
-            print_out("lpmx-exec " ENGINE_VERSION " plan 1 view 1\n");
+            print_out("lpmx-exec " ENGINE_VERSION " plan 2 view 1\n");
             quit(0);
         } else if (!strcmp(argv[i], "--help")) {
             print_out(USAGE);
@@ -486,14 +490,14 @@ start_plan(int argc, char **argv, char **envp)
 {
     static char *own_argv[4096];
     struct start s = parse_arguments(argc, argv);
+    char **program_env;
     int err;
 
     if (s.parent)
         die_with(s.parent);
     absolute_plan_path(s.plan);
     load_plan_or_die(engine.plan_path);
-    if (engine.fs.upper)
-        make_mount_points();
+    make_mount_points();
     if (!s.argv) {
         s.argv = own_argv;
         list_pointers(engine.plan->argv, own_argv, ARRAY_LEN(own_argv));
@@ -508,15 +512,19 @@ start_plan(int argc, char **argv, char **envp)
         s.cwd = plan_string(engine.plan->cwd);
     if (s.cwd)
         enter_cwd(s.cwd);
+    program_env = start_environment(agent_take_environment(envp), &s.env);
+    if (engine.plan->flags & PLAN_AGENT) {
+        err = agent_start(envp, engine.agent, sizeof(engine.agent));
+        if (err)
+            die(125, "the agent for commands of the host", err);
+    }
     trap_install_handler();
-    if (emulates_root())
-        cred_start();
-    err = trap_install_filter(engine.plan->flags);
+    err = trap_install_filter(engine.plan->flags & PLAN_IDENTITY);
     if (err) {
         engine_say("the kernel refuses a seccomp filter", error_text(err), "");
         quit(125);
     }
-    err = exec_command(s.argv, start_environment(envp, &s.env));
+    err = exec_command(s.argv, program_env);
     engine_say(s.argv[0], error_text(err), "");
     quit(err == -ENOENT || err == -ENOTDIR ? 127 : 126);
 }
@@ -562,11 +570,15 @@ loader_main(uint64_t *sp)
         die(125, "the state of an execution", -EBADMSG);
     copy_path(engine.plan_path, state.plan);
     copy_path(engine.exe, state.exe);
-    trap_install_handler();
+    copy_agent(state.agent);
+    if (state.life == LIFE_PROGRAM)
+        trap_install_handler();
     load_plan_or_die(engine.plan_path);
-    if (emulates_root() && cred_restore(state.cred))
-        die(125, "the credentials of an execution", -EBADMSG);
     engine.fs.proc_exe = proc_exe_path;
+    if (state.life == LIFE_CALLEE)
+        callee_run(&state, argv, envp);
+    if (state.life == LIFE_PROXY)
+        proxy_run(&state, argv, envp);
     run_program(sp, av, &state);
 }
 

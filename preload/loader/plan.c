@@ -71,6 +71,28 @@ binds_ok(const struct plan *p)
 }
 
 static bool
+commands_ok(const struct plan *p)
+{
+    const struct plan_command *c = (const void *)((const char *)p + p->commands.off);
+
+    if (!list_ok(p, p->commands, sizeof(*c)))
+        return false;
+    for (uint32_t i = 0; i < p->commands.n; i++, c++) {
+        const struct uufs_string strings[] = {c->path,   c->name, c->where,
+                                              c->target, c->plan, c->cwd};
+
+        for (size_t j = 0; j < ARRAY_LEN(strings); j++)
+            if (!string_ok(p, strings[j]))
+                return false;
+        if ((c->kind != COMMAND_CALLEE && c->kind != COMMAND_HOST) || !c->target.len ||
+            (c->kind == COMMAND_CALLEE && !c->plan.len) || !strings_ok(p, c->env_names) ||
+            !strings_ok(p, c->env))
+            return false;
+    }
+    return true;
+}
+
+static bool
 plan_ok(const struct plan *p, uint64_t size)
 {
     if (size < sizeof(*p) || memcmp(p->magic, PLAN_MAGIC, sizeof(p->magic)) ||
@@ -83,7 +105,8 @@ plan_ok(const struct plan *p, uint64_t size)
         if (!string_ok(p, strings[i]))
             return false;
     return strings_ok(p, p->layers) && strings_ok(p, p->stores) && strings_ok(p, p->argv) &&
-           strings_ok(p, p->env) && list_ok(p, p->groups, sizeof(uint32_t)) && binds_ok(p);
+           strings_ok(p, p->env) && list_ok(p, p->groups, sizeof(uint32_t)) && binds_ok(p) &&
+           commands_ok(p);
 }
 
 static int
@@ -127,7 +150,6 @@ plan_load(struct engine *e, const char *path, const char **what)
     fs->binds = (const void *)(base + e->plan->binds.off);
     fs->n_binds = e->plan->binds.n;
     fs->read_only = e->plan->flags & PLAN_READ_ONLY;
-    fs->extras_beside = e->plan->flags & PLAN_EXTRAS_BESIDE;
     if (e->plan->upper.len) {
         fs->upper = base + e->plan->upper.off;
         fs->upper_len = e->plan->upper.len;

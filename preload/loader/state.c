@@ -1,6 +1,6 @@
 /* What one program's start tells the next image of the same process:
- * "LPMX_EXEC=fd,len,...:plan exe host execfn cred" in one environment string. Lengths, because
- * paths may hold any byte. */
+ * "LPMX_EXEC=fd,life,command,len,...,len:plan exe host execfn agent cwd" in one environment string.
+ * Lengths, because paths may hold any byte. */
 #include "../engine.h"
 
 static int
@@ -16,12 +16,16 @@ append_number(char *buf, size_t cap, size_t *len, uint64_t value, char end)
 int
 state_format(const struct exec_state *s, char *buf, size_t cap)
 {
-    const char *parts[] = {s->plan, s->exe, s->host, s->execfn, s->cred};
+    const char *parts[] = {s->plan, s->exe, s->host, s->execfn, s->agent, s->cwd};
     size_t len = 0;
     int err = str_append(buf, cap, &len, STATE_PREFIX, sizeof(STATE_PREFIX) - 1);
 
     if (!err)
         err = append_number(buf, cap, &len, (uint64_t)(s->fd + 1), ',');
+    if (!err)
+        err = append_number(buf, cap, &len, (uint64_t)s->life, ',');
+    if (!err)
+        err = append_number(buf, cap, &len, (uint64_t)s->command, ',');
     for (size_t i = 0; i < ARRAY_LEN(parts) && !err; i++)
         err = append_number(buf, cap, &len, strlen(parts[i]), i + 1 < ARRAY_LEN(parts) ? ',' : ':');
     for (size_t i = 0; i < ARRAY_LEN(parts) && !err; i++)
@@ -44,13 +48,14 @@ parse_number(const char **p, char end)
 int
 state_parse(char *text, struct exec_state *s)
 {
-    const char **parts[] = {&s->plan, &s->exe, &s->host, &s->execfn, &s->cred};
+    const char **parts[] = {&s->plan, &s->exe, &s->host, &s->execfn, &s->agent, &s->cwd};
     const char *p = text;
-    long fd = parse_number(&p, ','), len[ARRAY_LEN(parts)];
+    long fd = parse_number(&p, ','), life = parse_number(&p, ','), command = parse_number(&p, ',');
+    long len[ARRAY_LEN(parts)];
     size_t total = 0;
     char *at;
 
-    if (fd < 0)
+    if (fd < 0 || life < 0 || life > LIFE_PROXY || command < 0)
         return -EINVAL;
     for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
         len[i] = parse_number(&p, i + 1 < ARRAY_LEN(parts) ? ',' : ':');
@@ -70,5 +75,7 @@ state_parse(char *text, struct exec_state *s)
         p += len[i];
     }
     s->fd = (int)fd - 1;
+    s->life = (int)life;
+    s->command = (int)command;
     return 0;
 }

@@ -4,7 +4,6 @@
  * made first: the upper's name wins over it, so there is no moment at which the lower one is seen.
  */
 #include "listing.h"
-#include "owner.h"
 #include "upper.h"
 
 #define ENTRIES_SIZE 4096
@@ -36,7 +35,6 @@ unlink_locked(const struct uufs *fs, struct uufs_hit *hit)
     err = whiteout_make(fs, hit->ctr, hit->ctr_len);
     if (err || now.where == UUFS_LOWER)
         return err;
-    extra_forget(fs, now.host);
     return (int)sys3(SYS_unlinkat, AT_FDCWD, now.host, 0);
 }
 
@@ -53,10 +51,8 @@ uufs_unlink(const struct uufs *fs, struct uufs_hit *hit)
         return -EROFS;
     if (hit->type == S_IFDIR)
         return -EISDIR;
-    if (!hit_needs_whiteout(fs, hit)) {
-        extra_forget(fs, hit->host);
+    if (!hit_needs_whiteout(fs, hit))
         return (int)sys3(SYS_unlinkat, AT_FDCWD, hit->host, 0);
-    }
     err = uufs_make_parents(fs, hit->ctr, hit->ctr_len);
     if (err)
         return err;

@@ -19,6 +19,7 @@ enum uufs_bind_flags {
     UUFS_BIND_PROC = 4, /* /proc: the magic links are translated */
     UUFS_BIND_SEED = 8, /* a file shown as if a layer held it: the first write copies it up
                            (generated /etc/passwd) */
+    UUFS_BIND_COMMANDS = 64, /* programs here may be rows of the plan's exec map */
 };
 
 struct uufs_bind { /* as it stands in the plan */
@@ -47,9 +48,7 @@ struct uufs {
     const char *
         work; /* host directory on the upper's file system, for temporaries; not inside the upper */
     uint32_t work_len;
-    bool extras_beside; /* keep what belongs to a file in WORK even where it could have attributes
-                         */
-    bool read_only;     /* --read-only: the union answers EROFS, binds keep their own rule */
+    bool read_only; /* --read-only: the union answers EROFS, binds keep their own rule */
     int (*proc_exe)(const char *host, char *ctr,
                     size_t cap); /* container path of a /proc/PID/exe link; may be NULL */
     uint64_t *dirty;             /* shared bitmap, see dirty.c; NULL: always probe the upper */

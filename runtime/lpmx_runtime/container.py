@@ -72,8 +72,6 @@ class Container:
     seeds: tuple[str, ...] = ()  # "passwd", "group": files in seed/ shown in /etc
     identity: Identity | None = None
     read_only: bool = False
-    fakeroot: bool = False  # owners are remembered, credentials emulated
-    extras_beside: bool = False  # what is remembered never goes into user attributes
     commands: ExecMap = field(default_factory=ExecMap)
     gpus: str = ""  # as after --gpus; looked for at each start
     auto_remove: bool = False
@@ -231,15 +229,20 @@ def _fill(container: Container, seeds: Mapping[str, str]) -> None:
         os.mkdir(container.path(name), 0o700)
     os.mkdir(container.path("upper"))
     os.chmod(container.path("upper"), 0o755)  # noqa: S103  the container's /; nobody reaches it from outside
-    fd = os.open(container.path("dirty"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    os.ftruncate(fd, DIRTY_SIZE)
-    os.close(fd)
+    make_dirty_map(container.path("dirty"))
     write_seeds(container, seeds)
     data = json.dumps(container.as_dict()).encode("ascii")
     if container.auto_remove:  # it need not outlive a crash
         write_file(container.path("container.json"), data)
     else:
         atomic_write(container.path("container.json"), data)
+
+
+def make_dirty_map(path: str) -> None:
+    """An empty dirty map, or the one that is there."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    os.ftruncate(fd, DIRTY_SIZE)
+    os.close(fd)
 
 
 def write_seeds(container: Container, seeds: Mapping[str, str], folder: str = "seed") -> None:
@@ -267,6 +270,14 @@ def write_file(path: str, data: bytes, mode: int = 0o600) -> None:
     with open(fd, "wb") as file:
         file.write(data)
     os.rename(temporary, path)
+
+
+def write_changed(path: str, data: bytes, mode: int = 0o600) -> None:
+    """As `write_file`, unless the file holds @data already."""
+    with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
+        if file.read() == data:
+            return
+    write_file(path, data, mode)
 
 
 # ---- find

@@ -45,6 +45,22 @@ PASSED = frozenset({
     "LPMX_ENGINE", "LPMX_DEBUG",
 })  # fmt: skip
 PASSED_PREFIXES = ("OMP_", "MKL_", "OPENBLAS_", "SLURM_", "PBS_", "SGE_", "LSB_")
+# Variables that speak of the programs and libraries of one tree: a command of another container
+# gets those of its own image instead of its caller's. "X_*" is a prefix.
+OF_ONE_TREE = (
+    "PATH", "LD_*", "GCONV_PATH", "LOCPATH", "NLSPATH", "MANPATH", "INFOPATH", "PKG_CONFIG_*",
+    "PYTHONHOME", "PYTHONPATH", "PERL5LIB", "PERLLIB", "R_HOME", "R_LIBS*", "R_ENVIRON*",
+    "JAVA_HOME", "JRE_HOME", "CLASSPATH", "CONDA_*", "MAMBA_*", "NODE_PATH", "RUBYLIB", "GEM_*",
+    "GOROOT", "JULIA_*", "TCLLIBPATH", "VIRTUAL_ENV", "SSL_CERT_FILE", "SSL_CERT_DIR",
+    "FONTCONFIG_*", "XDG_DATA_DIRS", "XDG_CONFIG_DIRS", "TERMINFO",
+)  # fmt: skip
+# Variables of a container that a command of the host gets, beside those the host itself has.
+HOST_PASSED = (
+    "TERM", "COLORTERM", "NO_COLOR", "COLUMNS", "LINES", "TZ", "LANG", "LANGUAGE", "LC_*", "OMP_*",
+    "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES",
+    "SLURM_*", "SBATCH_*", "SRUN_*", "SALLOC_*", "SQUEUE_*", "SINFO_*", "SACCT_*", "SCANCEL_*",
+    "SGE_*", "DRMAA_*", "PBS_*", "LSB_*",
+)  # fmt: skip
 _LOCALE = frozenset({"LANG", "LANGUAGE"})
 _LOCALE_PREFIX = "LC_"
 _DIRECTORIES = (

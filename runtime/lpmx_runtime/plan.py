@@ -17,24 +17,31 @@ from .errors import LpmxError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-__all__ = ["Bind", "Identity", "LaunchPlan", "PlanError", "compile_plan", "parse_plan"]
+__all__ = [
+    "Bind",
+    "Identity",
+    "LaunchPlan",
+    "PlanCommand",
+    "PlanError",
+    "compile_plan",
+    "parse_plan",
+]
 
 MAGIC = b"LPMXPLAN"
-VERSION = 1
+VERSION = 2
 PATH_MAX = 4096  # with the final NUL, as LPMX_PATH_MAX of preload/sys.h
 
-_READ_ONLY, _IDENTITY, _CLEAR_ENV = 1, 2, 4
-_FAKEROOT, _EXTRAS_BESIDE = 16, 32
-# How a call of the C library reaches the engine: LPMX_ENGINE, and its bits in the plan's flags.
-ENGINES = {"fast": 0, "trap": 8, "eager": 64}
-_ENGINE_BITS = 8 | 64
-_BIND_RO, _BIND_FILE, _BIND_PROC, _BIND_SEED = 1, 2, 4, 8
+_READ_ONLY, _IDENTITY, _CLEAR_ENV, _AGENT = 1, 2, 4, 64
+_BIND_RO, _BIND_FILE, _BIND_PROC, _BIND_SEED, _BIND_COMMANDS = 1, 2, 4, 8, 64
+_CALLEE, _HOST = 1, 2
+_TRANSLATE = 1
 
-# struct plan of preload/plan.h: magic; version, size, flags, uid, gid; then thirteen (offset,
+# struct plan of preload/plan.h: magic; version, size, flags, uid, gid; then fourteen (offset,
 # length or count) pairs.
-_HEADER = struct.Struct("<8s5I26I")
+_HEADER = struct.Struct("<8s5I28I")
 _PAIR = struct.Struct("<2I")
 _BIND = struct.Struct("<5I")
+_COMMAND = struct.Struct("<18I")
 _SIZE_MAX = 0xFFFFFFFF
 _ID_MAX = 0xFFFFFFFE  # (uid_t)-1 means "no id" to the kernel
 
@@ -53,6 +60,7 @@ class Bind:
     file: bool = False
     proc: bool = False
     seed: bool = False
+    commands: bool = False  # programs here may be rows of the exec map
 
     @property
     def flags(self) -> int:
@@ -62,6 +70,7 @@ class Bind:
             | (_BIND_FILE if self.file else 0)
             | (_BIND_PROC if self.proc else 0)
             | (_BIND_SEED if self.seed else 0)
+            | (_BIND_COMMANDS if self.commands else 0)
         )
 
     def __str__(self) -> str:
@@ -84,6 +93,32 @@ class Identity:
 
 
 @dataclass(frozen=True)
+class PlanCommand:
+    """A row of the exec map: executing container path @path runs something else."""
+
+    path: str  # canonical, below a bind with @commands
+    name: str  # what the user mapped, for messages
+    where: str  # what it was mapped to, for messages
+    target: str  # another container's path; on the host an absolute path or a name for PATH
+    plan: str = ""  # the other container's plan file; "": the command is the host's
+    translate: bool = False  # host: arguments that are container paths become host paths
+    cwd: str = ""  # where it starts; "": where the caller stands
+    # "NAME", "PREFIX*" or "NAME=VALUE": left behind on the way to a container, let through to the
+    # host
+    env_names: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+
+    @property
+    def is_host(self) -> bool:
+        """Does it run on the host?"""
+        return not self.plan
+
+    def __str__(self) -> str:
+        """As a plan is described."""
+        return f"{self.path} runs {self.target} of {self.where}"
+
+
+@dataclass(frozen=True)
 class LaunchPlan:
     """Everything a start needs; paths are host paths unless they say otherwise."""
 
@@ -101,10 +136,9 @@ class LaunchPlan:
     container: str = ""  # id, for messages
     identity: Identity | None = None  # None: the user's own
     read_only: bool = False
-    fakeroot: bool = False  # owners are remembered, credentials emulated; needs an identity
-    extras_beside: bool = False  # what is remembered never goes into user attributes
     clear_env: bool = False
-    engine: str = "fast"  # one of ENGINES
+    commands: tuple[PlanCommand, ...] = ()  # the exec map
+    agent: bool = False  # a command of it, or of a container it calls, is the host's
 
     def describe(self) -> str:
         """Say what would be done, one fact a line."""
@@ -117,9 +151,7 @@ class LaunchPlan:
         yield "command", shlex.join(self.argv)
         yield "directory", self.cwd
         yield "identity", str(self.identity) if self.identity else "the user's own"
-        yield "owners", "remembered (--fakeroot)" if self.fakeroot else "the user's own"
         yield "union", "read-only" if self.read_only else "writable"
-        yield "engine", self.engine
         yield "loader", self.loader
         yield "view", self.view
         yield "upper", self.upper or "none"
@@ -127,6 +159,8 @@ class LaunchPlan:
             yield "layer", layer
         for bind in self.binds:
             yield "seed" if bind.seed else "bind", str(bind)
+        for command in self.commands:
+            yield "maps", str(command)
         for entry in self.env:
             yield "env", entry
 
@@ -140,13 +174,13 @@ class LaunchPlan:
             if self.identity
             else None,
             "read_only": self.read_only,
-            "fakeroot": self.fakeroot,
             "loader": self.loader,
             "view": self.view,
             "upper": self.upper,
             "layers": list(self.layers),
             "binds": [dict(vars(bind)) for bind in self.binds],
             "env": environment_dict(self.env),
+            "commands": [dict(vars(command)) for command in self.commands],
         }
 
 
@@ -193,6 +227,21 @@ class _Writer:
             rows.append(_BIND.pack(*dst, *src, bind.flags))
         return self.table(rows)
 
+    def commands(self, commands: Iterable[PlanCommand]) -> tuple[int, int]:
+        rows = []
+        for command in commands:
+            texts = (command.name, command.where, command.target, command.plan, command.cwd)
+            row = [
+                *self.string(command.path, "command"),
+                _HOST if command.is_host else _CALLEE,
+                _TRANSLATE if command.translate else 0,
+                *(n for text in texts for n in self.string(text, f"command {command.name}")),
+                *self.strings(command.env_names, f"command {command.name}"),
+                *self.strings(command.env, f"command {command.name}"),
+            ]
+            rows.append(_COMMAND.pack(*row))
+        return self.table(rows)
+
 
 def compile_plan(plan: LaunchPlan) -> bytes:
     """The plan file. PlanError says which part of @plan makes no sense."""
@@ -204,9 +253,7 @@ def compile_plan(plan: LaunchPlan) -> bytes:
         (_READ_ONLY if plan.read_only else 0)
         | (_IDENTITY if identity else 0)
         | (_CLEAR_ENV if plan.clear_env else 0)
-        | (_FAKEROOT if plan.fakeroot else 0)
-        | (_EXTRAS_BESIDE if plan.extras_beside else 0)
-        | ENGINES[plan.engine]
+        | (_AGENT if plan.agent else 0)
     )
     pairs = (
         out.table([struct.pack("<I", group) for group in groups]),
@@ -222,6 +269,7 @@ def compile_plan(plan: LaunchPlan) -> bytes:
         out.strings(plan.env, "environment"),
         out.string(plan.cwd, "working directory"),
         out.string(plan.container, "container"),
+        out.commands(plan.commands),
     )
     size = _HEADER.size + len(out.data)
     if size > _SIZE_MAX:
@@ -247,8 +295,7 @@ def _check(plan: LaunchPlan) -> None:
         _check_path("bind source", bind.src)
         _check_path("bind destination", bind.dst)
     _check_words(plan)
-    if plan.fakeroot and not plan.identity:
-        raise PlanError(f"container {plan.container}: root emulation needs an identity to show")
+    _check_commands(plan)
     if plan.identity:
         _check_identity(plan.identity)
 
@@ -272,6 +319,18 @@ def _check_words(plan: LaunchPlan) -> None:
         if bind.dst in seen:
             raise PlanError(f"two binds at {bind.dst}")
         seen.add(bind.dst)
+
+
+def _check_commands(plan: LaunchPlan) -> None:
+    for command in plan.commands:
+        _check_path(f"command {command.name}: place", command.path)
+        if command.plan:
+            _check_path(f"command {command.name}: plan", command.plan)
+            _check_path(f"command {command.name}: program", command.target)
+        if command.cwd:
+            _check_path(f"command {command.name}: directory", command.cwd)
+        if not command.target:
+            raise PlanError(f"command {command.name}: nothing to run")
 
 
 def _check_identity(identity: Identity) -> None:
@@ -308,8 +367,28 @@ class _Reader:
                 file=bool(flags & _BIND_FILE),
                 proc=bool(flags & _BIND_PROC),
                 seed=bool(flags & _BIND_SEED),
+                commands=bool(flags & _BIND_COMMANDS),
             )
             for dst, dst_len, src, src_len, flags in self.table(pair, _BIND)
+        )
+
+    def commands(self, pair: tuple[int, int]) -> tuple[PlanCommand, ...]:
+        return tuple(self._command(row) for row in self.table(pair, _COMMAND))
+
+    def _command(self, row: tuple[int, ...]) -> PlanCommand:
+        path, (_, flags), name, where, target, plan, cwd, names, env = zip(
+            row[::2], row[1::2], strict=True
+        )
+        return PlanCommand(
+            path=self.string(path),
+            name=self.string(name),
+            where=self.string(where),
+            target=self.string(target),
+            plan=self.string(plan),
+            translate=bool(flags & _TRANSLATE),
+            cwd=self.string(cwd),
+            env_names=self.strings(names),
+            env=self.strings(env),
         )
 
 
@@ -324,7 +403,8 @@ def parse_plan(data: bytes) -> LaunchPlan:
         raise PlanError("the plan file is truncated")
     pairs = list(zip(numbers[::2], numbers[1::2], strict=True))
     read = _Reader(data)
-    groups, loader, view, upper, work, dirty, layers, stores, binds, argv, env, cwd, ident = pairs
+    groups, loader, view, upper, work, dirty, layers, stores, binds, argv, env, cwd, *last = pairs
+    ident, commands = last
     shown = tuple(row[0] for row in read.table(groups, struct.Struct("<I")))
     return LaunchPlan(
         loader=read.string(loader),
@@ -341,8 +421,7 @@ def parse_plan(data: bytes) -> LaunchPlan:
         container=read.string(ident),
         identity=Identity(uid, gid, shown) if flags & _IDENTITY else None,
         read_only=bool(flags & _READ_ONLY),
-        fakeroot=bool(flags & _FAKEROOT),
-        extras_beside=bool(flags & _EXTRAS_BESIDE),
         clear_env=bool(flags & _CLEAR_ENV),
-        engine=next(name for name, bits in ENGINES.items() if bits == flags & _ENGINE_BITS),
+        commands=read.commands(commands),
+        agent=bool(flags & _AGENT),
     )

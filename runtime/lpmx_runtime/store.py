@@ -366,17 +366,16 @@ class Store:
 
     # ---- containers, as far as images care
     def containers_of(self, image_id: str) -> list[str]:
-        """The containers made from an image."""
-        return [name for name, image in self._container_images() if image == image_id]
+        """The containers made from an image, or calling programs of it."""
+        return [name for name, images in self._container_images() if image_id in images]
 
-    def _container_images(self) -> Iterator[tuple[str, str]]:
+    def _container_images(self) -> Iterator[tuple[str, set[object]]]:
         for name in sorted(os.listdir(self.containers_dir)):
             try:
                 record = _read_json(self.containers_dir / name / "container.json")
             except (OSError, StorageError):
                 continue
-            image = record.get("image")
-            yield name, image if isinstance(image, str) else ""
+            yield name, set(_images_in(record))
 
     # ---- locks and temporaries
     def lock(self, name: str, *, shared: bool = False) -> FileLock:
@@ -412,6 +411,15 @@ def _no_image(name: str) -> ImageNotFoundError:
         f"{name}: no such image",
         hint="`lpmx images` lists what is here, `lpmx load FILE` brings one in",
     )
+
+
+def _images_in(record: dict[str, Any]) -> Iterator[object]:
+    """The image ids in a container.json: its own and those of its exec map."""
+    yield record.get("image")
+    commands = record.get("commands", ())
+    for mapping in commands if isinstance(commands, list) else ():
+        if isinstance(mapping, dict):
+            yield from _images_in(mapping.get("environment", mapping))
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -9,10 +9,10 @@ import pytest
 
 from lpmx_runtime.errors import LpmxError
 from lpmx_runtime.plan import (
-    ENGINES,
     Bind,
     Identity,
     LaunchPlan,
+    PlanCommand,
     PlanError,
     compile_plan,
     parse_plan,
@@ -38,22 +38,24 @@ PLAN = LaunchPlan(
     identity=Identity(1000, 100, (100, 27)),
     read_only=True,
     clear_env=True,
-    engine="trap",
+    commands=(
+        PlanCommand("/.lpmx/bin/q", "q", "the host", "/opt/q", translate=True, env_names=("Q_*",)),
+        PlanCommand("/o/b", "/o/b", "image b", "/u/b", plan="/p", cwd="/x", env=("A=1", "B=2")),
+    ),
+    agent=True,
 )
 
 
 def test_plan_survives_compiling_and_parsing():
     assert parse_plan(compile_plan(PLAN)) == PLAN
     assert parse_plan(compile_plan(replace(PLAN, identity=None))).identity is None
-    for engine in ENGINES:
-        assert parse_plan(compile_plan(replace(PLAN, engine=engine))).engine == engine
 
 
 def test_header_is_laid_out_as_in_plan_h():
     data = compile_plan(PLAN)
     magic, version, size, flags, uid, gid = struct.unpack_from("<8s5I", data)
-    assert (magic, version, size) == (b"LPMXPLAN", 1, len(data))
-    assert flags == 1 | 2 | 4 | 8, "PLAN_READ_ONLY, _IDENTITY, _CLEAR_ENV, _TRAP"
+    assert (magic, version, size) == (b"LPMXPLAN", 2, len(data))
+    assert flags == 1 | 2 | 4 | 64, "PLAN_READ_ONLY, _IDENTITY, _CLEAR_ENV, _AGENT"
     assert (uid, gid) == (1000, 100)
     groups, n_groups = struct.unpack_from("<2I", data, 28)
     assert struct.unpack_from("<2I", data, groups) == (100, 27)
@@ -62,7 +64,7 @@ def test_header_is_laid_out_as_in_plan_h():
 
 def test_strings_end_in_nul_and_tables_are_aligned():
     data = compile_plan(PLAN)
-    pairs = struct.unpack_from("<26I", data, 28)
+    pairs = struct.unpack_from("<28I", data, 28)
     loader, length = pairs[2:4]
     assert data[loader : loader + length + 1] == b"/usr/lib/lpmx/lpmx-exec\0"
     for table in (0, 12, 14, 16, 18, 20):
@@ -77,7 +79,7 @@ def test_strings_end_in_nul_and_tables_are_aligned():
 
 def test_absent_strings_have_length_zero():
     data = compile_plan(replace(PLAN, upper="", work="", dirty=""))
-    pairs = struct.unpack_from("<26I", data, 28)
+    pairs = struct.unpack_from("<28I", data, 28)
     for field in (6, 8, 10):
         offset, length = pairs[field : field + 2]
         assert length == 0
@@ -108,7 +110,7 @@ def test_senseless_plans_are_refused(change, message):
 
 def test_damaged_plan_files_are_refused():
     data = compile_plan(PLAN)
-    for damaged in (b"", data[:100], data[:-1], b"X" + data[1:], data[:8] + b"\2" + data[9:]):
+    for damaged in (b"", data[:100], data[:-1], b"X" + data[1:], data[:8] + b"\x7f" + data[9:]):
         with pytest.raises(PlanError):
             parse_plan(damaged)
 

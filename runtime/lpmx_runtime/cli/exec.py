@@ -46,7 +46,6 @@ def run(args: argparse.Namespace) -> int:
             env=options.environment(args),
             cwd=args.workdir,
             user=args.user,
-            fakeroot=args.fakeroot,
         )
         options.tell(start)
         if not args.detach:

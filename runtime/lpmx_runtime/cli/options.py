@@ -14,6 +14,7 @@ from lpmx_runtime.errors import LpmxError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from lpmx_runtime.execmap import Environment, ExecMap
     from lpmx_runtime.image import Image
     from lpmx_runtime.launch import Launch, Options
     from lpmx_runtime.store import Store
@@ -22,6 +23,7 @@ __all__ = [
     "add_create",
     "add_process",
     "command_of",
+    "commands",
     "environment",
     "from_create",
     "launch_errors",
@@ -56,12 +58,6 @@ def add_process(parser: argparse.ArgumentParser) -> None:
         metavar="NAME|UID[:GROUP|GID]",
         default="",
         help="user and group that the program sees; default: the image's, else your own",
-    )
-    parser.add_argument(
-        "--fakeroot",
-        action="store_true",
-        help="be root as far as programs can see: owners, modes and devices are remembered, so"
-        " that packages can be installed",
     )
     parser.add_argument(
         "-i", "--interactive", action="store_true", help="accepted: the input is always connected"
@@ -100,6 +96,15 @@ def add_create(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--read-only", action="store_true", help="the container's own files cannot be changed"
+    )
+    parser.add_argument(
+        "-m",
+        "--map",
+        metavar="NAME=TARGET",
+        action="append",
+        default=[],
+        help="run command NAME somewhere else: NAME=host[:COMMAND],"
+        " NAME=image:IMAGE[:PATH], NAME=env:FILE[:COMMAND]",
     )
     add_process(parser)
     parser.add_argument("image", metavar="IMAGE", help="name or id; or an environment, ENV.yaml")
@@ -148,8 +153,8 @@ def from_create(args: argparse.Namespace) -> Options:
         volumes=tuple(args.volume),
         no_bind=parse_no_bind(args.no_bind),
         read_only=args.read_only,
-        fakeroot=args.fakeroot,
         gpus=args.gpus,
+        commands=commands(args.map),
     )
 
 
@@ -161,6 +166,20 @@ def resolve(store: Store, args: argparse.Namespace) -> tuple[Image, Options]:
     from lpmx_runtime.compose.start import launch_options
 
     return launch_options(store, args.image, asked, os.environ)
+
+
+def commands(words: Sequence[str]) -> ExecMap:
+    """The exec map that -m asks for."""
+    from lpmx_runtime.execmap import ExecMap, parse_mapping
+
+    return ExecMap(tuple(parse_mapping(word, _called_environment) for word in words))
+
+
+def _called_environment(file: str) -> Environment:
+    from lpmx_runtime.compose.start import called_environment
+    from lpmx_runtime.store import Store
+
+    return called_environment(Store.open(), file, os.environ)
 
 
 def _entrypoint(text: str | None) -> tuple[str, ...] | None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from lpmx_runtime import execmap
 from lpmx_runtime.binds import parse_no_bind, parse_volume
-from lpmx_runtime.errors import LpmxError
 from lpmx_runtime.launch import Options
 
 from .envfile import EnvironmentTarget, HostTarget, Target, is_environment_file
@@ -50,7 +49,6 @@ def environment_options(composition: Composition, environ: Mapping[str, str]) ->
     """The options that the file of @composition gives to a start."""
     environment = composition.top.environment
     assert environment is not None  # the top member is made from a file
-    _commands(composition, environ)
     return Options(
         command=environment.command,
         entrypoint=environment.entrypoint,
@@ -61,12 +59,8 @@ def environment_options(composition: Composition, environ: Mapping[str, str]) ->
         no_bind=parse_no_bind(environment.no_bind),
         read_only=environment.read_only,
         gpus=gpu_words(environment),
+        commands=exec_map(composition, environ),
     )
-
-
-def _commands(composition: Composition, environ: Mapping[str, str]) -> None:
-    if exec_map(composition, environ):
-        raise LpmxError(f"{composition.top.key}: this lpmx cannot start what maps commands")
 
 
 def merge_options(base: Options, asked: Options) -> Options:
@@ -82,6 +76,7 @@ def merge_options(base: Options, asked: Options) -> Options:
         no_bind=base.no_bind | asked.no_bind,
         read_only=base.read_only or asked.read_only,
         gpus=asked.gpus or base.gpus,
+        commands=base.commands + asked.commands,
     )
 
 
@@ -103,6 +98,12 @@ def gpu_words(environment: Environment) -> str:
 
 
 # ---- the exec map
+
+
+def called_environment(store: Store, file: str, environ: Mapping[str, str]) -> execmap.Environment:
+    """The environment @file as `-m NAME=env:FILE` calls commands of it."""
+    composition = compose(store, file, environ)
+    return _called(composition, composition.top, environ)
 
 
 def exec_map(composition: Composition, environ: Mapping[str, str]) -> execmap.ExecMap:
