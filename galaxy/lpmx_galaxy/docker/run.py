@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from .volumes import Volumes
 
-__all__ = ["Decision", "decide", "run_command"]
+__all__ = ["Decision", "decide", "run_command", "set_processors"]
 
 NAME = "lpmx-docker run"
 EXIT_ENGINE = 125  # docker: the engine failed, not the program
@@ -193,13 +193,18 @@ def _limit(parsed: Parsed) -> None:
     for text in parsed.all("ulimit"):
         _set_ulimit(text)
     if parsed.last("cpuset-cpus"):
-        try:
-            os.sched_setaffinity(0, _cpus(parsed.last("cpuset-cpus")))
-        except (OSError, ValueError) as error:
-            raise UsageError(
-                f"--cpuset-cpus {parsed.last('cpuset-cpus')}: not processors of this job",
-                hint=f"these are: {','.join(map(str, sorted(os.sched_getaffinity(0))))}",
-            ) from error
+        set_processors(parsed.last("cpuset-cpus"))
+
+
+def set_processors(text: str) -> None:
+    """Let this process and what it starts run on the processors of `0-3,7` alone."""
+    try:
+        os.sched_setaffinity(0, _cpus(text))
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"--cpuset-cpus {text}: not processors of this job",
+            hint=f"these are: {','.join(map(str, sorted(os.sched_getaffinity(0))))}",
+        ) from error
 
 
 def _set_ulimit(text: str) -> None:

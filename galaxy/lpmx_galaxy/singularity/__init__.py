@@ -1,0 +1,1 @@
+"""`lpmx-singularity`: a command line of Apptainer's and Singularity's shape."""

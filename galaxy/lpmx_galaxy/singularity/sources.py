@@ -1,0 +1,100 @@
+"""What an image may be called: a reference file, a SIF, a folder, `docker://...`, an archive."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from lpmx_galaxy import supply
+from lpmx_runtime.errors import ImageNotFoundError, NotFoundError, UsageError
+
+from .reference import Reference, in_folder, read_reference
+
+if TYPE_CHECKING:
+    from lpmx_runtime.image import Image
+    from lpmx_runtime.store import Store
+
+__all__ = ["file_name", "find_image"]
+
+_ARCHIVES = ("docker-archive", "oci-archive", "oci")
+_ELSEWHERE = ("library", "shub", "oras", "http", "https", "instance", "docker-daemon")
+
+
+def find_image(store: Store, text: str, *, refresh: bool = False) -> Image:
+    """The image that @text means; @refresh looks where images come from even if it is here.
+
+    ImageNotFoundError or UsageError where it cannot be had, with what to do about it.
+    """
+    transport, rest = supply.split_transport(text)
+    if transport == "docker":
+        return supply.obtain(
+            store, rest.removeprefix("//"), when="always" if refresh else "missing"
+        )
+    if transport in _ARCHIVES:
+        return _from_archive(store, rest)
+    if transport in _ELSEWHERE:
+        raise UsageError(
+            f"{text}: {transport} images are not fetched here",
+            hint="fetch it with apptainer elsewhere and give the file, or use its docker:// name",
+        )
+    if os.path.isdir(text):
+        return _from_folder(store, text)
+    if os.path.exists(text):
+        return _from_file(store, text)
+    if text.startswith(("/", ".")) or text.endswith((".sif", ".simg", ".img")):
+        raise NotFoundError(f"{text}: no such file", hint="`pull FILE docker://NAME` makes it")
+    return store.resolve(text)
+
+
+def _from_archive(store: Store, path: str) -> Image:
+    from lpmx_runtime.load import load
+
+    path, colon, tag = path.partition(":")
+    loaded = load(store, path)
+    for one in loaded:
+        if colon and any(name.endswith(f":{tag}") or name == tag for name in one.image.names):
+            return one.image
+    return loaded[0].image
+
+
+def _from_folder(store: Store, path: str) -> Image:
+    if os.path.exists(in_folder(path)):
+        return _from_file(store, in_folder(path))
+    if os.path.exists(os.path.join(path, "oci-layout")):
+        return _from_archive(store, path)
+    raise UsageError(
+        f"{path}: a folder, not an image",
+        hint=f"for a tree of files: `tar -C {path} -c . | lpmx-docker import - NAME`",
+    )
+
+
+def _from_file(store: Store, path: str) -> Image:
+    reference = read_reference(path)
+    if reference is not None:
+        return _resolve(store, path, reference)
+    from .sif import is_sif, load_sif
+
+    if is_sif(path):
+        return load_sif(store, path)
+    return _from_archive(store, path)
+
+
+def _resolve(store: Store, path: str, reference: Reference) -> Image:
+    """By id; where the store has lost it, by name from where images come from."""
+    try:
+        return store.image(reference.id)
+    except ImageNotFoundError:
+        if not reference.name:
+            raise ImageNotFoundError(
+                f"{path}: stands for image {reference.id[:12]}, which this store does not have",
+                hint="load its archive again, or use the store it was pulled into (LPMX_HOME)",
+            ) from None
+    return supply.obtain(store, reference.name)
+
+
+def file_name(text: str) -> str:
+    """What `pull` calls the file of @text: as Apptainer, NAME_TAG.sif."""
+    _, rest = supply.split_transport(text)
+    base = rest.split("@")[0].rstrip("/").rpartition("/")[2]
+    name, _, tag = base.partition(":")
+    return f"{name}_{tag or 'latest'}.sif"
