@@ -1,8 +1,8 @@
 """`lpmx-singularity` exec, run, shell: from Apptainer's flags to a start by lpmx_runtime.
 
 By default a container shows the caller's home, working directory and /tmp; --contain hides them
-behind empty folders. The image's own files may be written, as with --writable-tmpfs: what is written
-goes with the container.
+behind empty folders. The image's own files may be written, as with --writable-tmpfs: what is
+written goes with the container.
 """
 
 from __future__ import annotations
@@ -143,6 +143,7 @@ def decide(
     home_bind, home = _home(parsed, here.place.home)
     env = _variables(store, image, parsed, environ, clean=clean)
     env |= {"HOME": home or "/"} | _names(parsed.rest[0])
+    volumes = (*home_bind, *_binds(parsed))
     draft = launch.draft_container(
         store,
         _without_place(image),
@@ -152,14 +153,14 @@ def decide(
             env=env,
             cwd=parsed.last("pwd"),
             user="0:0" if parsed.is_on("fakeroot") else "",
-            volumes=(*home_bind, *_binds(parsed)),
+            volumes=volumes,
             no_bind=_hidden(parsed, contained=contained, homed=bool(home_bind)),
             gpus=_gpus(parsed),
         ),
         here,
         auto_remove=True,
     )
-    return Decision(draft, _fresh(parsed, draft, home if contained else ""), here)
+    return Decision(draft, _fresh(parsed, volumes, home if contained else ""), here)
 
 
 def _home(parsed: Parsed, own: str) -> tuple[list[str], str]:
@@ -171,7 +172,7 @@ def _home(parsed: Parsed, own: str) -> tuple[list[str], str]:
     target = target if colon else source
     if not target.startswith("/"):
         raise UsageError(f"--home {text}: {target or 'nothing'} is not an absolute path")
-    return [bind_text(source, target, "")], target
+    return [bind_text(os.path.abspath(source), target, "")], target
 
 
 def _hidden(parsed: Parsed, *, contained: bool, homed: bool) -> frozenset[str]:
@@ -202,7 +203,7 @@ def _binds(parsed: Parsed) -> list[str]:
         kind, source, target, read_only = parse_mount(text)
         if kind != "bind":
             raise UsageError(f"--mount {text}: type {kind} is not known", hint="bind")
-        binds.append(bind_text(source, target, "ro" if read_only else ""))
+        binds.append(bind_text(os.path.abspath(source), target, "ro" if read_only else ""))
     return binds
 
 
@@ -211,17 +212,20 @@ def _bind(text: str) -> str:
     target, _, mode = rest.partition(":")
     if mode not in ("", "ro", "rw"):
         raise UsageError(f"--bind {text}: option {mode!r} is not known", hint="ro or rw")
-    return bind_text(source, target or os.path.abspath(source), mode.replace("rw", ""))
+    source = os.path.abspath(source)
+    return bind_text(source, target or source, mode.replace("rw", ""))
 
 
-def _fresh(parsed: Parsed, draft: Draft, home: str) -> tuple[str, ...]:
+def _fresh(parsed: Parsed, volumes: Sequence[str], home: str) -> tuple[str, ...]:
     """Folders that begin empty: those of --scratch, and with --contain home and /tmp."""
-    bound = {bind.dst for bind in draft.container.binds}
+    from lpmx_runtime.binds import parse_volume
+
+    asked = {parse_volume(text, cwd="/").dst for text in volumes}
     wanted = [path for text in parsed.all("scratch") for path in text.split(",")]
     if home:
         skip = "tmp" in ",".join(parsed.all("no-mount")).split(",")
         wanted += [home, *(() if skip else _TMP)]
-    return tuple(path for path in dict.fromkeys(wanted) if path not in bound and path != "/")
+    return tuple(path for path in dict.fromkeys(wanted) if path not in asked and path != "/")
 
 
 def _variables(
