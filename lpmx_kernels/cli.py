@@ -74,6 +74,10 @@ def _add_install(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--transport", choices=["tcp", "ipc"], default="", help="default: ipc where it is possible"
     )
+    parser.add_argument("--gpus", default="", metavar="all|N|...", help="as of `lpmx run`")
+    parser.add_argument(
+        "--survive", action="store_true", help="outlive the server; the next one finds it again"
+    )
     parser.add_argument(
         "--plain", action="store_true", help="for servers where lpmx is not installed"
     )
@@ -137,6 +141,8 @@ def _install(args: argparse.Namespace) -> int:
         persist=args.persist,
         user=args.as_user,
         transport=args.transport,
+        gpus=args.gpus,
+        survive=args.survive,
         plain=args.plain,
     )
     place = install.kernels_directory(sys_prefix=args.sys_prefix, prefix=args.prefix)

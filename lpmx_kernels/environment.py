@@ -40,8 +40,15 @@ DENIED = (
 )
 """Names that are refused even where the client changed them; kernel.json may still set them."""
 
-ALWAYS = {"PYTHONNOUSERSITE": "1"}
-"""Set unless asked otherwise: ~/.local is the host's and would shadow the image's packages."""
+ALWAYS = {
+    "PYTHONNOUSERSITE": "1",
+    "PIP_BREAK_SYSTEM_PACKAGES": "1",
+    "PIP_ROOT_USER_ACTION": "ignore",
+}
+"""Set unless asked otherwise. ~/.local is the host's and would shadow the image's packages. A pip
+in a cell writes to the container's own layer, so a distribution that guards its packages against
+pip (PEP 668) has nothing to fear.
+"""
 
 
 def kernel_environment(

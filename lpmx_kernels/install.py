@@ -35,6 +35,8 @@ class Wishes:
     persist: str = ""
     user: str = ""
     transport: str = ""
+    gpus: str = ""
+    survive: bool = False
     plain: bool = False
     synced: bool = False
 
@@ -68,6 +70,8 @@ def install(wishes: Wishes, kernels: Path) -> Installed:
             user=wishes.user,
             store=str(store.root) if os.environ.get("LPMX_HOME") else "",
             payload=tier.payload,
+            gpus=wishes.gpus,
+            survive=wishes.survive,
             host_kernel=tier.host_kernel,
         ),
         transport=transport,

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from lpmx_kernels import hostpath, payload
+from lpmx_kernels import hostpath, notebook, payload, processes
 from lpmx_kernels.environment import MARKER, kernel_environment
 from lpmx_kernels.settings import CONNECTION_FILE, SHELL_INSIDE, KernelSettings, read_spec
 from lpmx_runtime import container as containers
@@ -44,6 +44,10 @@ if TYPE_CHECKING:
 
     from lpmx_runtime.container import Container
     from lpmx_runtime.image import Image
+
+
+MARKER_FILE = "kernel"
+"""Holds the marker of the last kernel of a container (see environment.py)."""
 
 
 @dataclass(frozen=True)
@@ -80,11 +84,13 @@ class KernelStart:
 def plan_kernel(settings: KernelSettings, request: KernelRequest) -> KernelStart:
     """Decide everything about a start, and make its container ready."""
     store = Store.open(settings.store or None)
+    settings = notebook.apply(store, settings, request.env)
     here = _surroundings(request)
     container = _container(store, settings, request, here)
     launch = _plan(store, container, settings, request, here)
     with storage_errors(f"container {container.label}"):
         launch.prepare()
+        containers.write_file(container.path(MARKER_FILE), os.fsencode(request.marker))
         if settings.host_kernel:
             argv, env = _host_kernel(launch, request), _host_environment(request)
         else:
@@ -140,7 +146,19 @@ def remove_leftovers(store: Store) -> None:
         except containers.ContainerNotFoundError:
             continue
         if container.is_garbage():
+            _end_background_jobs(container)
             containers.discard_own(container)
+
+
+def _end_background_jobs(container: Container) -> None:
+    """End what a kernel left running that nobody could clean up after."""
+    try:
+        with open(container.path(MARKER_FILE), "rb") as file:
+            marker = os.fsdecode(file.read())
+    except FileNotFoundError:
+        return
+    if marker:
+        processes.end(marker, grace=0)
 
 
 def run_once(
@@ -220,17 +238,26 @@ def _container(
 ) -> Container:
     """That of this kernel's last start, the one to be kept, or a new one."""
     for name in (request.container, settings.persist):
-        if name:
-            try:
-                return containers.find(store, name)
-            except containers.ContainerNotFoundError:
-                continue
+        try:
+            found = containers.find(store, name) if name else None
+        except containers.ContainerNotFoundError:
+            continue
+        if found and (found.image_name == settings.image or not _is_other(store, found, settings)):
+            return found
     image = store.resolve(settings.image)
-    options = Options(user=settings.user or _own_user(), volumes=settings.binds)
+    options = Options(user=settings.user or _own_user(), volumes=settings.binds, gpus=settings.gpus)
     try:
         return _draft(store, image, options, here, name=settings.persist).create(store)
     except InUseError:  # another kernel has just made it
         return containers.find(store, settings.persist)
+
+
+def _is_other(store: Store, container: Container, settings: KernelSettings) -> bool:
+    """Say whether a kernel comes back with another image: its notebook has named one since."""
+    other = container.auto_remove and store.resolve(settings.image).id != container.image
+    if other:
+        containers.discard_own(container)
+    return other
 
 
 def _draft(

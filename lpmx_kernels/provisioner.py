@@ -19,12 +19,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
-from traitlets import Dict, Enum, Float, List, Unicode, default
+from traitlets import Bool, Dict, Enum, Float, List, Unicode, default
 
-from lpmx_kernels import explain, fallback_reason, launch, logs, processes, readiness
+from lpmx_kernels import (
+    explain,
+    fallback_reason,
+    launch,
+    logs,
+    notebook,
+    processes,
+    readiness,
+    survivors,
+)
 from lpmx_kernels.errors import KernelStartError
 from lpmx_kernels.settings import KernelSettings
+from lpmx_runtime import runs
 from lpmx_runtime.errors import LpmxError
+from lpmx_runtime.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,8 +73,11 @@ class LpmxProvisioner(LocalProvisioner):
         config=True,
         help="Transport to use; empty: ipc, unless the client asks for another one.",
     )
+    gpus = Unicode("", config=True, help="GPUs to show, as after `lpmx run --gpus`.")
+    survive = Bool(default_value=False, config=True, help="Outlive the server, to be found again.")
     launch_timeout = Float(60.0, config=True, help="Seconds a kernel may need until it answers.")
 
+    _survivor: survivors.Survivor | None = None  # a living kernel to go on with
     _start: launch.KernelStart | None = None  # the container's part of the present start
     _container: str = ""  # id of the container, kept from restart to restart
     _marker: str = ""
@@ -91,6 +105,8 @@ class LpmxProvisioner(LocalProvisioner):
             store=self.store,
             payload=self.payload,
             host_kernel=self.host_kernel,
+            gpus=self.gpus,
+            survive=self.survive,
         )
 
     @default("transport")
@@ -101,7 +117,13 @@ class LpmxProvisioner(LocalProvisioner):
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
         """Choose the transport before the connection file is written."""
-        if self.transport == "ipc" or (not self.transport and self.image and self._may_use_ipc()):
+        if self.survive and self.image and self.process is None:
+            self._survivor = survivors.claim(self._root, str(self.kernel_id))
+        manager: Any = self.parent
+        if self._survivor:
+            manager.load_connection_info(dict(self._survivor.info["connection_info"]))
+            manager.cache_ports = False
+        elif self.transport == "ipc" or (not self.transport and self.image and self._may_use_ipc()):
             self._use_ipc()
         arguments: dict[str, Any] = await super().pre_launch(**kwargs)
         return arguments
@@ -119,6 +141,11 @@ class LpmxProvisioner(LocalProvisioner):
         self._restart_requested = False
         if not self.image:
             return await super().launch_kernel(cmd, **kwargs)
+        survivor, self._survivor = self._survivor, None
+        if survivor:
+            info = {**survivor.info, "connection_info": self.connection_info}
+            await self.load_provisioner_info(info)
+            return self.connection_info
         try:
             await self._launch_in_container(kwargs)
         except (LpmxError, OSError) as error:
@@ -129,6 +156,8 @@ class LpmxProvisioner(LocalProvisioner):
             raise
         else:
             self._was_ready = True
+            if self.survive and self.kernel_id:
+                await self._record_survivor(kwargs["env"])
             return self.connection_info
         await self._abandon()
         if self._was_ready and await self._launch_fallback(failure, kwargs):
@@ -147,9 +176,30 @@ class LpmxProvisioner(LocalProvisioner):
             await super().launch_kernel(
                 list(start.argv),
                 **{**streams, **kwargs, "env": dict(start.env), "cwd": start.cwd},
+                **({"independent": True} if self.survive else {}),
             )
         launch.register(start, self.process.pid)
         await self._wait_until_ready()
+
+    @property
+    def _root(self) -> Path:
+        return Store.open(self.store or None).root
+
+    async def _record_survivor(self, env: Mapping[str, str]) -> None:
+        info = await self.get_provisioner_info()
+        connection = info["connection_info"]
+        texts = {k: v.decode() if isinstance(v, bytes) else v for k, v in connection.items()}
+        kernel = runs.process(self.process.pid)
+        if kernel:
+            survivor = survivors.Survivor(
+                kernel_id=str(self.kernel_id),
+                kernel_name=self.name,
+                notebook=env.get(notebook.VARIABLE, ""),
+                kernel=kernel,
+                server=runs.this_process(),
+                info={**info, "connection_info": texts},
+            )
+            survivors.record(self._root, survivor)
 
     def _plan(self, kwargs: Mapping[str, Any]) -> launch.KernelStart:
         self._marker = self._marker or self.kernel_id or str(uuid.uuid4())
@@ -218,9 +268,9 @@ class LpmxProvisioner(LocalProvisioner):
         manager: Any = self.parent
         if manager is None or manager.ip not in LOOPBACK:
             return False
-        encryption = getattr(manager, "transport_encryption", "auto")
-        asked = any("transport" in manager.config.get(c.__name__, {}) for c in type(manager).mro())
-        return encryption in ("auto", "disabled") and not asked
+        return not any(
+            "transport" in manager.config.get(c.__name__, {}) for c in type(manager).mro()
+        )
 
     def _use_ipc(self) -> None:
         """Make the client connect by unix sockets, in a private folder with a short name."""
@@ -254,6 +304,8 @@ class LpmxProvisioner(LocalProvisioner):
         if restart:
             return
         self.ports_cached = False
+        if self.survive and self.kernel_id:
+            survivors.forget(self._root, self.kernel_id)
         if self._container:
             await asyncio.to_thread(launch.release, self.settings, self._container)
         if self._ipc_directory:

@@ -37,6 +37,8 @@ class KernelSettings:
     user: str = ""
     store: str = ""  # where it is not the default store of whoever starts the kernel
     payload: str = ""  # id of the payload that brings ipykernel; empty: the image has its own
+    gpus: str = ""  # as after --gpus
+    survive: bool = False  # outlive the server
     host_kernel: str = ""  # "shell": the kernel runs on the host, `command` is the image's shell
 
     def to_config(self) -> dict[str, Any]:
@@ -46,7 +48,7 @@ class KernelSettings:
             config["binds"] = list(self.binds)
         if self.env:
             config["env"] = dict(self.env)
-        for name in ("persist", "user", "store", "payload", "host_kernel"):
+        for name in ("persist", "user", "store", "payload", "gpus", "survive", "host_kernel"):
             if value := getattr(self, name):
                 config[name] = value
         return config

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lpmx_kernels.environment import kernel_environment
+from lpmx_kernels.environment import ALWAYS, kernel_environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +36,7 @@ def environment(
 
 
 def test_only_what_jupyter_needs_comes_along() -> None:
-    assert environment() == {"HOME": "/home/ada", "PYTHONNOUSERSITE": "1", "LPMX_KERNEL": "k1"}
+    assert environment() == {"HOME": "/home/ada", **ALWAYS, "LPMX_KERNEL": "k1"}
 
 
 @pytest.mark.parametrize("name", ["JPY_PARENT_PID", "JPY_SESSION_NAME", "MY_OWN"])
