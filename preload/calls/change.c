@@ -2,27 +2,8 @@
  * forms. */
 #include "call.h"
 
+#include <linux/fs.h>
 #include <sys/stat.h>
-
-/* "." and ".." as the last component: rmdir and rename refuse them before anything else. */
-static int
-last_is_dots(unsigned long user_path)
-{
-    char path[LPMX_PATH_MAX];
-    int err = user_string(path, sizeof(path), user_path);
-    size_t n;
-
-    if (err)
-        return err;
-    n = strlen(path);
-    while (n > 1 && path[n - 1] == '/')
-        n--;
-    if (!n || path[n - 1] != '.')
-        return 0;
-    if (n == 1 || path[n - 2] == '/')
-        return 1;
-    return path[n - 2] == '.' && (n == 2 || path[n - 3] == '/') ? 2 : 0;
-}
 
 /* The place for a new name: absent, not read-only, its parents in the upper. */
 static int
@@ -70,8 +51,11 @@ long
 call_symlink(struct call *c)
 {
     struct uufs_hit hit;
-    int err = place(c, &hit, false);
+    char first;
+    int err = user_copy(&first, c->a[0], 1);
 
+    if (!err)
+        err = first ? place(c, &hit, false) : -ENOENT;
     return err ? err : sys3(SYS_symlinkat, c->a[0], AT_FDCWD, hit.host);
 }
 
@@ -88,13 +72,14 @@ static long
 remove_at(int dirfd, unsigned long path, bool directory)
 {
     struct uufs_hit hit;
-    int dots = directory ? last_is_dots(path) : 0, err;
+    int err = victim(dirfd, path, &hit), dots = directory ? call_last_is_dots(path) : 0;
 
-    if (dots)
-        return dots < 0 ? dots : dots == 1 ? -EINVAL : -ENOTEMPTY;
-    err = victim(dirfd, path, &hit);
     if (err)
         return err;
+    if (dots)
+        return dots < 0 ? dots : dots == 1 ? -EINVAL : -ENOTEMPTY;
+    if (hit.must_be_dir && hit.type && hit.type != S_IFDIR)
+        return -ENOTDIR;
     if (!hit.in_union)
         return hit.ctr_len == engine.fs.binds[hit.bind].dst_len
                    ? -EBUSY
@@ -120,38 +105,76 @@ call_rmdir(struct call *c)
     return remove_at(AT_FDCWD, c->a[0], true);
 }
 
+/* No name of a folder can be moved by its "." or "..". */
+static int
+refuse_dots(unsigned long from_path, unsigned long to_path, unsigned flags)
+{
+    int from = call_last_is_dots(from_path), to = call_last_is_dots(to_path);
+
+    if (from)
+        return from < 0 ? from : -EBUSY;
+    if (to)
+        return to < 0 ? to : flags & RENAME_NOREPLACE ? -EEXIST : -EBUSY;
+    return 0;
+}
+
 long
 call_rename(struct call *c)
 {
     bool plain = c->row->nr == SYS_rename;
     int from_fd = plain ? AT_FDCWD : (int)c->a[0], to_fd = plain ? AT_FDCWD : (int)c->a[2];
     unsigned long from_path = plain ? c->a[0] : c->a[1], to_path = plain ? c->a[1] : c->a[3];
+    unsigned flags = c->row->nr == SYS_renameat2 ? (unsigned)c->a[4] : 0;
     struct uufs_hit from, to;
-    int err, dots = last_is_dots(from_path);
+    int err = uufs_rename_flags(flags);
 
-    if (!dots)
-        dots = last_is_dots(to_path);
-    if (dots)
-        return dots < 0 ? dots : -EBUSY;
     /* both parents are resolved before anything is judged */
-    err = call_walk(from_fd, from_path, UUFS_LAST | UUFS_MISSING, &from);
+    if (!err)
+        err = call_walk(from_fd, from_path, UUFS_LAST | UUFS_MISSING, &from);
     if (!err)
         err = call_walk(to_fd, to_path, UUFS_LAST | UUFS_MISSING, &to);
+    if (!err)
+        err = refuse_dots(from_path, to_path, flags);
     if (err)
         return err;
     if (from.where == UUFS_ABSENT)
         return -ENOENT;
     if (from.read_only || to.read_only)
         return -EROFS;
-    return uufs_rename(&engine.fs, &from, &to, c->row->nr == SYS_renameat2 ? (unsigned)c->a[4] : 0);
+    return uufs_rename(&engine.fs, &from, &to, flags);
 }
 
-/* A descriptor's file under a new name (AT_EMPTY_PATH, or /proc/self/fd/N): what O_TMPFILE is for.
- */
+/* A descriptor's file under a new name: what O_TMPFILE is for. A lower file's is its name's, which
+ * is copied up: no inode of a layer gets a name in the upper. */
 static long
-link_descriptor(struct call *c, struct uufs_hit *to)
+link_descriptor(const struct call *c, struct uufs_hit *to)
 {
-    return sys5(SYS_linkat, c->a[0], "", AT_FDCWD, to->host, AT_EMPTY_PATH);
+    char ctr[LPMX_PATH_MAX];
+    struct uufs_hit from;
+    bool lower = false;
+    int err = call_fd_path((int)c->a[0], ctr, sizeof(ctr), &lower);
+
+    if (lower && !err)
+        err = uufs_walk(&engine.fs, "/", ctr, 0, &from);
+    if (lower)
+        return err ? err : uufs_link(&engine.fs, &from, to);
+    err = to->in_union ? uufs_prepare_create(&engine.fs, to) : 0;
+    return err ? err : sys5(SYS_linkat, c->a[0], "", AT_FDCWD, to->host, AT_EMPTY_PATH);
+}
+
+/* Is there a descriptor to be linked, and what is it? 1: it is the source; 0: a path is; or -errno.
+ */
+static int
+links_descriptor(const struct call *c)
+{
+    int empty;
+
+    if (c->row->nr == SYS_link || !(c->a[4] & AT_EMPTY_PATH))
+        return 0;
+    empty = call_path_empty(c);
+    if (empty <= 0 || (int)c->a[0] == AT_FDCWD)
+        return empty;
+    return sys3(SYS_fcntl, c->a[0], F_GETFD, 0) < 0 ? -EBADF : 1;
 }
 
 long
@@ -162,11 +185,15 @@ call_link(struct call *c)
     unsigned long from_path = plain ? c->a[0] : c->a[1], to_path = plain ? c->a[1] : c->a[3];
     unsigned long flags = plain ? 0 : c->a[4];
     struct uufs_hit from, to;
-    bool descriptor = !plain && (flags & AT_EMPTY_PATH) && call_path_empty(c) == 1;
-    int err = 0;
+    struct stat st;
+    int descriptor = links_descriptor(c), err = descriptor < 0 ? descriptor : 0;
 
+    if (flags & ~(unsigned long)(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH))
+        return -EINVAL;
     if (!descriptor)
         err = call_walk(from_fd, from_path, flags & AT_SYMLINK_FOLLOW ? UUFS_FOLLOW : 0, &from);
+    if (!err && !descriptor && !from.in_union)
+        err = (int)sys4(SYS_newfstatat, AT_FDCWD, from.host, &st, AT_SYMLINK_NOFOLLOW);
     if (!err)
         err = call_walk(to_fd, to_path, UUFS_LAST | UUFS_MISSING, &to);
     if (err)
@@ -177,9 +204,5 @@ call_link(struct call *c)
         return -ENOENT;
     if (to.read_only)
         return -EROFS;
-    if (descriptor) {
-        err = to.in_union ? uufs_prepare_create(&engine.fs, &to) : 0;
-        return err ? err : link_descriptor(c, &to);
-    }
-    return uufs_link(&engine.fs, &from, &to);
+    return descriptor ? link_descriptor(c, &to) : uufs_link(&engine.fs, &from, &to);
 }

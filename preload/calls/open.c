@@ -35,13 +35,31 @@ open_host(struct call *c, const struct uufs_hit *hit, const struct open_request 
     return sys4(SYS_openat, AT_FDCWD, hit->host, r->flags, r->mode);
 }
 
+/* Combinations that this very kernel refuses, before it looks at any path. */
+static int
+check_flags(const struct open_request *r)
+{
+    unsigned long odd = r->flags & (O_DIRECTORY | O_CREAT | O_TMPFILE);
+
+    if (!(odd & O_DIRECTORY) || odd == O_DIRECTORY || r->flags & O_PATH)
+        return 0;
+    return sys4(SYS_openat, AT_FDCWD, "", r->flags, r->mode) == -EINVAL ? -EINVAL : 0;
+}
+
+/* O_CREAT with a path that ends in a slash or a dot: what it names is no file, there or not. */
+static int
+refuse_directory(const struct open_request *r, unsigned long path)
+{
+    int dots = r->exclusive ? call_last_is_dots(path) : 0;
+
+    return dots < 0 ? dots : dots ? -EEXIST : -EISDIR;
+}
+
 static long
 open_new(struct call *c, struct uufs_hit *hit, struct open_request *r)
 {
     int err = 0;
 
-    if (hit->must_be_dir)
-        return -EISDIR;
     if (hit->in_union)
         err = uufs_prepare_create(&engine.fs, hit);
     else if (hit->read_only)
@@ -52,6 +70,20 @@ open_new(struct call *c, struct uufs_hit *hit, struct open_request *r)
     return open_host(c, hit, r);
 }
 
+/* What the open would ask of the file: R_OK, W_OK. */
+static int
+access_wanted(const struct open_request *r)
+{
+    switch (r->flags & O_ACCMODE) {
+    case O_RDONLY:
+        return r->flags & O_TRUNC ? 6 : 4;
+    case O_WRONLY:
+        return 2;
+    default:
+        return 6;
+    }
+}
+
 static long
 open_lower(struct call *c, struct uufs_hit *hit, struct open_request *r)
 {
@@ -60,12 +92,18 @@ open_lower(struct call *c, struct uufs_hit *hit, struct open_request *r)
 
     if (hit->type == S_IFDIR && (r->writes || r->creates) && !temporary)
         return -EISDIR;
+    if (hit->type != S_IFDIR && r->flags & O_DIRECTORY)
+        return -ENOTDIR;
+    if (hit->type == S_IFLNK && !(r->flags & O_PATH))
+        return -ELOOP;
     if (hit->type == S_IFLNK)
-        return r->flags & O_PATH ? sys3(SYS_openat, AT_FDCWD, hit->host, r->flags) : -ELOOP;
+        return sys3(SYS_openat, AT_FDCWD, hit->host, r->flags);
+    if (hit->type == S_IFIFO && !(r->flags & O_PATH) && !hit->read_only)
+        r->writes = true; /* who reads and who writes must meet, and not in the image */
     if (r->writes) {
         if (hit->read_only)
             return -EROFS;
-        err = (int)sys3(SYS_faccessat, AT_FDCWD, hit->host, 2 /* W_OK */);
+        err = (int)sys3(SYS_faccessat, AT_FDCWD, hit->host, access_wanted(r));
         if (err && err != -EROFS)
             return err;
         err =
@@ -82,10 +120,14 @@ open_at(struct call *c, int dirfd, unsigned long path, unsigned long flags, unsi
 {
     struct open_request r = request(flags, mode);
     struct uufs_hit hit;
-    unsigned how =
-        (r.creates ? UUFS_MISSING : 0) | (flags & O_NOFOLLOW || r.exclusive ? 0 : UUFS_FOLLOW);
-    int err = call_walk(dirfd, path, how, &hit);
+    unsigned how = (r.creates ? UUFS_MISSING | UUFS_LAST : 0) |
+                   (flags & O_NOFOLLOW || r.exclusive ? 0 : UUFS_FOLLOW);
+    int err = check_flags(&r);
 
+    if (!err)
+        err = call_walk(dirfd, path, how, &hit);
+    if (!err && r.creates && hit.must_be_dir)
+        err = refuse_directory(&r, path);
     if (err)
         return err;
     if (!hit.in_union && !r.writes && !(flags & (O_PATH | O_DIRECTORY)) && procfile_is(&hit))

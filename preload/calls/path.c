@@ -27,6 +27,20 @@ is_descriptor_call(const struct call *c)
     return false;
 }
 
+/* An attribute that is not there cannot be removed: then nothing is copied up. */
+static int
+lacks_attribute(const struct call *c, const struct uufs_hit *hit)
+{
+    long r = 0;
+
+    if (hit->type != S_IFREG && hit->type != S_IFDIR)
+        return 0; /* they have none, and another error says so */
+    if (c->row->nr == SYS_removexattr || c->row->nr == SYS_lremovexattr ||
+        c->row->nr == SYS_fremovexattr)
+        r = sys4(SYS_lgetxattr, hit->host, c->a[1], NULL, 0);
+    return r < 0 ? (int)r : 0;
+}
+
 /* Resolve the path, do what the intent asks, and perform the same call on the host path. */
 long
 call_path(struct call *c)
@@ -35,6 +49,8 @@ call_path(struct call *c)
     bool descriptor = is_descriptor_call(c);
     int err;
 
+    if (c->row->nr == SYS_truncate && (long)c->a[1] < 0)
+        return -EINVAL;
     if (descriptor && (int)c->a[0] == AT_FDCWD && c->a[1]) {
         c->a[1] = (unsigned long)"."; /* the working directory, which may be a layer's */
         descriptor = false;
@@ -44,6 +60,8 @@ call_path(struct call *c)
     err = call_resolve(c, &hit);
     if (!err && hit.magic && c->row->intent == INTENT_change)
         err = call_leave_magic(&hit);
+    if (!err && c->row->intent == INTENT_change && hit.where == UUFS_LOWER)
+        err = lacks_attribute(c, &hit);
     if (!err && c->row->intent == INTENT_change)
         err = call_make_writable(&hit, UUFS_COPY_DATA);
     if (err)
@@ -91,6 +109,10 @@ call_descriptor(struct call *c)
         return -EROFS;
     if (!lower)
         return call_raw(c);
+    if (!err)
+        err = lacks_attribute(c, &hit);
+    if (err == -ENODATA)
+        return err;
     if (err || !hit.in_union)
         return -EROFS; /* its name is gone: what is left of it is the layer's */
     if (hit.where == UUFS_LOWER)

@@ -152,6 +152,25 @@ call_walk(int dirfd, unsigned long user_path, unsigned how, struct uufs_hit *hit
 }
 
 int
+call_last_is_dots(unsigned long user_path)
+{
+    char path[LPMX_PATH_MAX];
+    int err = user_string(path, sizeof(path), user_path);
+    size_t n;
+
+    if (err)
+        return err;
+    n = strlen(path);
+    while (n > 1 && path[n - 1] == '/')
+        n--;
+    if (!n || path[n - 1] != '.')
+        return 0;
+    if (n == 1 || path[n - 2] == '/')
+        return 1;
+    return path[n - 2] == '.' && (n == 2 || path[n - 3] == '/') ? 2 : 0;
+}
+
+int
 call_resolve(const struct call *c, struct uufs_hit *hit)
 {
     return call_walk(call_dirfd(c), c->a[c->row->path], call_how(c), hit);

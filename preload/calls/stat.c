@@ -309,7 +309,7 @@ readlink_at(int dirfd, unsigned long path, unsigned long buf, long size)
 {
     struct uufs_hit hit;
     const struct view_node *n;
-    long err = call_walk(dirfd, path, 0, &hit);
+    long err = size > 0 ? call_walk(dirfd, path, 0, &hit) : -EINVAL;
 
     if (err)
         return err;

@@ -68,12 +68,12 @@ rename_in_bind(const struct move *m)
 
 /* ---- what the kernel would say ---- */
 
-static int
-check_flags(unsigned flags)
+int
+uufs_rename_flags(unsigned flags)
 {
-    if (flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE))
+    if (flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT))
         return -EINVAL;
-    return flags == (RENAME_NOREPLACE | RENAME_EXCHANGE) ? -EINVAL : 0;
+    return flags & RENAME_EXCHANGE && flags != RENAME_EXCHANGE ? -EINVAL : 0;
 }
 
 static int
@@ -83,9 +83,18 @@ check_presence(const struct move *m)
         return -ENOENT;
     if (m->to->where != UUFS_ABSENT)
         return m->flags & RENAME_NOREPLACE ? -EEXIST : 0;
-    if (exchanges(m))
-        return -ENOENT;
-    return m->to->must_be_dir && !is_dir(m->from) ? -ENOTDIR : 0;
+    return exchanges(m) ? -ENOENT : 0;
+}
+
+/* A slash at the end is right for a directory only. */
+static int
+check_slashes(const struct move *m)
+{
+    bool needs_dir = m->from->must_be_dir || (m->to->must_be_dir && !exchanges(m));
+
+    if (exchanges(m) && m->to->must_be_dir && !is_dir(m->to))
+        return -ENOTDIR;
+    return needs_dir && !is_dir(m->from) ? -ENOTDIR : 0;
 }
 
 static int
@@ -115,14 +124,18 @@ same_lower_file(const struct move *m)
 static int
 check_types(const struct move *m)
 {
-    const struct uufs_hit *from = m->from, *to = m->to;
+    if (exchanges(m) || m->to->where == UUFS_ABSENT || is_dir(m->from) == is_dir(m->to))
+        return 0;
+    return is_dir(m->from) ? -ENOTDIR : -EISDIR;
+}
+
+static int
+check_empty(const struct move *m)
+{
+    const struct uufs_hit *to = m->to;
     int empty;
 
-    if (exchanges(m) || to->where == UUFS_ABSENT)
-        return 0;
-    if (is_dir(from) != is_dir(to))
-        return is_dir(from) ? -ENOTDIR : -EISDIR;
-    if (!is_dir(to))
+    if (exchanges(m) || !is_dir(to))
         return 0;
     if (bind_below(m->fs, to->ctr, to->ctr_len))
         return -ENOTEMPTY;
@@ -162,16 +175,22 @@ rename_check(const struct move *m)
         return -EROFS;
     err = check_presence(m);
     if (!err)
+        err = check_slashes(m);
+    if (!err)
         err = check_ancestry(m);
     if (err)
         return err;
     if (!strcmp(m->from->ctr, m->to->ctr) || same_lower_file(m))
         return 1;
     err = check_types(m);
+    if (!err && m->flags & RENAME_WHITEOUT)
+        err = -EINVAL; /* the union's own business */
     if (!err)
         err = check_movable(m, m->from);
     if (!err && exchanges(m))
         err = check_movable(m, m->to);
+    if (!err)
+        err = check_empty(m);
     return err ? err : check_reserved(m->to);
 }
 
@@ -317,7 +336,7 @@ rename_locked(const struct move *m)
         return lock;
     r = is_current(m);
     if (r == 1)
-        r = check_types(m);
+        r = check_empty(m);
     else if (r == 0)
         r = -EAGAIN;
     if (!r)
@@ -363,7 +382,7 @@ int
 uufs_rename(const struct uufs *fs, struct uufs_hit *from, struct uufs_hit *to, unsigned flags)
 {
     const struct move m = {fs, from, to, flags};
-    int err = check_flags(flags), mount = hit_mount(fs, from);
+    int err = uufs_rename_flags(flags), mount = hit_mount(fs, from);
 
     if (err)
         return err;

@@ -65,9 +65,9 @@ enum uufs_where {
 enum uufs_how {
     UUFS_FOLLOW = 1,  /* follow a symlink in the last component */
     UUFS_MISSING = 2, /* an absent last component is a hit with where == UUFS_ABSENT, not -ENOENT */
-    UUFS_LAST = 4,    /* never follow the last component, not even before a trailing slash: rmdir,
-                         rename, mkdir */
-    UUFS_PLAIN = 8,   /* uufs_lookup: no bind and no symlink plays a part */
+    UUFS_LAST = 4,  /* never follow the last component, not even before a trailing slash, and leave
+                       it to the caller what such a slash means: rmdir, rename, mkdir */
+    UUFS_PLAIN = 8, /* uufs_lookup: no bind and no symlink plays a part */
     UUFS_CANONICAL =
         16, /* every component is known to be a directory and no symlink (the base of a walk) */
 };
@@ -158,6 +158,8 @@ int uufs_prepare_create(const struct uufs *fs, struct uufs_hit *hit);
 int uufs_mkdir(const struct uufs *fs, struct uufs_hit *hit, unsigned mode);
 int uufs_unlink(const struct uufs *fs, struct uufs_hit *hit);
 int uufs_rmdir(const struct uufs *fs, struct uufs_hit *hit);
+/* -EINVAL for flags that no file system knows, before any path is looked at. */
+int uufs_rename_flags(unsigned flags);
 /* renameat2 semantics, flags RENAME_NOREPLACE, RENAME_EXCHANGE or 0 (others -EINVAL). A lower or
  * merged directory answers -EXDEV as overlayfs does without redirect_dir. */
 int uufs_rename(const struct uufs *fs, struct uufs_hit *from, struct uufs_hit *to, unsigned flags);

@@ -58,6 +58,7 @@ walk_reset(struct walk *w)
     hit->where = w->fs->upper ? UUFS_UPPER : UUFS_LOWER;
     hit->type = S_IFDIR;
     hit->lower_name = true;
+    hit->must_be_dir = true; /* as "/" itself; every component says it anew */
     hit->magic = false;
 }
 
@@ -73,7 +74,8 @@ push_pending(struct walk *w, const char *prefix, size_t len)
         return -ENAMETOOLONG;
     at = end - rest_len - 1;
     memmove(at, w->rest, rest_len + 1);
-    *--at = '/';
+    if (rest_len) /* a slash at the end would mean something */
+        *--at = '/';
     at -= len;
     memmove(at, prefix, len);
     w->rest = at;
@@ -431,7 +433,7 @@ static int
 step_down(struct walk *w, const char *name, size_t len, bool last, bool trailing)
 {
     struct uufs_hit *hit = w->hit;
-    bool follow = !last || ((w->how & UUFS_FOLLOW) || (trailing && !(w->how & UUFS_LAST)));
+    bool follow = !last || (trailing ? !(w->how & UUFS_LAST) : w->how & UUFS_FOLLOW);
     int bind = -1;
     long r;
 
@@ -493,7 +495,8 @@ walk_finish(struct walk *w)
     }
     if (err)
         return err;
-    if (hit->must_be_dir && hit->in_union && hit->where != UUFS_ABSENT && hit->type != S_IFDIR)
+    if (hit->must_be_dir && !(w->how & UUFS_LAST) && hit->in_union && hit->where != UUFS_ABSENT &&
+        hit->type != S_IFDIR)
         return -ENOTDIR;
     if (!hit->ctr_len)
         memcpy(hit->ctr, "/", 2), hit->ctr_len = 1;
@@ -524,14 +527,14 @@ walk_all(struct walk *w)
         w->rest = end;
         if (hit->where == UUFS_ABSENT)
             return -ENOENT;
-        if (len == 1 && name[0] == '.') {
-            if (hit->type && hit->type != S_IFDIR)
-                return -ENOTDIR;
+        bool dots = name[0] == '.' && (len == 1 || (len == 2 && name[1] == '.'));
+
+        hit->must_be_dir = dots || after > end;
+        if (dots && hit->type && hit->type != S_IFDIR)
+            return -ENOTDIR;
+        if (dots && len == 1)
             continue;
-        }
-        if (len == 2 && name[0] == '.' && name[1] == '.') {
-            if (hit->type && hit->type != S_IFDIR)
-                return -ENOTDIR;
+        if (dots) {
             err = step_up(w);
         } else {
             err = step_down(w, name, len, last, last && after > end);
@@ -539,20 +542,6 @@ walk_all(struct walk *w)
         if (err)
             return err;
     }
-}
-
-/* A path that ends in "/" or in "." or ".." must name a directory. */
-static bool
-names_directory(const char *path)
-{
-    size_t n = strlen(path);
-
-    if (!n)
-        return false;
-    if (path[n - 1] == '/')
-        return true;
-    return path[n - 1] == '.' &&
-           (n == 1 || path[n - 2] == '/' || (path[n - 2] == '.' && (n == 2 || path[n - 3] == '/')));
 }
 
 int
@@ -568,7 +557,6 @@ uufs_walk(const struct uufs *fs, const char *base, const char *path, unsigned ho
     w.hit = hit;
     w.links = 0;
     w.how = how;
-    hit->must_be_dir = names_directory(path);
     walk_reset(&w);
     if (path[0] != '/' && base[0] && base[1]) {
         w.how = UUFS_LAST | UUFS_CANONICAL;

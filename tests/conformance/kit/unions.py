@@ -1,0 +1,216 @@
+"""The systems that carry out a case: the engine's union, the kernel's, a plain tree."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import tarfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lpmx_runtime.layer import extract_layer
+from lpmx_runtime.native import loader_path
+from lpmx_runtime.plan import Bind, LaunchPlan, compile_plan
+from lpmx_runtime.store import remove_tree
+from lpmx_runtime.view import merge_views
+
+from .render import complete, kernel_layer, layer_tar, merged_tree, without_idle_whiteouts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .case import Case, Entry
+
+__all__ = ["Bench", "RunError", "compile_interpreter"]
+
+PROGRAMS = Path(__file__).resolve().parents[1] / "programs"
+# All happens below /t. A few folders above a plain tree lead back into it, so that `..` at what
+# stands for its root does what it does at a root.
+ABOVE_ROOT = "r/r/r/r"
+DIRTY_SIZE = 65536
+DEADLINE = 90.0
+BASE_FOLDERS = ("proc", "t")
+
+
+class RunError(AssertionError):
+    """A script did not come to its end; shows what the interpreter said."""
+
+
+def compile_interpreter(folder: Path) -> Path:
+    """The static interpreter of scripts. FileNotFoundError: no compiler."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if not compiler:
+        raise FileNotFoundError("no C compiler (Debian: gcc, libc6-dev)")
+    program = folder / "ops"
+    sources = sorted(str(path) for path in PROGRAMS.glob("*.c"))
+    subprocess.run(
+        [compiler, "-D_GNU_SOURCE", "-std=gnu11", "-O1", "-static", *sources, "-o", str(program)],
+        check=True,
+    )
+    return program
+
+
+@dataclass
+class Bench:
+    """A folder in which cases are carried out; everything of one is gone when the next begins."""
+
+    folder: Path
+    program: Path
+    loader: str = field(default_factory=loader_path)
+    environment: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.store = self.folder / "layers"
+
+    # ---- the engine
+    def engine(self, case: Case) -> list[str]:
+        """The answers of the engine's union; fails if a layer was touched."""
+        root = self._fresh("engine")
+        layers = [self._base(self.store)]
+        views = [self._views() / "base.view"]
+        for number, entries in enumerate(map(complete, case.layers)):
+            name = f"{number + 1:064x}"
+            self._import(name, entries, views)
+            layers.append(self.store / name / "fs")
+        merge_views(list(views), root / "image.view", f"{1:064x}")
+        for name in ("upper", "work"):
+            (root / name).mkdir()
+        os.truncate(_touch(root / "dirty"), DIRTY_SIZE)
+        plan = LaunchPlan(
+            loader=self.loader,
+            view=str(root / "image.view"),
+            layers=tuple(map(str, layers)),
+            stores=(str(self.store),),
+            argv=("/ops", "serve"),
+            env=self.environment,
+            binds=(Bind("/proc", "/proc", proc=True),),
+            upper=str(root / "upper"),
+            work=str(root / "work"),
+            dirty=str(root / "dirty"),
+            cwd="/",
+            clear_env=True,
+        )
+        (root / "plan").write_bytes(compile_plan(plan))
+        before = _fingerprint(self.store)
+        answers = self._run([self.loader, "--plan", str(root / "plan")], case)
+        after = _fingerprint(self.store)
+        if before != after:
+            changed = sorted(set(before.items()) ^ set(after.items()))
+            raise RunError(f"a layer was changed: {changed[:4]}\n{case}")
+        return answers
+
+    def _import(self, name: str, entries: Sequence[Entry], views: list[Path]) -> None:
+        folder = self.store / name
+        if folder.exists():
+            remove_tree(folder)
+        (folder / "fs").mkdir(parents=True)
+        with extract_layer(iter([layer_tar(entries)]), folder / "fs") as extraction:
+            extraction.write_view(folder / "layer.view", name)
+        views.append(folder / "layer.view")
+
+    def _views(self) -> Path:
+        """The bottom layer, with the interpreter and the places everything happens in."""
+        views = self.folder / "views"
+        if not views.exists():
+            views.mkdir()
+            base = self._base(self.store)
+            self._scan(base, views / "base.view")
+        return views
+
+    def _base(self, store: Path) -> Path:
+        base = store / f"{0:064x}" / "fs"
+        if not base.exists():
+            for name in BASE_FOLDERS:
+                (base / name).mkdir(parents=True)
+            shutil.copy2(self.program, base / "ops")
+        return base
+
+    def _scan(self, base: Path, target: Path) -> None:
+        data = io.BytesIO()
+        with tarfile.open(fileobj=data, mode="w") as tar:
+            tar.add(base, arcname=".", filter=_as_root)
+        shutil.rmtree(base)
+        base.mkdir()
+        with extract_layer(iter([data.getvalue()]), base) as extraction:
+            extraction.write_view(target, f"{0:064x}")
+
+    # ---- the others
+    def overlay(self, case: Case) -> list[str]:
+        """The answers of the kernel's overlayfs. For root."""
+        root = self._fresh("overlay")
+        lowers: list[str] = []
+        layers = without_idle_whiteouts([complete(layer) for layer in case.layers])
+        for number, entries in enumerate(layers):
+            lower = root / f"lower{number}"
+            lower.mkdir()
+            kernel_layer(entries, lower)
+            lowers.insert(0, str(lower))
+        lowers.append(str(self._base(self.folder / "kernel")))
+        for name in ("upper", "work", "merged"):
+            (root / name).mkdir()
+        words = [":".join(lowers), *(str(root / name) for name in ("upper", "work", "merged"))]
+        return self._run([str(self.program), "overlay", *words], case)
+
+    def plain(self, case: Case) -> list[str]:
+        """The answers of a plain tree with the same names, which is no root."""
+        top = self._fresh("plain")
+        root = top / ABOVE_ROOT
+        for above in reversed(root.parents):
+            if above.is_relative_to(top):
+                above.mkdir(exist_ok=True)
+                (above / "t").symlink_to(root / "t")
+        for name in BASE_FOLDERS:
+            (root / name).mkdir(parents=True)
+        (root / "ops").touch()
+        merged_tree([complete(layer) for layer in case.layers], root, os.fsencode(root))
+        return self._run([str(self.program), "plain", str(root)], case)
+
+    def _fresh(self, name: str) -> Path:
+        root = self.folder / name
+        if root.exists():
+            remove_tree(root)
+        root.mkdir()
+        return root
+
+    def _run(self, command: Sequence[str], case: Case) -> list[str]:
+        done = subprocess.run(
+            command,
+            input="".join(f"{line}\n" for line in case.script).encode(),
+            capture_output=True,
+            timeout=DEADLINE,
+            check=False,
+        )
+        answers = done.stdout.decode().splitlines()
+        if done.returncode or len(answers) != len(case.script):
+            said = done.stderr.decode(errors="replace")[-800:]
+            raise RunError(
+                f"{command[0]}: status {done.returncode} after {len(answers)} of "
+                f"{len(case.script)} answers: {said}\n{case}"
+            )
+        return answers
+
+
+def _as_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    member.uid = member.gid = 0
+    return member
+
+
+def _touch(path: Path) -> Path:
+    path.touch()
+    return path
+
+
+def _fingerprint(folder: Path) -> dict[str, tuple[int, ...]]:
+    """What would tell that something below @folder was changed: also a link made or removed."""
+    seen: dict[str, tuple[int, ...]] = {}
+    for where, folders, files in os.walk(os.fsencode(folder)):
+        for name in [*folders, *files, b"."]:
+            path = os.path.join(where, name)
+            status = os.lstat(path)
+            facts = (status.st_ino, status.st_mode, status.st_nlink, status.st_size)
+            seen[os.fsdecode(path)] = (*facts, status.st_mtime_ns, status.st_ctime_ns)
+    return seen
