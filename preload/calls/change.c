@@ -78,8 +78,6 @@ remove_at(int dirfd, unsigned long path, bool directory)
         return err;
     if (dots)
         return dots < 0 ? dots : dots == 1 ? -EINVAL : -ENOTEMPTY;
-    if (hit.must_be_dir && hit.type && hit.type != S_IFDIR)
-        return -ENOTDIR;
     if (!hit.in_union)
         return hit.ctr_len == engine.fs.binds[hit.bind].dst_len
                    ? -EBUSY

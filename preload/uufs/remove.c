@@ -51,6 +51,8 @@ uufs_unlink(const struct uufs *fs, struct uufs_hit *hit)
         return -EROFS;
     if (hit->type == S_IFDIR)
         return -EISDIR;
+    if (hit->must_be_dir)
+        return -ENOTDIR;
     if (!hit_needs_whiteout(fs, hit))
         return (int)sys3(SYS_unlinkat, AT_FDCWD, hit->host, 0);
     err = uufs_make_parents(fs, hit->ctr, hit->ctr_len);
