@@ -48,6 +48,7 @@ enum exec_life {
 struct exec_state {
     const char *plan, *exe, *host,
         *execfn;       /* plan file, container path, host path to map, AT_EXECFN */
+    const char *cred;  /* credentials under root emulation (calls/cred.h), else "" */
     const char *agent; /* as engine.agent */
     const char *cwd;   /* callee, proxy: directory to enter; "" to stay; "!DIR" is the caller's own
                           and not there */
@@ -77,7 +78,7 @@ int elf_map(const char *host, bool is_main, struct elf_image *image);
 
 /* trap/ */
 void trap_install_handler(void);
-int trap_install_filter(bool identity);
+int trap_install_filter(uint32_t plan_flags); /* enum plan_flags */
 
 /* messages on the way to a start; inside a program the engine is silent */
 void engine_say(const char *a, const char *b, const char *c);

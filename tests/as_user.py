@@ -28,6 +28,8 @@ SELECTION = ("tests/integration", "tests/conformance")
 def run_tests(place: Stage, arguments: list[str], *, denied: bool) -> int:
     """One run of pytest as the ordinary user; its exit status."""
     account = ensure_user()
+    # Root's run is of the default engine, these are of the two others.
+    engine = os.environ.get("LPMX_TEST_ENGINE") or ("trap" if denied else "eager")
     selection = [name for name in SELECTION if (place.checkout / name).exists()]
     with tempfile.TemporaryDirectory(prefix="lpmx-as-user-", dir="/var/tmp") as scratch:
         os.chown(scratch, account.pw_uid, account.pw_gid)
@@ -42,9 +44,10 @@ def run_tests(place: Stage, arguments: list[str], *, denied: bool) -> int:
             "PYTHONDONTWRITEBYTECODE": "1",
             "LPMX_TEST_CACHE": str(place.folder),
             "LPMX_TEST_DENIED": "1" if denied else "",
+            "LPMX_TEST_ENGINE": engine,
         }
         title = "under the denier of privileges" if denied else "as an ordinary user"
-        print(f"\n== tests {title} ({account.pw_name})", flush=True)
+        print(f"\n== tests {title} ({account.pw_name}), engine {engine}", flush=True)
         wrapped = user_command(command, denied=denied)
         return subprocess.run(wrapped, cwd=place.checkout, env=env, check=False).returncode
 

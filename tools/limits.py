@@ -16,6 +16,7 @@ BEGIN, END = "<!-- made from calls.def -->", "<!-- end -->"
 WHEN = {
     "always": "",
     "identity": "only where other ids are shown",
+    "fakeroot": "only with --fakeroot",
     "sets_mask": "only when it blocks signals",
     "sets_action": "only when it sets an action, or for SIGSYS",
     "address": "only with a destination",

@@ -12,7 +12,8 @@ struct call {
     unsigned long a[6];
     uint64_t *mask;    /* the thread's real signal mask, live again when the call returns */
     bool signal_stack; /* the thread has an alternate signal stack: our own frame is on it */
-    int slot;          /* the stack this handler runs on, see trap/slots.c */
+    int slot;          /* the stack this handler runs on, see trap/slots.c; -1: none of those */
+    bool fast;         /* it came without a signal (fast/): what may wait must be declined */
 };
 
 typedef long call_handler(struct call *c);
@@ -88,6 +89,19 @@ int call_path_empty(const struct call *c);
 /* exec.c */
 long exec_program(struct call *c, int dirfd, const char *path, bool follow, char **argv,
                   char **envp);
+/* identity.c: what the disk says of a hit, or of a descriptor, becomes what is shown. */
+void identity_show(const struct uufs_hit *hit, struct stat *st);
+void identity_show_fd(int fd, struct stat *st);
+/* path.c: does the call speak of the descriptor itself (AT_EMPTY_PATH)? */
+bool call_is_descriptor(const struct call *c);
+/* path.c: where descriptor @fd is of a lower file, copy that up and move the descriptor over. 0,
+ * -EROFS ... */
+int call_descriptor_up(int fd);
+/* path.c: that for the call's first argument, and then the call as it came. */
+long call_descriptor(struct call *c);
+/* resolve.c: run the row's handler; once more where root emulation has opened the way. */
+long call_run(struct call *c);
+
 /* command.c: the exec map, at the moment a command is executed. Nothing here changes the process,
  * so that a vfork child may fail and go on. */
 /* The row of the exec map for a hit, or NULL: a program of this container. */
@@ -99,9 +113,6 @@ int command_state(const struct plan_command *m, struct exec_state *state, char *
 long command_environment(const struct plan_command *m, char **envp, long n, char **out);
 /* argv[0] as the target knows itself. -EFAULT. */
 int command_name(const struct plan_command *m, char **argv);
-
-/* identity.c: real ids to shown ids */
-void identity_stat(struct stat *st);
 
 /* proc.c */
 bool proc_is_own(const char *host); /* is a path below /proc/PID this process's? */

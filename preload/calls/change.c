@@ -1,6 +1,6 @@
 /* Names made, removed and moved: mkdir, mknod, symlink, link, unlink, rmdir, rename and their *at
  * forms. */
-#include "call.h"
+#include "ownership.h"
 
 #include <linux/fs.h>
 #include <sys/stat.h>
@@ -32,19 +32,31 @@ call_mkdir(struct call *c)
 
     if (err)
         return err;
-    return hit.in_union ? uufs_mkdir(&engine.fs, &hit, (unsigned)mode)
-                        : sys3(SYS_mkdirat, AT_FDCWD, hit.host, mode);
+    if (!hit.in_union)
+        return sys3(SYS_mkdirat, AT_FDCWD, hit.host, mode);
+    if (!emulates_root())
+        return uufs_mkdir(&engine.fs, &hit, (unsigned)mode);
+    err = uufs_mkdir(&engine.fs, &hit, (unsigned)ownership_new_mode(mode, true));
+    hit.type = S_IFDIR;
+    return err ? err : ownership_created(&hit, mode);
 }
 
 long
 call_mknod(struct call *c)
 {
     struct uufs_hit hit;
+    unsigned long mode = c->a[c->row->path + 1], device = c->a[c->row->path + 2];
+    bool emulates;
     int err = place(c, &hit, false);
 
     if (err)
         return err;
-    return sys4(SYS_mknodat, AT_FDCWD, hit.host, c->a[c->row->path + 1], c->a[c->row->path + 2]);
+    emulates = emulates_root() && hit.in_union;
+    if (emulates && (S_ISCHR(mode) || S_ISBLK(mode)))
+        return ownership_make_device(&hit, mode, device);
+    err = (int)sys4(SYS_mknodat, AT_FDCWD, hit.host,
+                    emulates ? ownership_new_mode(mode, false) : mode, device);
+    return err || !emulates ? err : ownership_created(&hit, mode);
 }
 
 long
@@ -56,7 +68,9 @@ call_symlink(struct call *c)
 
     if (!err)
         err = first ? place(c, &hit, false) : -ENOENT;
-    return err ? err : sys3(SYS_symlinkat, c->a[0], AT_FDCWD, hit.host);
+    if (!err)
+        err = (int)sys3(SYS_symlinkat, c->a[0], AT_FDCWD, hit.host);
+    return err || !emulates_root() || !hit.in_union ? err : ownership_created(&hit, 0777);
 }
 
 /* What is to be removed or moved. */

@@ -5,7 +5,7 @@
  * exec would give: resolution, permission, `#!` lines, the ELF header, the interpreter. Then the
  * kernel executes the loader with the program's own argv and the environment plus one string, which
  * the loader takes out again. */
-#include "call.h"
+#include "ownership.h"
 #include "../trap/slots.h"
 
 #include <sys/mman.h>
@@ -21,8 +21,9 @@ struct program {
     char execfn[LPMX_PATH_MAX]; /* the name first executed */
     struct uufs_hit hit;
     char head[HEAD_SIZE + 1];
+    char cred[CRED_TEXT_MAX];    /* what root emulation hands on */
     char cwd[LPMX_PATH_MAX + 1]; /* of a command that runs elsewhere */
-    char state[6 * LPMX_PATH_MAX];
+    char state[6 * LPMX_PATH_MAX + CRED_TEXT_MAX];
     const struct plan_command *command; /* not NULL: it runs elsewhere, see command.c */
     int fd; /* >= 0: a program without a name in the container (memfd), kept open for the loader */
     char *small[SMALL_VECTOR];
@@ -282,6 +283,26 @@ exec_loader(const struct call *c, char **argv, char **envp)
     return r;
 }
 
+static void
+hand_on_credentials(struct program *p)
+{
+    struct owner_file file = {.path = p->hit.host};
+    char caps[32];
+    long n = 0;
+
+    p->cred[0] = '\0';
+    if (!emulates_root())
+        return;
+    if (owner_file_stat(&file))
+        memset(&file.st, 0, sizeof(file.st));
+    else if (p->hit.in_union)
+        n = extra_get(&engine.fs, &file, "security.capability", caps, sizeof(caps));
+    ownership_show(&p->hit, &file.st);
+    if (!p->hit.in_union) /* a host's file raises nothing */
+        file.st.st_mode &= ~(uint32_t)06000;
+    cred_exec_text(&file.st, caps, n, p->cred);
+}
+
 /* The environment: the program's own, or what the exec map makes of it, and the state. */
 static long
 fill_environment(struct program *p, char **envp, long n, char **out)
@@ -332,6 +353,7 @@ fill_state(struct program *p)
                                .execfn = p->execfn,
                                .agent = engine.agent,
                                .cwd = "",
+                               .cred = p->cred,
                                .fd = p->fd};
     int err = p->command ? command_state(p->command, &state, p->cwd, sizeof(p->cwd)) : 0;
 
@@ -349,6 +371,7 @@ launch(struct call *c, struct program *p, const struct script *scripts, int n_sc
 
     if (argc < 0 || envc < 0)
         return -EFAULT;
+    hand_on_credentials(p);
     r = fill_state(p);
     if (r)
         return r;

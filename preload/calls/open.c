@@ -1,5 +1,6 @@
 /* open, openat, openat2, creat: the life of one open() ends here, see docs/architecture.md. */
-#include "call.h"
+#include "../fast/fast.h"
+#include "ownership.h"
 
 #include <linux/openat2.h>
 #include <sys/stat.h>
@@ -22,14 +23,30 @@ request(unsigned long flags, unsigned long mode)
     return r;
 }
 
+static bool
+may_wait(const struct call *c, const struct uufs_hit *hit, const struct open_request *r)
+{
+    uint32_t type = hit->type;
+    struct stat st;
+
+    if (r->flags & (O_NONBLOCK | O_PATH | O_DIRECTORY))
+        return false;
+    if (!type && c->fast &&
+        !sys4(SYS_newfstatat, AT_FDCWD, hit->host, &st,
+              r->flags & O_NOFOLLOW ? AT_SYMLINK_NOFOLLOW : 0))
+        type = st.st_mode & S_IFMT;
+    return type != S_IFREG && type != S_IFDIR;
+}
+
 /* Opening a FIFO or a device may wait: then signals must get through as without us. */
 static long
 open_host(struct call *c, const struct uufs_hit *hit, const struct open_request *r)
 {
-    bool may_wait =
-        hit->type != S_IFREG && hit->type != S_IFDIR && !(r->flags & (O_NONBLOCK | O_PATH));
+    bool waits = may_wait(c, hit, r);
 
-    if (may_wait)
+    if (waits && c->fast)
+        return FAST_DECLINE;
+    if (waits)
         return call_blocking(c, SYS_openat, (unsigned long)AT_FDCWD, (unsigned long)hit->host,
                              r->flags, r->mode, 0, 0);
     return sys4(SYS_openat, AT_FDCWD, hit->host, r->flags, r->mode);
@@ -55,6 +72,22 @@ refuse_directory(const struct open_request *r, unsigned long path)
     return dots < 0 ? dots : dots ? -EEXIST : -EISDIR;
 }
 
+/* A new file under root emulation. */
+static long
+open_owned(struct call *c, const struct uufs_hit *hit, struct open_request *r)
+{
+    unsigned long mode = r->mode;
+    long fd, err;
+
+    r->mode = ownership_new_mode(mode, false);
+    fd = open_host(c, hit, r);
+    err = fd < 0 ? 0 : ownership_created(hit, mode);
+    if (!err)
+        return fd;
+    sys1(SYS_close, fd);
+    return err;
+}
+
 static long
 open_new(struct call *c, struct uufs_hit *hit, struct open_request *r)
 {
@@ -67,7 +100,27 @@ open_new(struct call *c, struct uufs_hit *hit, struct open_request *r)
     if (err)
         return err;
     hit->type = S_IFREG;
-    return open_host(c, hit, r);
+    if (!emulates_root() || !hit->in_union)
+        return open_host(c, hit, r);
+    return open_owned(c, hit, r);
+}
+
+/* A file without a name belongs to who made it. */
+static long
+open_present(struct call *c, const struct uufs_hit *hit, struct open_request *r)
+{
+    unsigned long mode = r->mode;
+    long fd, err;
+
+    if ((r->flags & O_TMPFILE) != O_TMPFILE || !emulates_root() || !hit->in_union)
+        return open_host(c, hit, r);
+    r->mode = ownership_new_mode(mode, false);
+    fd = open_host(c, hit, r);
+    err = fd < 0 ? 0 : ownership_created_fd((int)fd, hit->host, mode);
+    if (!err)
+        return fd;
+    sys1(SYS_close, fd);
+    return err;
 }
 
 /* What the open would ask of the file: R_OK, W_OK. */
@@ -104,7 +157,7 @@ open_lower(struct call *c, struct uufs_hit *hit, struct open_request *r)
         if (hit->read_only)
             return -EROFS;
         err = (int)sys3(SYS_faccessat, AT_FDCWD, hit->host, access_wanted(r));
-        if (err && err != -EROFS)
+        if (err && err != -EROFS && !emulates_root())
             return err;
         err =
             uufs_copy_up(&engine.fs, hit, r->flags & O_TRUNC ? UUFS_COPY_NO_DATA : UUFS_COPY_DATA);
@@ -112,7 +165,7 @@ open_lower(struct call *c, struct uufs_hit *hit, struct open_request *r)
             return err;
     }
     r->flags &= ~(unsigned long)O_CREAT;
-    return open_host(c, hit, r);
+    return open_present(c, hit, r);
 }
 
 static long
@@ -145,7 +198,7 @@ open_at(struct call *c, int dirfd, unsigned long path, unsigned long flags, unsi
     if (hit.read_only && r.writes &&
         (hit.in_union ? hit.type == S_IFREG || hit.type == S_IFDIR : true))
         return -EROFS;
-    return open_host(c, &hit, &r);
+    return open_present(c, &hit, &r);
 }
 
 long

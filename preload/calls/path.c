@@ -8,8 +8,8 @@
 #endif
 
 /* AT_EMPTY_PATH with an empty path speaks of the descriptor itself. */
-static bool
-is_descriptor_call(const struct call *c)
+bool
+call_is_descriptor(const struct call *c)
 {
     if (c->row->dirfd == CALL_CWD)
         return false;
@@ -27,26 +27,12 @@ is_descriptor_call(const struct call *c)
     return false;
 }
 
-/* An attribute that is not there cannot be removed: then nothing is copied up. */
-static int
-lacks_attribute(const struct call *c, const struct uufs_hit *hit)
-{
-    long r = 0;
-
-    if (hit->type != S_IFREG && hit->type != S_IFDIR)
-        return 0; /* they have none, and another error says so */
-    if (c->row->nr == SYS_removexattr || c->row->nr == SYS_lremovexattr ||
-        c->row->nr == SYS_fremovexattr)
-        r = sys4(SYS_lgetxattr, hit->host, c->a[1], NULL, 0);
-    return r < 0 ? (int)r : 0;
-}
-
 /* Resolve the path, do what the intent asks, and perform the same call on the host path. */
 long
 call_path(struct call *c)
 {
     struct uufs_hit hit;
-    bool descriptor = is_descriptor_call(c);
+    bool descriptor = call_is_descriptor(c);
     int err;
 
     if (c->row->nr == SYS_truncate && (long)c->a[1] < 0)
@@ -60,8 +46,6 @@ call_path(struct call *c)
     err = call_resolve(c, &hit);
     if (!err && hit.magic && c->row->intent == INTENT_change)
         err = call_leave_magic(&hit);
-    if (!err && c->row->intent == INTENT_change && hit.where == UUFS_LOWER)
-        err = lacks_attribute(c, &hit);
     if (!err && c->row->intent == INTENT_change)
         err = call_make_writable(&hit, UUFS_COPY_DATA);
     if (err)
@@ -94,32 +78,32 @@ reopen(int fd, const char *host)
 
 /* fchmod and the like work on a descriptor that was opened for reading, and it may be of a lower
  * file: that one is copied up and the descriptor moved over to the copy. */
-long
-call_descriptor(struct call *c)
+int
+call_descriptor_up(int fd)
 {
     char ctr[LPMX_PATH_MAX];
     struct uufs_hit hit;
     bool lower = false;
-    int fd = (int)c->a[0], err;
+    int err;
 
     if (fd < 0 || (call_fd_path(fd, ctr, sizeof(ctr), &lower) && !lower))
-        return call_raw(c);
+        return 0;
     err = uufs_walk(&engine.fs, "/", ctr, 0, &hit);
     if (!err && hit.read_only)
         return -EROFS;
     if (!lower)
-        return call_raw(c);
-    if (!err)
-        err = lacks_attribute(c, &hit);
-    if (err == -ENODATA)
-        return err;
+        return 0;
     if (err || !hit.in_union)
         return -EROFS; /* its name is gone: what is left of it is the layer's */
     if (hit.where == UUFS_LOWER)
         err = uufs_copy_up(&engine.fs, &hit, UUFS_COPY_DATA);
-    if (!err)
-        err = reopen(fd, hit.host);
-    if (err)
-        return err;
-    return call_raw(c);
+    return err ? err : reopen(fd, hit.host);
+}
+
+long
+call_descriptor(struct call *c)
+{
+    int err = call_descriptor_up((int)c->a[0]);
+
+    return err ? err : call_raw(c);
 }

@@ -1,11 +1,13 @@
 /* Signal masks and actions. A thread that blocks SIGSYS would be killed at its next trapped call,
  * so SIGSYS is taken out of every mask; its action is answered from a shadow copy, so that no
  * program sees ours. */
+#include "../fast/fast.h"
 #include "call.h"
 
-#define SIGSYS_NR  31
-#define SIGSYS_BIT (1UL << (SIGSYS_NR - 1))
-#define KEEP_BITS  (1UL << 8 | 1UL << 18) /* SIGKILL and SIGSTOP cannot be blocked */
+#define SIGSYS_NR    31
+#define SIGCANCEL_NR 32 /* of glibc: pthread_cancel */
+#define SIGSYS_BIT   (1UL << (SIGSYS_NR - 1))
+#define KEEP_BITS    (1UL << 8 | 1UL << 18) /* SIGKILL and SIGSTOP cannot be blocked */
 
 /* The mask becomes live when the handler returns: it is the saved mask of the interrupted thread.
  */
@@ -76,6 +78,8 @@ call_rt_sigaction(struct call *c)
     if (err)
         return err;
     act.mask &= ~SIGSYS_BIT;
+    if (c->a[0] == SIGCANCEL_NR)
+        fast_expect_cancellation();
     return sys4(SYS_rt_sigaction, c->a[0], &act, c->a[2], 8);
 }
 

@@ -1,7 +1,7 @@
 /* Unix sockets have paths too. The address is replaced by one that names the host path; where that
  * is longer than the 107 bytes of sun_path, the directory is opened and the socket named through
  * /proc/self/fd. */
-#include "call.h"
+#include "ownership.h"
 
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -100,18 +100,36 @@ release(const struct address *a)
         sys1(SYS_close, a->dir);
 }
 
+/* A socket that was just bound belongs to who bound it. */
+static OWN_FRAME long
+own_socket(const char *path)
+{
+    struct uufs_hit hit;
+    char base[LPMX_PATH_MAX];
+
+    base[0] = '\0';
+    if (path[0] != '/' && call_base(AT_FDCWD, base, sizeof(base)))
+        return 0;
+    if (uufs_walk(&engine.fs, base, path, 0, &hit) || hit.where != UUFS_UPPER)
+        return 0;
+    return ownership_created(&hit, 0777);
+}
+
 /* @nr with its address argument (pointer at index @at, length after it) replaced where it is a
  * path. */
 static long
 with_address(struct call *c, unsigned at, bool create)
 {
     struct address a;
+    char path[sizeof(a.un.sun_path) + 1];
     long r = is_path_address(c->a[at], (unsigned)c->a[at + 1], &a.un);
 
     if (r < 0)
         return r;
     if (r == 0)
         return call_blocking(c, c->row->nr, c->a[0], c->a[1], c->a[2], c->a[3], c->a[4], c->a[5]);
+    memcpy(path, a.un.sun_path, sizeof(a.un.sun_path));
+    path[sizeof(path) - 1] = '\0';
     r = translate(&a, create);
     if (r)
         return r;
@@ -119,6 +137,8 @@ with_address(struct call *c, unsigned at, bool create)
     c->a[at + 1] = a.len;
     r = call_blocking(c, c->row->nr, c->a[0], c->a[1], c->a[2], c->a[3], c->a[4], c->a[5]);
     release(&a);
+    if (!r && create && emulates_root())
+        r = own_socket(path);
     return r;
 }
 

@@ -1,6 +1,6 @@
 /* stat, statx, access, readlink: for lower files answered from the view, where that is what the
  * disk would say. */
-#include "call.h"
+#include "ownership.h"
 
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -86,7 +86,7 @@ stat_at(int dirfd, unsigned long path, unsigned how, unsigned long buf)
         err = sys4(SYS_newfstatat, AT_FDCWD, hit.host, &st, host_flags(&hit, how));
     if (err)
         return err;
-    identity_stat(&st);
+    identity_show(&hit, &st);
     return user_put(buf, &st, sizeof(st));
 }
 
@@ -117,7 +117,7 @@ stat_descriptor(int fd, unsigned long buf)
 
     if (err)
         return err;
-    identity_stat(&st);
+    identity_show_fd(fd, &st);
     return user_put(buf, &st, sizeof(st));
 }
 
@@ -163,14 +163,25 @@ statx_from_node(const struct view_node *n, uint64_t device, struct statx *sx)
     sx->stx_dev_minor = gnu_dev_minor(device);
 }
 
+/* @hit, or the descriptor @fd without one. */
 static void
-identity_statx(struct statx *sx)
+identity_statx(const struct uufs_hit *hit, int fd, struct statx *sx)
 {
-    struct stat st = {.st_uid = sx->stx_uid, .st_gid = sx->stx_gid};
+    struct stat st = {.st_uid = sx->stx_uid,
+                      .st_gid = sx->stx_gid,
+                      .st_mode = sx->stx_mode,
+                      .st_ino = sx->stx_ino};
 
-    identity_stat(&st);
+    st.st_rdev = gnu_dev_makedev(sx->stx_rdev_major, sx->stx_rdev_minor);
+    if (hit)
+        identity_show(hit, &st);
+    else
+        identity_show_fd(fd, &st);
     sx->stx_uid = st.st_uid;
     sx->stx_gid = st.st_gid;
+    sx->stx_mode = (uint16_t)st.st_mode;
+    sx->stx_rdev_major = gnu_dev_major(st.st_rdev);
+    sx->stx_rdev_minor = gnu_dev_minor(st.st_rdev);
 }
 
 long
@@ -203,7 +214,7 @@ call_statx(struct call *c)
                    c->a[3], &sx);
     if (err)
         return err;
-    identity_statx(&sx);
+    identity_statx(empty ? NULL : &hit, (int)c->a[0], &sx);
     return user_put(c->a[4], &sx, sizeof(sx));
 }
 
@@ -233,6 +244,11 @@ access_at(int dirfd, unsigned long path, unsigned how, unsigned long mode, unsig
         return err;
     if (mode & ~7UL)
         return -EINVAL;
+    if (emulates_root() && hit.in_union) {
+        if ((mode & 2) && hit.read_only && hit.type != S_IFLNK)
+            return -EROFS;
+        return ownership_access(&hit, (unsigned)mode, flags & AT_EACCESS);
+    }
     n = hit.where == UUFS_LOWER ? view_node(&engine.fs.view, hit.node) : NULL;
     if (n && hit.type != S_IFLNK) {
         err = access_node(n, &hit, (unsigned)mode);

@@ -6,6 +6,7 @@
 
 #include "../agent/agent.h"
 #include "../calls/call.h"
+#include "../calls/cred.h"
 #include "startenv.h"
 
 #include <elf.h>
@@ -85,7 +86,13 @@ fix_auxv(Elf64_auxv_t *av, const struct elf_image *main, const struct elf_image 
          const char *execfn)
 {
     bool identity = engine.plan->flags & PLAN_IDENTITY;
+    struct cred_ids user = {engine.plan->uid, engine.plan->uid, 0, 0};
+    struct cred_ids group = {engine.plan->gid, engine.plan->gid, 0, 0};
 
+    if (emulates_root()) {
+        user = cred_now()->user;
+        group = cred_now()->group;
+    }
     for (; av->a_type != AT_NULL; av++) {
         switch (av->a_type) {
         case AT_PHDR:
@@ -109,12 +116,16 @@ fix_auxv(Elf64_auxv_t *av, const struct elf_image *main, const struct elf_image 
         case AT_UID:
         case AT_EUID:
             if (identity)
-                av->a_un.a_val = engine.plan->uid;
+                av->a_un.a_val = av->a_type == AT_UID ? user.real : user.effective;
             break;
         case AT_GID:
         case AT_EGID:
             if (identity)
-                av->a_un.a_val = engine.plan->gid;
+                av->a_un.a_val = av->a_type == AT_GID ? group.real : group.effective;
+            break;
+        case AT_SECURE:
+            if (emulates_root())
+                av->a_un.a_val = cred_secure();
             break;
         }
     }
@@ -519,7 +530,9 @@ start_plan(int argc, char **argv, char **envp)
             die(125, "the agent for commands of the host", err);
     }
     trap_install_handler();
-    err = trap_install_filter(engine.plan->flags & PLAN_IDENTITY);
+    if (emulates_root())
+        cred_start();
+    err = trap_install_filter(engine.plan->flags);
     if (err) {
         engine_say("the kernel refuses a seccomp filter", error_text(err), "");
         quit(125);
@@ -574,6 +587,10 @@ loader_main(uint64_t *sp)
     if (state.life == LIFE_PROGRAM)
         trap_install_handler();
     load_plan_or_die(engine.plan_path);
+    if (emulates_root() && state.life == LIFE_CALLEE)
+        cred_start(); /* another container: its root is its own */
+    else if (emulates_root() && cred_restore(state.cred))
+        die(125, "the credentials of an execution", -EBADMSG);
     engine.fs.proc_exe = proc_exe_path;
     if (state.life == LIFE_CALLEE)
         callee_run(&state, argv, envp);

@@ -150,6 +150,7 @@ plan_load(struct engine *e, const char *path, const char **what)
     fs->binds = (const void *)(base + e->plan->binds.off);
     fs->n_binds = e->plan->binds.n;
     fs->read_only = e->plan->flags & PLAN_READ_ONLY;
+    fs->extras_beside = e->plan->flags & PLAN_EXTRAS_BESIDE;
     if (e->plan->upper.len) {
         fs->upper = base + e->plan->upper.off;
         fs->upper_len = e->plan->upper.len;

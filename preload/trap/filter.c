@@ -36,6 +36,7 @@ enum when {
     WHEN_never,
     WHEN_always,
     WHEN_identity,
+    WHEN_fakeroot,
     WHEN_sets_mask,
     WHEN_sets_action,
     WHEN_address, /* sendto with a destination: argument 4 */
@@ -183,7 +184,7 @@ emit_search(struct program *p, unsigned low, unsigned high)
 /* Neighbours with the same answer are one range: installing a filter costs by its length, at every
  * start. */
 static void
-find_ranges(struct program *p, bool identity)
+find_ranges(struct program *p, uint32_t plan_flags)
 {
     struct rule last = {255, 0};
 
@@ -191,7 +192,9 @@ find_ranges(struct program *p, bool identity)
         struct rule rule = nr < ARRAY_LEN(rules) ? rules[nr] : (struct rule){WHEN_never, 0};
 
         if (rule.when == WHEN_identity)
-            rule.when = identity ? WHEN_always : WHEN_never;
+            rule.when = plan_flags & PLAN_IDENTITY ? WHEN_always : WHEN_never;
+        if (rule.when == WHEN_fakeroot)
+            rule.when = plan_flags & PLAN_FAKEROOT ? WHEN_always : WHEN_never;
         if (rule.when == last.when && rule.error == last.error)
             continue;
         p->ranges[p->n_ranges++] = (struct range){(uint16_t)nr, rule};
@@ -200,10 +203,10 @@ find_ranges(struct program *p, bool identity)
 }
 
 static void
-build(struct program *p, bool identity)
+build(struct program *p, uint32_t plan_flags)
 {
     p->n = p->n_ranges = p->n_tails = 0;
-    find_ranges(p, identity);
+    find_ranges(p, plan_flags);
     LOAD(offsetof(struct seccomp_data, arch));
     emit(p, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, AUDIT_ARCH_X86_64);
     ANSWER(SECCOMP_RET_ERRNO | ENOSYS);
@@ -217,13 +220,13 @@ build(struct program *p, bool identity)
 }
 
 int
-trap_install_filter(bool identity)
+trap_install_filter(uint32_t plan_flags)
 {
     static struct program p;
     struct sock_fprog prog;
     long r;
 
-    build(&p, identity);
+    build(&p, plan_flags);
     prog.len = p.n;
     prog.filter = p.code;
     r = sys5(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);

@@ -2,6 +2,7 @@
  * with the program's own rights and the answer is put into the saved registers; nothing else of
  * them changes. */
 #include "../calls/call.h"
+#include "../fast/fast.h"
 #include "slots.h"
 
 #define SYS_SECCOMP_CODE 1 /* si_code of a filter's trap */
@@ -66,7 +67,8 @@ trap_run(struct trap_context *u, int nr, int slot)
         .slot = slot,
     };
 
-    u->rax = (unsigned long)(c.row ? c.row->run(&c) : -ENOSYS);
+    u->rax = (unsigned long)(c.row ? call_run(&c) : -ENOSYS);
+    fast_note(u->rip, nr);
 }
 
 /* A SIGSYS that is not the answer to one of our traps belongs to the program: its own filter's, or

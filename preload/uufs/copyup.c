@@ -4,6 +4,7 @@
  * moved to its place if that is still free; who comes second uses the winner's. The parent
  * directories come first, one by one, the same way; their modes and times do not show that anything
  * happened in them. */
+#include "owner.h"
 #include "upper.h"
 
 /* ---- directories ---- */
@@ -50,6 +51,8 @@ dir_make_temp(const struct uufs *fs, const struct view_node *n, const char *ctr,
     if (r)
         return (int)r;
     r = dir_copy_xattrs(fs, n, ctr, len, temp);
+    if (!r)
+        r = owner_of_node(fs, n, temp, S_IFDIR | (n->mode & 07777) | 0700);
     if (!r)
         r = sys3(SYS_fchmodat, AT_FDCWD, temp, (n->mode & 07777) | 0700);
     if (!r)
@@ -212,9 +215,18 @@ is_seed(const struct uufs_hit *hit)
     return hit->node == VIEW_NONE;
 }
 
+/* What the layer says of the file and the disk cannot goes along. */
 static int
-fill_file(const struct uufs_hit *hit, const struct stat *st, enum uufs_copy_how how, int dst,
-          const char *temp)
+keep_owner(const struct uufs *fs, const struct uufs_hit *hit, uint32_t disk, const char *temp)
+{
+    const struct view_node *n = is_seed(hit) ? NULL : view_node(&fs->view, hit->node);
+
+    return n ? owner_of_node(fs, n, temp, disk) : 0;
+}
+
+static int
+fill_file(const struct uufs *fs, const struct uufs_hit *hit, const struct stat *st,
+          enum uufs_copy_how how, int dst, const char *temp)
 {
     const struct timespec times[2] = {st->st_atim, st->st_mtim};
     int src, err = 0;
@@ -229,6 +241,8 @@ fill_file(const struct uufs_hit *hit, const struct stat *st, enum uufs_copy_how 
     }
     if (!err && !is_seed(hit))
         err = copy_xattrs(hit->host, temp);
+    if (!err)
+        err = keep_owner(fs, hit, st->st_mode, temp);
     if (!err)
         err = (int)sys2(SYS_fchmod, dst, st->st_mode & 07777);
     if (!err)
@@ -251,7 +265,7 @@ make_file(const struct uufs *fs, const struct uufs_hit *hit, const struct stat *
     } while (fd == -EEXIST);
     if (fd < 0)
         return fd;
-    err = fill_file(hit, st, how, fd, temp);
+    err = fill_file(fs, hit, st, how, fd, temp);
     if (sys1(SYS_close, fd) < 0 && !err) /* NFS tells here that the disk is full */
         err = -EIO;
     if (err)
@@ -306,6 +320,8 @@ make_temp(const struct uufs *fs, const struct uufs_hit *hit, enum uufs_copy_how 
     if (S_ISREG(st.st_mode))
         return make_file(fs, hit, &st, how, temp);
     r = S_ISLNK(st.st_mode) ? make_symlink(fs, hit, temp) : make_special(fs, &st, temp);
+    if (!r)
+        r = keep_owner(fs, hit, st.st_mode, temp);
     if (r)
         return (int)r;
     times[0] = st.st_atim;

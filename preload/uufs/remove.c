@@ -4,6 +4,7 @@
  * made first: the upper's name wins over it, so there is no moment at which the lower one is seen.
  */
 #include "listing.h"
+#include "owner.h"
 #include "upper.h"
 
 #define ENTRIES_SIZE 4096
@@ -35,6 +36,7 @@ unlink_locked(const struct uufs *fs, struct uufs_hit *hit)
     err = whiteout_make(fs, hit->ctr, hit->ctr_len);
     if (err || now.where == UUFS_LOWER)
         return err;
+    extra_forget(fs, now.host);
     return (int)sys3(SYS_unlinkat, AT_FDCWD, now.host, 0);
 }
 
@@ -53,8 +55,10 @@ uufs_unlink(const struct uufs *fs, struct uufs_hit *hit)
         return -EISDIR;
     if (hit->must_be_dir)
         return -ENOTDIR;
-    if (!hit_needs_whiteout(fs, hit))
+    if (!hit_needs_whiteout(fs, hit)) {
+        extra_forget(fs, hit->host);
         return (int)sys3(SYS_unlinkat, AT_FDCWD, hit->host, 0);
+    }
     err = uufs_make_parents(fs, hit->ctr, hit->ctr_len);
     if (err)
         return err;

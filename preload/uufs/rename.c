@@ -5,6 +5,7 @@
  * again and done under the lock. The move itself is one rename on the disk. The whiteout of the old
  * name is made before it, the opaque mark of a directory that lands on a lower one too; both are
  * invisible until the move. */
+#include "owner.h"
 #include "upper.h"
 
 #define MAX_TRIES 16
@@ -295,6 +296,8 @@ rename_upper(const struct move *m)
 
     if (!err)
         err = upper_take(m->fs, m->to);
+    if (!err && upper_target && !exchanges(m))
+        extra_forget(m->fs, m->to->host);
     if (!err)
         err = rename_host(m->from->host, m->to->host, m->flags);
     if ((err == -ENOTEMPTY || err == -EEXIST) && !m->flags && upper_target && is_dir(m->from) &&

@@ -48,7 +48,9 @@ struct uufs {
     const char *
         work; /* host directory on the upper's file system, for temporaries; not inside the upper */
     uint32_t work_len;
-    bool read_only; /* --read-only: the union answers EROFS, binds keep their own rule */
+    bool extras_beside; /* keep what belongs to a file in WORK even where it could have attributes
+                         */
+    bool read_only;     /* --read-only: the union answers EROFS, binds keep their own rule */
     int (*proc_exe)(const char *host, char *ctr,
                     size_t cap); /* container path of a /proc/PID/exe link; may be NULL */
     uint64_t *dirty;             /* shared bitmap, see dirty.c; NULL: always probe the upper */

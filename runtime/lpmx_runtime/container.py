@@ -72,6 +72,8 @@ class Container:
     seeds: tuple[str, ...] = ()  # "passwd", "group": files in seed/ shown in /etc
     identity: Identity | None = None
     read_only: bool = False
+    fakeroot: bool = False  # owners are remembered, credentials emulated
+    extras_beside: bool = False  # what is remembered never goes into user attributes
     commands: ExecMap = field(default_factory=ExecMap)
     gpus: str = ""  # as after --gpus; looked for at each start
     auto_remove: bool = False

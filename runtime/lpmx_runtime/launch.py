@@ -34,7 +34,7 @@ from .environment import build_environment
 from .errors import UsageError
 from .execmap import ExecMap
 from .native import loader_path
-from .plan import Bind, LaunchPlan, compile_plan, environment_dict, environment_list
+from .plan import ENGINES, Bind, LaunchPlan, compile_plan, environment_dict, environment_list
 from .supervise import exec_in_place, run_and_wait, start_detached
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class Options:
     volumes: tuple[str, ...] = ()
     no_bind: frozenset[str] = frozenset()
     read_only: bool = False
+    fakeroot: bool = False  # emulate root; then @user "" is root, whatever the image says
     commands: ExecMap = field(default_factory=ExecMap)  # what runs somewhere else when called
     gpus: str = ""  # as after --gpus
 
@@ -164,9 +165,7 @@ def draft_container(
     if name:
         containers.check_name(name)
     accounts = identity.load_accounts(store, image.chain_id)
-    shown = identity.resolve_user(
-        options.user or image.user, accounts, here.host, explicit=bool(options.user)
-    )
+    shown = _shown_user(options.user, image.user, accounts, here.host, options.fakeroot)
     binds = _binds(store, image, options, here)
     home = _home(shown, here, binds)
     seeds = _seeds(shown, accounts, here.host, home)
@@ -187,6 +186,8 @@ def draft_container(
             seeds=tuple(seeds),
             identity=shown.identity,
             read_only=options.read_only,
+            fakeroot=options.fakeroot,
+            extras_beside=_extras_beside(here.environ),
             commands=_pinned(store, options.commands),
             gpus=_checked_gpus(options.gpus),
             auto_remove=auto_remove,
@@ -208,7 +209,17 @@ def _binds(store: Store, image: Image, options: Options, here: Surroundings) -> 
     asked = [parse_volume(text, cwd=here.place.cwd) for text in options.volumes]
     if asked:
         asked = _at_real_places(store, image, asked)
-    return merge_binds(default_binds(here.place, options.no_bind), asked)
+    default = default_binds(here.place, options.no_bind)
+    if options.fakeroot:
+        default = [_replaceable(bind) for bind in default]
+    return merge_binds(default, asked)
+
+
+def _replaceable(bind: Bind) -> Bind:
+    """A host file in /etc that a package may replace: shown until the container has its own."""
+    if bind.file and bind.dst.startswith("/etc/"):
+        return replace(bind, seed=True, read_only=False)
+    return bind
 
 
 def _at_real_places(store: Store, image: Image, binds: list[Bind]) -> list[Bind]:
@@ -221,6 +232,24 @@ def _at_real_places(store: Store, image: Image, binds: list[Bind]) -> list[Bind]
             return os.fsdecode(node.link) if node else ""
 
         return [replace(bind, dst=resolve_destination(bind.dst, link_of)) for bind in binds]
+
+
+def _shown_user(
+    asked: str, image_user: str, accounts: Accounts, host: Host, fakeroot: bool
+) -> Shown:
+    """Whom programs see: with root emulation @asked or root, never simply the user's own."""
+    if fakeroot:
+        shown = identity.resolve_user(asked or "0:0", accounts, host, explicit=True)
+        return replace(shown, own=False)
+    return identity.resolve_user(asked or image_user, accounts, host, explicit=bool(asked))
+
+
+def _extras_beside(environ: Mapping[str, str]) -> bool:
+    """$LPMX_OWNERS, `attributes` (the default) or `files`: where remembered owners are kept."""
+    wanted = environ.get("LPMX_OWNERS", "") or "attributes"
+    if wanted not in {"attributes", "files"}:
+        raise UsageError(f"LPMX_OWNERS={wanted}: not one of `attributes` and `files`")
+    return wanted == "files"
 
 
 def _home(shown: Shown, here: Surroundings, binds: tuple[Bind, ...]) -> str:
@@ -292,9 +321,15 @@ def plan_launch(
     env: Mapping[str, str] | None = None,
     cwd: str = "",
     user: str = "",
+    fakeroot: bool = False,
 ) -> Launch:
-    """Decide one start in @container: its own command or another, perhaps as another user."""
-    other = _as_user(store, container, user, here) if user else None
+    """Decide one start in @container: its own command or another, perhaps as another user.
+
+    @fakeroot emulates root in a container that was made without it.
+    """
+    other = None
+    if user or (fakeroot and not container.fakeroot):
+        other = _as_user(store, container, user, here, fakeroot or container.fakeroot)
     who = other.container if other else container
     asked = {**container.env, **(env or {})}
     gpus = _expose_gpus(store, container, here, asked)
@@ -309,6 +344,8 @@ def plan_launch(
     layers = tuple(os.fspath(store.layer_fs(diff_id)) for diff_id in container.diff_ids)
     variant = f"-{who.identity.uid}-{who.identity.gid}" if other and who.identity else ""
     variant = "-own" if other and not variant else variant
+    if who.fakeroot and not container.fakeroot:
+        variant += "-fakeroot"
     seed_folder = f"seed{variant}"
     plan = LaunchPlan(
         loader=loader_path(),
@@ -330,6 +367,9 @@ def plan_launch(
         container=container.id,
         identity=who.identity,
         read_only=container.read_only,
+        fakeroot=who.fakeroot,
+        extras_beside=container.extras_beside,
+        engine=_engine(here.environ),
     )
     composition = _compose(store, container, plan, who, variant, here)
     return Launch(
@@ -386,6 +426,18 @@ def _free(binds: tuple[Bind, ...], more: Iterable[Bind]) -> list[Bind]:
     return [bind for bind in more if bind.dst not in taken]
 
 
+def _engine(environ: Mapping[str, str]) -> str:
+    """LPMX_ENGINE, by default "fast".
+
+    With "trap" every call comes by the signal; with "eager", which is for tests, a call site is
+    rewritten as soon as it is seen.
+    """
+    engine = environ.get("LPMX_ENGINE") or "fast"
+    if engine not in ENGINES:
+        raise UsageError(f"LPMX_ENGINE={engine}: no such engine", hint="set it to fast or trap")
+    return engine
+
+
 def _compose(
     store: Store,
     container: Container,
@@ -402,13 +454,15 @@ def _compose(
     return compose(store, container, plan, who=who, variant=variant, host=here.host, host_path=path)
 
 
-def _as_user(store: Store, container: Container, user: str, here: Surroundings) -> Draft:
+def _as_user(
+    store: Store, container: Container, user: str, here: Surroundings, fakeroot: bool
+) -> Draft:
     """@container for another user; the accounts are those the container has by now."""
     accounts = identity.upper_accounts(
         container.path("upper"),
         identity.load_accounts(store, container.chain_id),
     )
-    shown = identity.resolve_user(user, accounts, here.host, explicit=True)
+    shown = _shown_user(user, "", accounts, here.host, fakeroot)
     home = _home(shown, here, container.binds)
     seeds = _seeds(shown, accounts, here.host, home)
     changed = replace(
@@ -417,6 +471,7 @@ def _as_user(store: Store, container: Container, user: str, here: Surroundings) 
         home=home,
         user=_user_name(shown, accounts, seeds),
         seeds=tuple(seeds),
+        fakeroot=fakeroot,
     )
     return Draft(changed, seeds)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 __all__ = [
+    "ENGINES",
     "Bind",
     "Identity",
     "LaunchPlan",
@@ -31,6 +32,11 @@ MAGIC = b"LPMXPLAN"
 VERSION = 2
 PATH_MAX = 4096  # with the final NUL, as LPMX_PATH_MAX of preload/sys.h
 
+_READ_ONLY, _IDENTITY, _CLEAR_ENV = 1, 2, 4
+_FAKEROOT, _EXTRAS_BESIDE = 16, 32
+# How a call of the C library reaches the engine: LPMX_ENGINE, and its bits in the plan's flags.
+ENGINES = {"fast": 0, "trap": 8, "eager": 128}
+_ENGINE_BITS = 8 | 128
 _READ_ONLY, _IDENTITY, _CLEAR_ENV, _AGENT = 1, 2, 4, 64
 _BIND_RO, _BIND_FILE, _BIND_PROC, _BIND_SEED, _BIND_COMMANDS = 1, 2, 4, 8, 64
 _CALLEE, _HOST = 1, 2
@@ -136,7 +142,10 @@ class LaunchPlan:
     container: str = ""  # id, for messages
     identity: Identity | None = None  # None: the user's own
     read_only: bool = False
+    fakeroot: bool = False  # owners are remembered, credentials emulated; needs an identity
+    extras_beside: bool = False  # what is remembered never goes into user attributes
     clear_env: bool = False
+    engine: str = "fast"  # one of ENGINES
     commands: tuple[PlanCommand, ...] = ()  # the exec map
     agent: bool = False  # a command of it, or of a container it calls, is the host's
 
@@ -151,7 +160,9 @@ class LaunchPlan:
         yield "command", shlex.join(self.argv)
         yield "directory", self.cwd
         yield "identity", str(self.identity) if self.identity else "the user's own"
+        yield "owners", "remembered (--fakeroot)" if self.fakeroot else "the user's own"
         yield "union", "read-only" if self.read_only else "writable"
+        yield "engine", self.engine
         yield "loader", self.loader
         yield "view", self.view
         yield "upper", self.upper or "none"
@@ -174,6 +185,7 @@ class LaunchPlan:
             if self.identity
             else None,
             "read_only": self.read_only,
+            "fakeroot": self.fakeroot,
             "loader": self.loader,
             "view": self.view,
             "upper": self.upper,
@@ -253,6 +265,9 @@ def compile_plan(plan: LaunchPlan) -> bytes:
         (_READ_ONLY if plan.read_only else 0)
         | (_IDENTITY if identity else 0)
         | (_CLEAR_ENV if plan.clear_env else 0)
+        | (_FAKEROOT if plan.fakeroot else 0)
+        | (_EXTRAS_BESIDE if plan.extras_beside else 0)
+        | ENGINES[plan.engine]
         | (_AGENT if plan.agent else 0)
     )
     pairs = (
@@ -295,6 +310,8 @@ def _check(plan: LaunchPlan) -> None:
         _check_path("bind source", bind.src)
         _check_path("bind destination", bind.dst)
     _check_words(plan)
+    if plan.fakeroot and not plan.identity:
+        raise PlanError(f"container {plan.container}: root emulation needs an identity to show")
     _check_commands(plan)
     if plan.identity:
         _check_identity(plan.identity)
@@ -421,7 +438,10 @@ def parse_plan(data: bytes) -> LaunchPlan:
         container=read.string(ident),
         identity=Identity(uid, gid, shown) if flags & _IDENTITY else None,
         read_only=bool(flags & _READ_ONLY),
+        fakeroot=bool(flags & _FAKEROOT),
+        extras_beside=bool(flags & _EXTRAS_BESIDE),
         clear_env=bool(flags & _CLEAR_ENV),
+        engine=next(name for name, bits in ENGINES.items() if bits == flags & _ENGINE_BITS),
         commands=read.commands(commands),
         agent=bool(flags & _AGENT),
     )

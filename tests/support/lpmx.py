@@ -29,6 +29,12 @@ def lpmx_command() -> tuple[str, ...]:
     return (str(script),) if script.exists() else (sys.executable, "-m", "lpmx_runtime")
 
 
+def engine_environment() -> dict[str, str]:
+    """LPMX_TEST_ENGINE runs any tests with one of the engines: trap, fast or eager."""
+    engine = os.environ.get("LPMX_TEST_ENGINE", "")
+    return {"LPMX_ENGINE": engine} if engine else {}
+
+
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The present environment without what could change a result."""
     kept = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
@@ -95,4 +101,4 @@ class Lpmx:
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """What must be in the environment of anything that uses this store."""
-        return {"LPMX_HOME": str(self.home), **(extra or {})}
+        return {"LPMX_HOME": str(self.home), **engine_environment(), **(extra or {})}

@@ -14,12 +14,12 @@ HEADERS = ("/usr/include/x86_64-linux-gnu/asm/unistd_64.h", "/usr/include/asm/un
 # mask. Names of memfds, message queues, keys and hosts are no paths; the descriptors they take were
 # opened by calls of the table.
 WITHOUT_PATHS = """
-_sysctl accept accept4 add_key adjtimex afs_syscall alarm arch_prctl brk capget capset
+_sysctl accept accept4 add_key adjtimex afs_syscall alarm arch_prctl brk
 clock_adjtime clock_getres clock_gettime clock_nanosleep clock_settime clone close
 close_range copy_file_range create_module delete_module dup dup2 dup3 epoll_create
 epoll_create1 epoll_ctl epoll_ctl_old epoll_wait epoll_wait_old eventfd eventfd2 exit
-exit_group fadvise64 fallocate fanotify_init fchdir fcntl fdatasync fgetxattr finit_module
-flistxattr flock fork fstatfs fsync ftruncate futex futex_waitv get_kernel_syms
+exit_group fadvise64 fallocate fanotify_init fchdir fcntl fdatasync finit_module
+flock fork fstatfs fsync ftruncate futex futex_waitv get_kernel_syms
 get_mempolicy get_robust_list get_thread_area getcpu getitimer getpgid getpgrp getpid
 getpmsg getppid getpriority getrandom getrlimit getrusage getsid getsockopt gettid
 gettimeofday init_module inotify_init inotify_init1 inotify_rm_watch io_cancel io_destroy
@@ -30,7 +30,7 @@ membarrier memfd_create memfd_secret migrate_pages mincore mlock mlock2 mlockall
 modify_ldt move_pages mprotect mq_getsetattr mq_notify mq_open mq_timedreceive mq_timedsend
 mq_unlink mremap msgctl msgget msgrcv msgsnd msync munlock munlockall munmap nanosleep
 nfsservctl pause perf_event_open personality pidfd_getfd pidfd_open pidfd_send_signal pipe
-pipe2 pkey_alloc pkey_free pkey_mprotect poll prctl pread64 preadv preadv2 prlimit64
+pipe2 pkey_alloc pkey_free pkey_mprotect poll pread64 preadv preadv2 prlimit64
 process_madvise process_mrelease process_vm_readv process_vm_writev ptrace putpmsg pwrite64
 pwritev pwritev2 query_module quotactl_fd read readahead readv reboot recvfrom recvmmsg
 recvmsg remap_file_pages request_key restart_syscall rseq rt_sigpending rt_sigqueueinfo

@@ -9,6 +9,7 @@ import pytest
 
 from lpmx_runtime.errors import LpmxError
 from lpmx_runtime.plan import (
+    ENGINES,
     Bind,
     Identity,
     LaunchPlan,
@@ -38,6 +39,7 @@ PLAN = LaunchPlan(
     identity=Identity(1000, 100, (100, 27)),
     read_only=True,
     clear_env=True,
+    engine="trap",
     commands=(
         PlanCommand("/.lpmx/bin/q", "q", "the host", "/opt/q", translate=True, env_names=("Q_*",)),
         PlanCommand("/o/b", "/o/b", "image b", "/u/b", plan="/p", cwd="/x", env=("A=1", "B=2")),
@@ -49,13 +51,15 @@ PLAN = LaunchPlan(
 def test_plan_survives_compiling_and_parsing():
     assert parse_plan(compile_plan(PLAN)) == PLAN
     assert parse_plan(compile_plan(replace(PLAN, identity=None))).identity is None
+    for engine in ENGINES:
+        assert parse_plan(compile_plan(replace(PLAN, engine=engine))).engine == engine
 
 
 def test_header_is_laid_out_as_in_plan_h():
     data = compile_plan(PLAN)
     magic, version, size, flags, uid, gid = struct.unpack_from("<8s5I", data)
     assert (magic, version, size) == (b"LPMXPLAN", 2, len(data))
-    assert flags == 1 | 2 | 4 | 64, "PLAN_READ_ONLY, _IDENTITY, _CLEAR_ENV, _AGENT"
+    assert flags == 1 | 2 | 4 | 8 | 64, "READ_ONLY, IDENTITY, CLEAR_ENV, TRAP, AGENT"
     assert (uid, gid) == (1000, 100)
     groups, n_groups = struct.unpack_from("<2I", data, 28)
     assert struct.unpack_from("<2I", data, groups) == (100, 27)

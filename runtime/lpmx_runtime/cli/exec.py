@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
             env=options.environment(args),
             cwd=args.workdir,
             user=args.user,
+            fakeroot=args.fakeroot,
         )
         options.tell(start)
         if not args.detach:

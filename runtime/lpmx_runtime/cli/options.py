@@ -60,6 +60,12 @@ def add_process(parser: argparse.ArgumentParser) -> None:
         help="user and group that the program sees; default: the image's, else your own",
     )
     parser.add_argument(
+        "--fakeroot",
+        action="store_true",
+        help="be root as far as programs can see: owners, modes and devices are remembered, so"
+        " that packages can be installed",
+    )
+    parser.add_argument(
         "-i", "--interactive", action="store_true", help="accepted: the input is always connected"
     )
     parser.add_argument(
@@ -153,6 +159,7 @@ def from_create(args: argparse.Namespace) -> Options:
         volumes=tuple(args.volume),
         no_bind=parse_no_bind(args.no_bind),
         read_only=args.read_only,
+        fakeroot=args.fakeroot,
         gpus=args.gpus,
         commands=commands(args.map),
     )

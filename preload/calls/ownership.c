@@ -1,0 +1,381 @@
+/* Owners and modes that are remembered: showing them, and recording those of new names. What
+ * changes them on request is in chown.c. */
+#include "ownership.h"
+
+#include "../uufs/upper.h"
+#include "chown.h"
+
+#define LINK_SIZE 40
+
+/* ---- showing ---- */
+
+/* Without a record a file of ours is root's. The group of the upper's files says nothing: it may be
+ * that of the folder the store lies in. */
+static void
+show_default(struct stat *st, bool in_union)
+{
+    uint32_t uid = (uint32_t)sys0(SYS_geteuid);
+
+    if (st->st_gid == (uint32_t)sys0(SYS_getegid) || (in_union && uid))
+        st->st_gid = 0;
+    if (st->st_uid == uid)
+        st->st_uid = 0;
+}
+
+static void
+show_node(const struct view_node *n, struct stat *st)
+{
+    st->st_uid = n->tar_uid;
+    st->st_gid = n->tar_gid;
+    if (!S_ISLNK(n->tar_mode))
+        st->st_mode = n->tar_mode;
+    st->st_rdev = n->rdev;
+}
+
+void
+ownership_show_upper(const struct owner_file *file, struct stat *st)
+{
+    struct owner owner;
+
+    if (owner_read(&engine.fs, file, &owner) == 1)
+        owner_apply(&owner, st);
+    else
+        show_default(st, true);
+}
+
+/* The lower node whose file a descriptor keeps open, whatever its name shows by now; or NULL. */
+static const struct view_node *
+node_behind(const char *host, const struct stat *st)
+{
+    char ctr[LPMX_PATH_MAX];
+    const struct view_node *n;
+    uint32_t node = 0;
+
+    if (!uufs_host_is_lower(&engine.fs, host) || uufs_from_host(&engine.fs, host, ctr, sizeof(ctr)))
+        return NULL;
+    for (const char *p = ctr + 1, *end; *p && node != VIEW_NONE; p = *end ? end + 1 : end) {
+        for (end = p; *end && *end != '/';)
+            end++;
+        node = view_child(&engine.fs.view, node, p, (size_t)(end - p));
+    }
+    n = view_node(&engine.fs.view, node);
+    return n && n->ino == st->st_ino ? n : NULL;
+}
+
+static OWN_FRAME void
+show_link(const char *link, struct stat *st)
+{
+    struct owner_file file = {.path = link, .follow = true, .st = *st};
+    char host[LPMX_PATH_MAX];
+    const struct view_node *n = NULL;
+    struct owner owner;
+    long len;
+
+    if (owner_read(&engine.fs, &file, &owner) == 1) {
+        owner_apply(&owner, st);
+        return;
+    }
+    len = sys4(SYS_readlinkat, AT_FDCWD, link, host, sizeof(host) - 1);
+    if (len > 0) {
+        host[len] = '\0';
+        n = node_behind(host, st);
+    }
+    if (n)
+        show_node(n, st);
+    else
+        show_default(st, len > 0 && ownership_in_upper(host));
+}
+
+static bool
+is_kept(const struct stat *st)
+{
+    return S_ISREG(st->st_mode) || S_ISDIR(st->st_mode) || S_ISLNK(st->st_mode) ||
+           S_ISFIFO(st->st_mode) || S_ISSOCK(st->st_mode);
+}
+
+void
+ownership_show(const struct uufs_hit *hit, struct stat *st)
+{
+    struct owner_file file = {.path = hit->host, .st = *st};
+    const struct view_node *n;
+
+    if (hit->magic && !S_ISLNK(st->st_mode) && is_kept(st)) {
+        show_link(hit->host, st);
+    } else if (!hit->in_union) {
+        show_default(st, false);
+    } else if (hit->where == UUFS_LOWER) {
+        n = view_node(&engine.fs.view, hit->node);
+        if (n)
+            show_node(n, st);
+        else
+            show_default(st, true);
+    } else {
+        ownership_show_upper(&file, st);
+    }
+}
+
+void
+ownership_link(int fd, char *link)
+{
+    memcpy(link, "/proc/self/fd/", 14);
+    str_decimal(link + 14, (uint64_t)fd);
+}
+
+void
+ownership_show_fd(int fd, struct stat *st)
+{
+    char link[LINK_SIZE];
+
+    if (fd == AT_FDCWD)
+        memcpy(link, "/proc/self/cwd", 15);
+    else
+        ownership_link(fd, link);
+    if (is_kept(st))
+        show_link(link, st);
+    else
+        show_default(st, false);
+}
+
+bool
+ownership_in_upper(const char *host)
+{
+    return engine.fs.upper && path_below(host, strlen(host), engine.fs.upper, engine.fs.upper_len);
+}
+
+/* ---- recording ---- */
+
+/* The disk gets the mode that we can work with; what else is to be shown goes into the record, or
+ * none is kept where the default says it all. */
+int
+ownership_store(const struct owner_file *file, const struct stat *shown)
+{
+    uint32_t disk = owner_disk_mode(file->st.st_mode & S_IFMT, shown->st_mode);
+    struct owner owner = {shown->st_uid, shown->st_gid, shown->st_mode, disk,
+                          (uint32_t)shown->st_rdev};
+    struct stat plain = file->st;
+    long r = 0;
+
+    if (S_ISLNK(file->st.st_mode))
+        owner.mode = disk = owner.disk = file->st.st_mode;
+    else if (disk != file->st.st_mode)
+        r = sys3(SYS_fchmodat, AT_FDCWD, file->path, disk & 07777);
+    if (r)
+        return (int)r;
+    show_default(&plain, true);
+    if (owner.uid == plain.st_uid && owner.gid == plain.st_gid && owner.mode == disk) {
+        r = extra_remove(&engine.fs, file, OWNER_NAME);
+        return r == -ENODATA || r == -EOPNOTSUPP ? 0 : (int)r;
+    }
+    return owner_write(&engine.fs, file, &owner);
+}
+
+unsigned long
+ownership_new_mode(unsigned long mode, bool directory)
+{
+    return (mode & ~06000ul) | (directory ? 0700 : 0600);
+}
+
+/* The group that names in a directory get from it: 1 when its set-group-id bit says so. */
+static bool
+inherits_group(const char *parent, uint32_t *gid)
+{
+    struct owner_file file = {.path = parent};
+    struct stat st;
+
+    if (owner_file_stat(&file))
+        return false;
+    st = file.st;
+    ownership_show_upper(&file, &st);
+    *gid = st.st_gid;
+    return st.st_mode & S_ISGID;
+}
+
+static int
+record_new(struct owner_file *file, const char *parent, unsigned long mode, unsigned long forced)
+{
+    const struct cred *c = cred_now();
+    struct stat shown = {.st_uid = c->user.fs, .st_gid = c->group.fs};
+    bool inherits = inherits_group(parent, &shown.st_gid);
+    int err;
+
+    if (!inherits)
+        shown.st_gid = c->group.fs;
+    if (!inherits && !shown.st_uid && !shown.st_gid && !(forced & ~mode) && !(mode & 06000))
+        return 0;
+    err = owner_file_stat(file);
+    if (err)
+        return err;
+    shown.st_mode = (uint32_t)(file->st.st_mode & ~(forced & ~mode));
+    if (S_ISDIR(shown.st_mode) && inherits)
+        shown.st_mode |= S_ISGID;
+    else if (S_ISREG(shown.st_mode))
+        shown.st_mode |= mode & 06000;
+    return ownership_store(file, &shown);
+}
+
+OWN_FRAME int
+ownership_created(const struct uufs_hit *hit, unsigned long mode)
+{
+    struct owner_file file = {.path = hit->host};
+    char parent[LPMX_PATH_MAX];
+    size_t len = path_parent(hit->host, hit->host_len);
+    bool directory = hit->type == S_IFDIR;
+
+    memcpy(parent, hit->host, len);
+    parent[len] = '\0';
+    return record_new(&file, parent, mode, directory ? 0700 : 0600);
+}
+
+int
+ownership_created_fd(int fd, const char *parent, unsigned long mode)
+{
+    char link[LINK_SIZE];
+    struct owner_file file = {.path = link, .follow = true};
+
+    ownership_link(fd, link);
+    return record_new(&file, parent, mode, 0600);
+}
+
+int
+ownership_make_device(const struct uufs_hit *hit, unsigned long mode, unsigned long rdev)
+{
+    struct owner_file file = {.path = hit->host};
+    const struct cred *c = cred_now();
+    struct stat shown;
+    long r;
+
+    if (!cred_has(c, CRED_CAP_MKNOD))
+        return -EPERM;
+    r = sys4(SYS_mknodat, AT_FDCWD, hit->host, S_IFREG | (mode & 0777) | 0600, 0);
+    if (!r)
+        r = owner_file_stat(&file);
+    if (r)
+        return (int)r;
+    ownership_created(hit, mode); /* the group, where the directory hands its own on */
+    owner_file_stat(&file);
+    shown = file.st;
+    ownership_show_upper(&file, &shown);
+    shown.st_uid = c->user.fs;
+    shown.st_mode = (uint32_t)((mode & S_IFMT) | (shown.st_mode & 0777));
+    shown.st_rdev = rdev;
+    r = ownership_store(&file, &shown);
+    if (r)
+        sys3(SYS_unlinkat, AT_FDCWD, hit->host, 0);
+    return (int)r;
+}
+
+/* ---- access ---- */
+
+static int
+mode_allows(const struct stat *st, unsigned want, uint32_t uid, bool in_group, bool overrides)
+{
+    unsigned bits = st->st_mode;
+
+    if (overrides)
+        return !(want & 1) || S_ISDIR(bits) || bits & 0111 ? 0 : -EACCES;
+    bits = uid == st->st_uid ? bits >> 6 : in_group ? bits >> 3 : bits;
+    return (bits & want) == want ? 0 : -EACCES;
+}
+
+int
+ownership_access(const struct uufs_hit *hit, unsigned want, bool effective)
+{
+    const struct cred *c = cred_now();
+    uint32_t uid = effective ? c->user.effective : c->user.real;
+    uint32_t gid = effective ? c->group.effective : c->group.real;
+    struct stat st;
+    long r = sys4(SYS_newfstatat, AT_FDCWD, hit->host, &st, AT_SYMLINK_NOFOLLOW);
+    bool in_group, overrides = effective ? cred_has(c, CRED_CAP_DAC_OVERRIDE) : !uid;
+
+    if (r)
+        return (int)r;
+    ownership_show(hit, &st);
+    in_group = st.st_gid == gid;
+    for (uint32_t i = 0; i < c->n_groups && !in_group; i++)
+        in_group = c->groups[i] == st.st_gid;
+    return mode_allows(&st, want, uid, in_group, overrides);
+}
+
+/* ---- opening up ---- */
+
+/* @host is closed to us, its real owner: open it and remember its mode. */
+static bool
+open_one(const char *host)
+{
+    struct owner_file file = {.path = host};
+    uint32_t need;
+    struct stat shown;
+
+    if (owner_file_stat(&file) || file.st.st_uid != (uint32_t)sys0(SYS_geteuid))
+        return false;
+    need = S_ISDIR(file.st.st_mode) ? 0700 : S_ISREG(file.st.st_mode) ? 0600 : 0;
+    if ((file.st.st_mode & need) == need)
+        return false;
+    shown = file.st;
+    ownership_show_upper(&file, &shown);
+    return !ownership_store(&file, &shown);
+}
+
+static bool
+open_prefixes(struct uufs_hit *hit)
+{
+    size_t start = engine.fs.upper_len;
+    bool opened = false;
+
+    if (!engine.fs.upper || upper_take(&engine.fs, hit))
+        return false;
+    for (size_t i = start + 1; i <= hit->host_len; i++) {
+        char cut = hit->host[i];
+
+        if (cut && cut != '/')
+            continue;
+        hit->host[i] = '\0';
+        opened |= open_one(hit->host);
+        hit->host[i] = cut;
+    }
+    return opened;
+}
+
+static OWN_FRAME bool
+open_path(int dirfd, unsigned long path, unsigned how)
+{
+    struct uufs_hit hit;
+    bool opened = false;
+
+    for (int tries = 0; tries < 64; tries++) {
+        hit.ctr_len = 0;
+        hit.in_union = true;
+        int err = call_walk(dirfd, path, how | UUFS_MISSING, &hit);
+
+        if (err && err != -EACCES)
+            return opened;
+        if (!hit.in_union || !hit.ctr_len || !open_prefixes(&hit))
+            return opened;
+        opened = true;
+        if (!err)
+            return true;
+    }
+    return opened;
+}
+
+bool
+ownership_open_up(const struct call *c)
+{
+    bool opened = false;
+
+    if (c->row->path < 0 || !cred_has(cred_now(), CRED_CAP_DAC_OVERRIDE))
+        return false;
+    opened = open_path(call_dirfd(c), c->a[c->row->path], call_how(c));
+    switch (c->row->nr) {
+    case SYS_rename:
+    case SYS_link:
+        opened |= open_path(AT_FDCWD, c->a[1], 0);
+        break;
+    case SYS_renameat:
+    case SYS_renameat2:
+    case SYS_linkat:
+        opened |= open_path((int)c->a[2], c->a[3], 0);
+        break;
+    }
+    return opened;
+}

@@ -1,0 +1,38 @@
+/* Root emulation's side of files: owners, modes and devices that are remembered instead of set, and
+ * shown again. Handlers call these only where emulates_root() says so. */
+#ifndef LPMX_OWNERSHIP_H
+#define LPMX_OWNERSHIP_H
+
+#include "../uufs/owner.h"
+#include "../uufs/upper.h"
+#include "cred.h"
+
+/* @st holds what the disk says of @hit (of what it points to, for a magic link that was followed):
+ * make it what is shown. */
+void ownership_show(const struct uufs_hit *hit, struct stat *st);
+/* The same for what /proc/self/fd/N points to. */
+void ownership_show_fd(int fd, struct stat *st);
+
+/* The mode to give the kernel for a new name that the program wants with @mode: without setuid
+ * bits, and never closed to ourselves. */
+unsigned long ownership_new_mode(unsigned long mode, bool directory);
+/* A name has been made at hit->host, asked for with @mode: whom does it belong to? */
+int ownership_created(const struct uufs_hit *hit, unsigned long mode);
+/* A file without a name (O_TMPFILE) has been made in the directory @parent. */
+int ownership_created_fd(int fd, const char *parent, unsigned long mode);
+/* mknod of a device: an empty file and a record. */
+int ownership_make_device(const struct uufs_hit *hit, unsigned long mode, unsigned long rdev);
+
+/* chown and chmod, in whichever form. */
+long ownership_chown(struct call *c, uint32_t uid, uint32_t gid);
+long ownership_chmod(struct call *c, uint32_t mode);
+
+/* access(2): 0 or -EACCES by the shown mode. */
+int ownership_access(const struct uufs_hit *hit, unsigned want, bool effective);
+
+/* After -EACCES: are there directories or files on the way that are closed to ourselves on disk,
+ * though not to a root? Then they are opened, their modes remembered, and the call is made again.
+ */
+bool ownership_open_up(const struct call *c);
+
+#endif

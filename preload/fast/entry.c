@@ -1,0 +1,170 @@
+/* A rewritten call site arrives here by its stub, as an ordinary piece of its function: the
+ * caller's registers, stack and signal mask are live.
+ *
+ * All signals are blocked while the handler runs on a stack of ours, as in the trap, so no handler
+ * of the program ever runs on that stack or leaves it by longjmp; they arrive when everything of
+ * ours is given back. A call that may wait is declined before it does anything: the site's own
+ * `syscall` then traps. */
+#include "../calls/call.h"
+#include "fast.h"
+
+#include <sys/mman.h>
+
+#define SLOTS         8
+#define STACK_SIZE    (256UL * 1024)
+#define WIPE_ON_FORK  18 /* MADV_WIPEONFORK */
+#define SIGSYS_BIT    (1UL << 30)
+#define SET_MASK      2 /* SIG_SETMASK */
+#define SIG_BLOCK_HOW 0
+
+static char stacks[SLOTS][STACK_SIZE] __attribute__((aligned(64)));
+/* Busy marks of a thread that another thread's fork left behind would stay for ever in the child;
+ * so the child gets this page zeroed. */
+static struct {
+    int busy;
+} slots[1024] __attribute__((aligned(4096)));
+
+long fast_call(struct fast_frame *f);
+long fast_on_stack(struct call *c, void *stack);
+long fast_run(struct call *c);
+
+/* Below the red zone: the six arguments, the site, then nothing of the caller's is touched but rax,
+ * rcx and r11, as by the syscall instruction itself. */
+__asm__(".text\n"
+        ".globl fast_entry\n"
+        ".hidden fast_entry\n"
+        "fast_entry:\n"
+        "    lea -128(%rsp), %rsp\n"
+        "    push %rcx\n"
+        "    push %r9\n"
+        "    push %r8\n"
+        "    push %r10\n"
+        "    push %rdx\n"
+        "    push %rsi\n"
+        "    push %rdi\n"
+        "    mov %rsp, %rdi\n"
+        "    push %rbp\n"
+        "    mov %rsp, %rbp\n"
+        "    and $-16, %rsp\n"
+        "    call fast_call\n"
+        "    mov %rbp, %rsp\n"
+        "    pop %rbp\n"
+        "    pop %rdi\n"
+        "    pop %rsi\n"
+        "    pop %rdx\n"
+        "    pop %r10\n"
+        "    pop %r8\n"
+        "    pop %r9\n"
+        "    pop %rcx\n"
+        "    lea 128(%rsp), %rsp\n"
+        "    mov %rax, %r11\n"
+        "    neg %r11\n"
+        "    jo 1f\n"            /* FAST_DECLINE is the one value that has no negative */
+        "    jmp *8(%rcx)\n"     /* site->back */
+        "1:  mov (%rcx), %eax\n" /* site->nr */
+        "    mov 8(%rcx), %rcx\n"
+        "    sub $2, %rcx\n" /* the syscall instruction */
+        "    jmp *%rcx\n"
+        ".globl fast_on_stack\n"
+        ".hidden fast_on_stack\n"
+        "fast_on_stack:\n"
+        "    push %rbp\n"
+        "    mov %rsp, %rbp\n"
+        "    mov %rsi, %rsp\n"
+        "    call fast_run\n"
+        "    mov %rbp, %rsp\n"
+        "    pop %rbp\n"
+        "    ret\n");
+
+__attribute__((used)) long
+fast_run(struct call *c)
+{
+    return call_run(c);
+}
+
+bool
+fast_may_carry(long nr)
+{
+    switch (nr) {
+    case SYS_execve: /* leave this memory, or wait with the program's own mask */
+    case SYS_execveat:
+    case SYS_connect:
+    case SYS_bind:
+    case SYS_sendto:
+    case SYS_sendmsg:
+    case SYS_sendmmsg:
+    case SYS_rt_sigaction:
+    case SYS_rt_sigsuspend:
+    case SYS_ppoll:
+    case SYS_pselect6:
+    case SYS_io_pgetevents:
+    case SYS_epoll_pwait:
+    case SYS_epoll_pwait2:
+        return false;
+    }
+    return true;
+}
+
+void
+fast_prepare_slots(void)
+{
+    sys3(SYS_madvise, slots, sizeof(slots), WIPE_ON_FORK);
+}
+
+/* A free stack, by preference one that this thread used before; -1: none. */
+static int
+take_slot(const void *sp)
+{
+    unsigned first = (unsigned)(((uintptr_t)sp >> 16) * 0x9e3779b1u >> 16);
+
+    for (unsigned i = 0; i < SLOTS; i++) {
+        unsigned slot = (first + i) % SLOTS;
+
+        if (!__atomic_exchange_n(&slots[slot].busy, 1, __ATOMIC_ACQUIRE))
+            return (int)slot;
+    }
+    return -1;
+}
+
+/* To block signals takes no handler and no stack: it is the kernel's own call, with SIGSYS taken
+ * out of the set. Where signals may be unblocked they arrive in the program's code and not here:
+ * abort and raise end in such a call, and whoever prints a backtrace then cannot unwind ours. */
+static long
+change_mask(const unsigned long *a)
+{
+    uint64_t set;
+
+    if ((int)a[0] != SIG_BLOCK_HOW || !a[1] || a[3] != sizeof(set))
+        return FAST_DECLINE;
+    if (user_copy(&set, a[1], sizeof(set)))
+        return -EFAULT;
+    set &= ~SIGSYS_BIT;
+    return sys4(SYS_rt_sigprocmask, a[0], &set, a[2], sizeof(set));
+}
+
+__attribute__((used)) long
+fast_call(struct fast_frame *f)
+{
+    static const uint64_t all = ~SIGSYS_BIT;
+    uint64_t mask = 0;
+    struct call c = {
+        .row = call_find(f->site->nr),
+        .a = {f->a[0], f->a[1], f->a[2], f->a[3], f->a[4], f->a[5]},
+        .mask = &mask,
+        .slot = -1,
+        .fast = true,
+    };
+    long result = FAST_DECLINE;
+    int slot;
+
+    if (f->site->nr == SYS_rt_sigprocmask)
+        return change_mask(f->a);
+    sys4(SYS_rt_sigprocmask, SET_MASK, &all, &mask, 8);
+    slot = take_slot(f);
+    if (slot >= 0) {
+        result = fast_on_stack(&c, stacks[slot] + STACK_SIZE - 64);
+        __atomic_store_n(&slots[slot].busy, 0, __ATOMIC_RELEASE);
+    }
+    sys4(SYS_rt_sigprocmask, SET_MASK, &mask, 0, 8);
+    return result;
+}

@@ -1,0 +1,57 @@
+/* The fast path: a system call of the C library enters the engine by a jump instead of a signal.
+ *
+ * Only an accelerator. A call site is rewritten after it trapped a few times; a site that cannot be
+ * rewritten goes on trapping, and what a call means is decided by the same handlers either way. */
+#ifndef LPMX_FAST_H
+#define LPMX_FAST_H
+
+#include "../engine.h"
+
+#define SITE_SIZE 7UL /* mov $nr, %eax (5 bytes); syscall (2 bytes) */
+
+/* One rewritten call site, as its stub finds it. */
+struct fast_site {
+    uint32_t nr;
+    uint32_t cancellable; /* a cancellation point of a program with threads */
+    uint64_t back;        /* the instruction after its syscall */
+};
+
+/* What entry.c's assembly keeps of the caller, on the caller's own stack. */
+struct fast_frame {
+    unsigned long a[6];
+    const struct fast_site *site;
+};
+
+/* Stands for "carry it out by the signal": outside the range of results and errors. */
+#define FAST_DECLINE ((long)(1UL << 63))
+
+/* ---- entry.c ---- */
+void fast_entry(void); /* where stubs jump to; not a C function */
+/* Can calls of this number be carried out without a signal frame? */
+bool fast_may_carry(long nr);
+/* Ready the pool of stacks: what a thread holds while another forks must not be lost in the child.
+ */
+void fast_prepare_slots(void);
+
+/* ---- note.c ---- */
+/* System call @nr trapped, and goes on at @back: rewrite its site if it is worth it. */
+void fast_note(uint64_t back, long nr);
+/* A handler for the C library's cancellation signal is about to be installed. */
+void fast_expect_cancellation(void);
+
+/* ---- text.c ---- */
+/* Is the site a private mapping of the C library's (or its loader's) file? */
+bool text_is_libc(uint64_t site);
+/* Does @site hold "mov $nr, %eax; syscall"? */
+bool text_is_call(uint64_t site, uint32_t nr);
+/* Replace the five bytes at @site, which are one instruction before and after. Other threads may
+ * run them meanwhile. */
+int text_replace(uint64_t site, uint8_t opcode, uint32_t operand);
+
+/* ---- stubs.c ---- */
+/* A stub within reach of a jump at @site; NULL when none can be had. Its address to *stub. */
+struct fast_site *stub_new(uint64_t site, uint64_t *stub);
+/* The @i-th site that has a stub, or NULL. */
+struct fast_site *stub_site(unsigned i);
+
+#endif

@@ -1,0 +1,115 @@
+/* Which sites are rewritten, and when.
+ *
+ * A site must trap a few times first: most programs are short, and rewriting one costs as much as
+ * two traps. A vfork child rewrites nothing, since it runs on its parent's memory and may be killed
+ * halfway. */
+#include "fast.h"
+
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#define WORTH_IT     4
+#define HOPELESS     0xffffffffu
+#define JMP          0xe9
+#define MOV_EAX      0xb8
+#define WIPE_ON_FORK 18 /* MADV_WIPEONFORK, Linux 4.14 */
+#define LINKS_OF_ONE 3  /* of /proc/self/task with one thread in it */
+
+struct counter {
+    uint64_t back;
+    uint32_t n;
+};
+
+/* Direct-mapped; threads may lose counts of each other, which only delays. */
+static struct counter counters[64];
+static int rewriting; /* one thread at a time; the others do without */
+static bool cancellation;
+
+/* The process whose memory this is: zero again in a fork's child, not in a vfork's. */
+static struct {
+    int pid;
+} owner[1024] __attribute__((aligned(4096)));
+
+static bool
+is_owner(void)
+{
+    static bool advised;
+    int pid = (int)sys0(SYS_getpid);
+
+    if (!advised) {
+        advised = true;
+        sys3(SYS_madvise, owner, sizeof(owner), WIPE_ON_FORK);
+        fast_prepare_slots();
+    }
+    if (!owner->pid)
+        owner->pid = pid;
+    return owner->pid == pid;
+}
+
+static bool
+has_threads(void)
+{
+    struct stat st;
+
+    return sys4(SYS_newfstatat, AT_FDCWD, "/proc/self/task", &st, 0) || st.st_nlink != LINKS_OF_ONE;
+}
+
+/* In a program with threads the C library makes these calls where a cancellation may unwind the
+ * stack from the very instruction; our code has no unwind tables. */
+static bool
+is_cancellation_point(long nr)
+{
+    return (nr == SYS_open || nr == SYS_openat || nr == SYS_creat) && has_threads();
+}
+
+static bool
+rewrite(uint64_t back, long nr)
+{
+    uint64_t site = back - SITE_SIZE, stub;
+    struct fast_site *s;
+    uint32_t cancellable;
+
+    if (!is_owner() || !text_is_libc(site) || !text_is_call(site, (uint32_t)nr))
+        return false;
+    cancellable = is_cancellation_point(nr);
+    if (cancellable && cancellation)
+        return false;
+    s = stub_new(site, &stub);
+    if (!s)
+        return false;
+    *s = (struct fast_site){(uint32_t)nr, cancellable, back};
+    return !text_replace(site, JMP, (uint32_t)(stub - (site + 5)));
+}
+
+void
+fast_note(uint64_t back, long nr)
+{
+    struct counter *c = &counters[(back ^ back >> 6 ^ back >> 12) % ARRAY_LEN(counters)];
+
+    uint32_t worth_it = engine.plan->flags & PLAN_EAGER ? 1 : WORTH_IT;
+
+    if ((engine.plan->flags & PLAN_TRAP) || !fast_may_carry(nr))
+        return;
+    if (c->back != back)
+        *c = (struct counter){back, 0};
+    if (c->n == HOPELESS || ++c->n < worth_it ||
+        __atomic_exchange_n(&rewriting, 1, __ATOMIC_ACQUIRE))
+        return;
+    if (!rewrite(back, nr))
+        c->n = HOPELESS;
+    __atomic_store_n(&rewriting, 0, __ATOMIC_RELEASE);
+}
+
+void
+fast_expect_cancellation(void)
+{
+    const struct fast_site *s;
+
+    while (__atomic_exchange_n(&rewriting, 1, __ATOMIC_ACQUIRE))
+        sys0(SYS_sched_yield);
+    cancellation = true;
+    for (unsigned i = 0; (s = stub_site(i)); i++)
+        if (s->cancellable && *(const uint8_t *)(s->back - SITE_SIZE) == JMP)
+            text_replace(s->back - SITE_SIZE, MOV_EAX, s->nr);
+    __atomic_store_n(&rewriting, 0, __ATOMIC_RELEASE);
+}

@@ -1,0 +1,190 @@
+/* Reading and rewriting the program's code: is this place a system call of the C library, and how
+ * it becomes a jump while other threads may be running it.
+ *
+ * Only the C library's files are touched: compiled code whose stack has the room of any C function.
+ * Replaced is the one instruction `mov $nr, %eax` by the one instruction `jmp`, of the same five
+ * bytes; the `syscall` after it stays, so a thread that is between the two, or comes to it from
+ * elsewhere, traps as before. */
+#include "fast.h"
+
+#include <sys/mman.h>
+
+#define PAGE        4096UL
+#define MOV_EAX     0xb8
+#define MAX_KNOWN   4
+#define SYNC_CORE   32 /* MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE */
+#define SYNC_ENROLL 64 /* MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE */
+
+/* ---- whose code ---- */
+
+struct known_text {
+    uint64_t low, high;
+};
+
+static struct known_text known[MAX_KNOWN];
+static unsigned n_known;
+
+static bool
+is_libc_name(const char *path)
+{
+    static const char *const prefixes[] = {
+        "libc.so.", "libc-2.",  "libpthread.so.", "libpthread-2.", "ld-linux-x86-64.so.",
+        "ld-2.",    "ld-musl-", "libc.musl-",     "libc.so"};
+    const char *name = path;
+
+    for (const char *p = path; *p; p++)
+        if (*p == '/')
+            name = p + 1;
+    for (size_t i = 0; i < ARRAY_LEN(prefixes); i++)
+        if (!strncmp(name, prefixes[i], strlen(prefixes[i])))
+            return true;
+    return false;
+}
+
+static const char *
+parse_hex(const char *p, uint64_t *value)
+{
+    for (*value = 0;; p++) {
+        if (*p >= '0' && *p <= '9')
+            *value = *value * 16 + (uint64_t)(*p - '0');
+        else if (*p >= 'a' && *p <= 'f')
+            *value = *value * 16 + (uint64_t)(*p - 'a' + 10);
+        else
+            return p;
+    }
+}
+
+/* One line of /proc/self/maps. True when it is the one that holds @site and may be rewritten. */
+static bool
+line_holds(const char *line, uint64_t site, struct known_text *text)
+{
+    const char *p = parse_hex(line, &text->low);
+
+    if (*p != '-')
+        return false;
+    p = parse_hex(p + 1, &text->high);
+    if (site < text->low || site + SITE_SIZE > text->high)
+        return false;
+    return !strncmp(p, " r-xp ", 6) && is_libc_name(p);
+}
+
+static bool
+find_text(uint64_t site, struct known_text *text)
+{
+    char line[LPMX_PATH_MAX + 128], buf[2048];
+    size_t len = 0;
+    bool found = false;
+    long n, fd = sys4(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
+
+    if (fd < 0)
+        return false;
+    while (!found && (n = sys3(SYS_read, fd, buf, sizeof(buf))) > 0) {
+        for (long i = 0; i < n && !found; i++) {
+            if (buf[i] != '\n') {
+                len += len < sizeof(line) - 1;
+                line[len - 1] = buf[i];
+                continue;
+            }
+            line[len] = '\0';
+            len = 0;
+            found = line_holds(line, site, text);
+        }
+    }
+    sys1(SYS_close, fd);
+    return found;
+}
+
+bool
+text_is_libc(uint64_t site)
+{
+    struct known_text text;
+
+    for (unsigned i = 0; i < n_known; i++)
+        if (site >= known[i].low && site + SITE_SIZE <= known[i].high)
+            return true;
+    if (!find_text(site, &text))
+        return false;
+    if (n_known < MAX_KNOWN)
+        known[n_known++] = text;
+    return true;
+}
+
+bool
+text_is_call(uint64_t site, uint32_t nr)
+{
+    const uint8_t *p = (const uint8_t *)site;
+    uint32_t operand;
+
+    if (!(site & (PAGE - 1))) /* the byte before may not be there */
+        return false;
+    /* With these prefixes b8 is an instruction on another register or of another length. */
+    if ((p[-1] & 0xf0) == 0x40 && (p[-1] & 0x01))
+        return false;
+    memcpy(&operand, p + 1, sizeof(operand));
+    return p[-1] != 0x66 && p[0] == MOV_EAX && operand == nr && p[5] == 0x0f && p[6] == 0x05;
+}
+
+/* ---- rewriting ---- */
+
+struct quad {
+    uint64_t value;
+} __attribute__((may_alias));
+
+/* Store @n bytes that lie within one aligned word, in one step that no thread sees half of. */
+static void
+store_within_word(uint64_t at, const uint8_t *bytes, size_t n)
+{
+    struct quad *word = (struct quad *)(at & ~7UL), copy = *word;
+
+    memcpy((char *)&copy + (at & 7), bytes, n);
+    __atomic_store_n(&word->value, copy.value, __ATOMIC_SEQ_CST);
+}
+
+/* Make every thread fetch its instructions anew. */
+static int
+synchronise_cores(void)
+{
+    long r = sys3(SYS_membarrier, SYNC_CORE, 0, 0);
+
+    if (r == -EPERM && !sys3(SYS_membarrier, SYNC_ENROLL, 0, 0))
+        r = sys3(SYS_membarrier, SYNC_CORE, 0, 0);
+    return (int)r;
+}
+
+/* Five bytes in two words: threads that come by wait in a loop on the first two meanwhile. The
+ * first barrier is tried before anything is changed, since a kernel may not have it. */
+static int
+store_across_words(uint64_t site, const uint8_t *bytes)
+{
+    static const uint8_t wait[2] = {0xeb, 0xfe};
+    int err = (site & 7) == 7 ? -EINVAL : synchronise_cores();
+
+    if (err)
+        return err;
+    store_within_word(site, wait, 2);
+    synchronise_cores();
+    for (unsigned i = 2; i < 5; i++)
+        ((volatile uint8_t *)site)[i] = bytes[i];
+    synchronise_cores();
+    store_within_word(site, bytes, 2);
+    return 0;
+}
+
+int
+text_replace(uint64_t site, uint8_t opcode, uint32_t operand)
+{
+    uint64_t start = site & ~(PAGE - 1), size = ((site + 4) & ~(PAGE - 1)) + PAGE - start;
+    uint8_t bytes[5] = {opcode};
+    int err = 0;
+
+    memcpy(bytes + 1, &operand, sizeof(operand));
+    /* executable all the time: other threads are in this page */
+    if (sys3(SYS_mprotect, start, size, PROT_READ | PROT_WRITE | PROT_EXEC))
+        return -EACCES;
+    if ((site & 7) <= 3)
+        store_within_word(site, bytes, sizeof(bytes));
+    else
+        err = store_across_words(site, bytes);
+    sys3(SYS_mprotect, start, size, PROT_READ | PROT_EXEC);
+    return err;
+}

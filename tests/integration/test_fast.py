@@ -1,0 +1,116 @@
+"""The fast path: what could go wrong where a call enters the engine by a jump instead of a signal.
+
+The program is tests/images/programs/fastpath.c, one mode a hazard. Every mode also runs with
+the engine that only traps, and with the one that rewrites each call site at once.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support.lpmx import run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from support.lpmx import Completed, Lpmx
+
+SOURCE = Path(__file__).parents[1] / "images" / "programs" / "fastpath.c"
+ENGINES = ("fast", "trap", "eager")
+MODES = ("reentrant", "longjmps", "forks", "vforks", "cancels")
+MEMORY = 1024  # KiB
+
+
+@pytest.fixture(scope="module")
+def programs(
+    store: Lpmx, image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A folder with fastpath, fastpath-static and fastpath.so, compiled in the container."""
+    folder = tmp_path_factory.mktemp("fast")
+    shutil.copy(SOURCE, folder)
+    script = """cd "$0"
+        gcc -O1 -pthread -o fastpath fastpath.c &&
+        gcc -O1 -pthread -static -o fastpath-static fastpath.c &&
+        gcc -O1 -pthread -shared -fPIC -DPRELOADED -o fastpath.so fastpath.c -ldl"""
+    store("run", "-v", f"{folder}:{folder}", image("tools"), "sh", "-c", script, str(folder))
+    return folder
+
+
+@pytest.fixture
+def fastpath(
+    run_lpmx: Callable[..., Completed], image: Callable[[str], str], programs: Path
+) -> Callable[..., Completed]:
+    """fastpath(ENGINE, MODE, ...): one run of the program."""
+
+    def call(engine: str, *words: str, name: str = "fastpath", preload: str = "") -> Completed:
+        options = ["-v", f"{programs}:{programs}", "-e", f"LD_PRELOAD={preload}"]
+        return run_lpmx(
+            "run", *options, image("tools"), str(programs / name), *words,
+            env={"LPMX_ENGINE": engine}, check=False,
+        )  # fmt: skip
+
+    return call
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("mode", MODES)
+def test_hazard(mode: str, engine: str, fastpath: Callable[..., Completed]) -> None:
+    done = fastpath(engine, mode)
+    assert (done.returncode, done.stdout) == (0, "ok\n"), (done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize(("engine", "jumps"), [("fast", 1), ("trap", 0), ("eager", 1)])
+def test_a_hot_call_site_becomes_a_jump_unless_the_engine_is_trap(
+    engine: str, jumps: int, fastpath: Callable[..., Completed]
+) -> None:
+    assert fastpath(engine, "sites").stdout == f"access {jumps}\nok\n"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_static_programs_do_without(mode: str, fastpath: Callable[..., Completed]) -> None:
+    done = fastpath("eager", mode, name="fastpath-static")
+    assert (done.returncode, done.stdout) == (0, "ok\n"), (done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_constructors_and_other_preloads(
+    engine: str, fastpath: Callable[..., Completed], programs: Path
+) -> None:
+    done = fastpath(engine, "forks", preload=str(programs / "fastpath.so"))
+    assert (done.returncode, done.stdout) == (0, "ok\n"), (done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_private_memory_of_a_process_stays_under_a_mebibyte(
+    engine: str, fastpath: Callable[..., Completed]
+) -> None:
+    words = fastpath(engine, "memory").stdout.split()
+    assert words[0] == "dirty"
+    assert 0 < int(words[1]) < MEMORY, words
+
+
+@pytest.mark.needs_ptrace
+def test_handlers_left_by_longjmp_leave_the_fast_path_usable(
+    store: Lpmx, image: Callable[[str], str], programs: Path, tmp_path: Path
+) -> None:
+    if not shutil.which("strace"):
+        pytest.skip("strace is not installed (tests/images/prepare.sh test)")
+    command = [*store.command, "run", "-v", f"{programs}:{programs}", image("tools")]
+    log = tmp_path / "trace"
+    strace = ["strace", "-f", "-qq", "-e", "trace=fchmod", "-e", "signal=SIGSYS", "-o", log]
+    run([*strace, *command, str(programs / "fastpath"), "longjmps"], env=store.environment())
+    trace = log.read_text().splitlines()
+    mark = max(index for index, line in enumerate(trace) if "fchmod(-77" in line)
+    traps = sum("SIGSYS" in line for line in trace[mark:])
+    assert traps < 20, f"{traps} traps in 1000 calls after 500 handlers did not return"
+
+
+def test_an_unknown_engine_is_refused(
+    run_lpmx: Callable[..., Completed], image: Callable[[str], str]
+) -> None:
+    done = run_lpmx("run", image("tools"), "true", env={"LPMX_ENGINE": "x"}, check=False)
+    assert done.returncode == 125
+    assert "LPMX_ENGINE=x: no such engine" in done.stderr
