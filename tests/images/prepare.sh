@@ -1,20 +1,21 @@
 #!/bin/bash
 # Install the Debian packages that building, testing and measuring need. Root only; asks apt only for what is missing.
-# Usage: prepare.sh [build|images|test|bench]...    (none: all of them)
+# Usage: prepare.sh [build|images|test|batch|bench]...    (none: all of them)
 set -euo pipefail
 
 build="gcc make libc6-dev python3 python3-venv"
 images="debootstrap musl-tools golang-go busybox-static bash-static mount"
 test="strace clang-format procps util-linux"
+batch="munge slurmctld slurmd slurm-client gridengine-master gridengine-exec gridengine-client"
 bench="bubblewrap"
 
 wanted=""
 for group in "${@:-all}"; do
     case $group in
-    build | images | test | bench) wanted+=" ${!group}" ;;
-    all) wanted+=" $build $images $test $bench" ;;
+    build | images | test | batch | bench) wanted+=" ${!group}" ;;
+    all) wanted+=" $build $images $test $batch $bench" ;;
     *)
-        echo "prepare.sh: no group named $group (build, images, test, bench)" >&2
+        echo "prepare.sh: no group named $group (build, images, test, batch, bench)" >&2
         exit 2
         ;;
     esac

@@ -1,0 +1,100 @@
+"""A real Slurm of the test's own: munged, slurmctld and two slurmd on the loopback, no root needed.
+
+with Slurm(folder) as slurm:
+    slurm.run("srun", "-N2", "hostname")     or any command with env=slurm.env
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+
+from support.cluster import Cluster, free_ports, require_programs
+from support.waiting import until
+
+NODES = ("n1", "n2")
+# Credentials by munge; no accounting, no cgroups: tasks are tracked as a process's children. The
+# nodes claim more processors than the machine may have, so that two jobs can run at once.
+SETTINGS = """\
+ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ports[0]}
+SlurmUser={user}
+SlurmdUser={user}
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.sock
+CredType=cred/munge
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool-%n
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd-%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SlurmdParameters=config_overrides
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+MpiDefault=none
+SwitchType=switch/none
+ReturnToService=2
+SchedulerType=sched/backfill
+SchedulerParameters=bf_interval=5,sched_min_interval=100000
+JobCompType=jobcomp/none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=4 RealMemory=16000
+NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=4 RealMemory=16000
+PartitionName=test Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=YES
+"""
+
+
+class Slurm(Cluster):
+    """The cluster; up inside a `with` block."""
+
+    def __enter__(self) -> Slurm:
+        require_programs("munged", "slurmctld", "slurmd", "sbatch")
+        for name in ("state", *(f"spool-{node}" for node in NODES)):
+            (self.folder / name).mkdir(exist_ok=True)
+        self._start_munge()
+        config = self.folder / "slurm.conf"
+        config.write_text(
+            SETTINGS.format(
+                host=socket.gethostname().partition(".")[0],
+                user=getpass.getuser(),
+                folder=self.folder,
+                ports=free_ports(3),
+            )
+        )
+        self.variables["SLURM_CONF"] = str(config)
+        self.run("slurmctld", "-c", "-f", str(config))
+        for node in NODES:
+            self.run("slurmd", "-N", node, "-f", str(config))
+        until(self._is_idle, what="both nodes to be idle", timeout=60)
+        return self
+
+    def _start_munge(self) -> None:
+        key = self.folder / "munge.key"
+        key.write_bytes(os.urandom(1024))
+        key.chmod(0o600)
+        files = {
+            "key-file": key,
+            "socket": self.folder / "munge.sock",
+            "pid-file": self.folder / "munged.pid",
+            "log-file": self.folder / "munged.log",
+            "seed-file": self.folder / "munge.seed",
+        }
+        # --force: the folder may lie below one that everybody can write to, as /tmp.
+        self.run("munged", "--force", *(f"--{name}={path}" for name, path in files.items()))
+
+    def _is_idle(self) -> bool:
+        return self.run("sinfo", "-h", "-o", "%T", check=False).split() == ["idle"]
+
+    def __exit__(self, *_: object) -> None:
+        for name in (*(f"slurmd-{node}" for node in NODES), "slurmctld", "munged"):
+            self.stop(self.folder / f"{name}.pid")
+
+    def log_names(self) -> tuple[str, ...]:
+        """As in SETTINGS."""
+        return ("slurmctld.log", *(f"slurmd-{node}.log" for node in NODES), "munged.log")
