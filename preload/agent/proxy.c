@@ -226,7 +226,6 @@ take_signals(struct proxy *p)
         if (!sys4(SYS_rt_sigaction, i, 0, &sa, 8) && (unsigned long)sa.handler == 1)
             p->ignored |= 1UL << (i - 1);
     }
-    p->signals = (int)sys4(SYS_signalfd4, -1, &all, 8, O_CLOEXEC | O_NONBLOCK);
 }
 
 /* Let signal @number do to this process what it does by default. */
@@ -315,6 +314,7 @@ proxy_run(const struct exec_state *state, char **argv, char **envp)
 {
     struct proxy p = {.state = state};
     struct pollfd polls[2];
+    uint64_t all = ~0UL;
 
     if ((uint32_t)state->command >= engine.plan->commands.n)
         die(126, "the state of an execution", -EBADMSG);
@@ -327,6 +327,9 @@ proxy_run(const struct exec_state *state, char **argv, char **envp)
     }
     take_signals(&p);
     hand_over(&p, argv, envp);
+    p.signals = (int)sys4(SYS_signalfd4, -1, &all, 8, O_CLOEXEC | O_NONBLOCK);
+    if (p.signals < 0)
+        die(126, text(p.command->name), p.signals);
     polls[0] = (struct pollfd){.fd = p.agent, .events = POLLIN};
     polls[1] = (struct pollfd){.fd = p.signals, .events = POLLIN};
     for (;;) {
