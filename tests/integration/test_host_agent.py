@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -298,7 +299,7 @@ def shell(store):
 def terminal(shell, store, busybox_image):
     """A shell of a container, with job control, in the terminal."""
     words = [*store.command, "run", "-m", SH, "-e", "PS1=inner> ", busybox_image, "sh", "-i"]
-    shell.sendline(" ".join(words))
+    shell.sendline(shlex.join(words))
     shell.expect_exact("inner> ")
     return shell
 
