@@ -93,7 +93,7 @@ remove_at(int dirfd, unsigned long path, bool directory)
     if (dots)
         return dots < 0 ? dots : dots == 1 ? -EINVAL : -ENOTEMPTY;
     if (!hit.in_union)
-        return hit.ctr_len == engine.fs.binds[hit.bind].dst_len
+        return hit.bind >= 0 && hit.ctr_len == engine.fs.binds[hit.bind].dst_len
                    ? -EBUSY
                    : sys3(SYS_unlinkat, AT_FDCWD, hit.host, directory ? AT_REMOVEDIR : 0);
     if (hit.ctr_len == 1)

@@ -140,7 +140,7 @@ read_head(struct program *p)
 {
     char interp[LPMX_PATH_MAX];
     struct uufs_hit *hit = &p->hit;
-    long n, fd = sys4(SYS_openat, AT_FDCWD, hit->host, O_RDONLY | O_CLOEXEC, 0);
+    long n, fd = uufs_open(hit->host, O_RDONLY, 0);
     int err;
 
     if (fd < 0)

@@ -83,7 +83,7 @@ proc_exe_path(const char *host, char *ctr, size_t cap)
         err = str_append(path, sizeof(path), &len, "/environ", 8);
     if (err)
         return err;
-    fd = sys4(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+    fd = uufs_open(path, O_RDONLY, 0);
     if (fd < 0)
         return 1;
     err = find_exe(fd, ctr, cap);

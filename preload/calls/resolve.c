@@ -134,6 +134,73 @@ call_base(int dirfd, char *ctr, size_t cap)
     return uufs_from_host(&engine.fs, host, ctr, cap);
 }
 
+/* @path without the "." that it begins with: "" when it names the directory it starts from. */
+static const char *
+skip_dots(const char *path)
+{
+    while (*path == '/' || (*path == '.' && (path[1] == '/' || !path[1])))
+        path++;
+    return path;
+}
+
+/* @rest of a path, from the parent of the removed directory at host path @host. */
+static int
+walk_parent(char *host, size_t len, const char *rest, unsigned how, struct uufs_hit *hit)
+{
+    static const char mark[] = " (deleted)"; /* put there by the kernel where it removed it too */
+    char base[LPMX_PATH_MAX];
+    size_t n = sizeof(mark) - 1;
+
+    if (len > n && !memcmp(host + len - n, mark, n))
+        len -= n;
+    while (len && host[len - 1] != '/')
+        len--;
+    host[len > 1 ? len - 1 : len] = '\0';
+    if (!len || uufs_from_host(&engine.fs, host, base, sizeof(base)))
+        return -ENOENT;
+    rest = skip_dots(rest);
+    return uufs_walk(&engine.fs, base, *rest ? rest : ".", how, hit);
+}
+
+/* The directory that @dirfd means was removed and has no name any more, but it can still be looked
+ * at: the kernel does it by the descriptor. One of a layer must not be changed by it. */
+static int
+walk_removed(int dirfd, const char *path, unsigned how, struct uufs_hit *hit)
+{
+    char target[LPMX_PATH_MAX];
+    struct stat st;
+    size_t len = 14;
+    long n;
+
+    if (dirfd == AT_FDCWD) {
+        memcpy(hit->host, "/proc/self/cwd", len + 1);
+    } else {
+        memcpy(hit->host, "/proc/self/fd/", len);
+        len += str_decimal(hit->host + len, (uint64_t)dirfd);
+    }
+    n = sys4(SYS_readlinkat, AT_FDCWD, hit->host, target, sizeof(target) - 1);
+    if (n < 0)
+        return -ENOENT;
+    target[n] = '\0';
+    if (path[0] == '.' && path[1] == '.' && (path[2] == '/' || !path[2]))
+        return walk_parent(target, (size_t)n, path + 2, how, hit);
+    if (*path)
+        return -ENOENT;
+    if (sys4(SYS_newfstatat, AT_FDCWD, hit->host, &st, 0) || !S_ISDIR(st.st_mode))
+        return -ENOENT;
+    memcpy(hit->host + len, "/.", 3);
+    hit->host_len = (uint32_t)len + 2;
+    memcpy(hit->ctr, hit->host, hit->host_len + 1);
+    hit->ctr_len = hit->host_len;
+    hit->where = UUFS_BIND;
+    hit->bind = -1;
+    hit->node = VIEW_NONE;
+    hit->type = S_IFDIR;
+    hit->lower_name = hit->in_union = hit->must_be_dir = hit->magic = false;
+    hit->read_only = uufs_host_is_lower(&engine.fs, target);
+    return 0;
+}
+
 int
 call_walk(int dirfd, unsigned long user_path, unsigned how, struct uufs_hit *hit)
 {
@@ -145,8 +212,10 @@ call_walk(int dirfd, unsigned long user_path, unsigned how, struct uufs_hit *hit
     base[0] = '\0';
     if (path[0] != '/' && path[0] != '\0') {
         err = call_base(dirfd, base, sizeof(base));
-        if (err)
-            return err;
+        if (!err)
+            err = uufs_walk(&engine.fs, base, path, how, hit);
+        return err == -ENOENT && path[0] == '.' ? walk_removed(dirfd, skip_dots(path), how, hit)
+                                                : err;
     }
     return uufs_walk(&engine.fs, base, path, how, hit);
 }

@@ -217,7 +217,7 @@ map_image(int fd, bool is_main, struct elf_image *image)
 int
 elf_map(const char *host, bool is_main, struct elf_image *image)
 {
-    long fd = sys4(SYS_openat, AT_FDCWD, host, O_RDONLY | O_CLOEXEC, 0);
+    long fd = uufs_open(host, O_RDONLY, 0);
     int err;
 
     if (fd < 0)

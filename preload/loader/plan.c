@@ -10,7 +10,7 @@ static int
 map_file(const char *path, int flags, int prot, int share, const void **map, uint64_t *size)
 {
     struct stat st;
-    long r, fd = sys4(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, 0);
+    long r, fd = uufs_open(path, flags, 0);
 
     if (fd < 0)
         return (int)fd;

@@ -232,8 +232,7 @@ fill_file(const struct uufs *fs, const struct uufs_hit *hit, const struct stat *
     int src, err = 0;
 
     if (how == UUFS_COPY_DATA) {
-        src = (int)sys4(SYS_openat, AT_FDCWD, hit->host,
-                        O_RDONLY | O_CLOEXEC | O_NOCTTY | (is_seed(hit) ? 0 : O_NOFOLLOW), 0);
+        src = uufs_open(hit->host, O_RDONLY | O_NOCTTY | (is_seed(hit) ? 0 : O_NOFOLLOW), 0);
         if (src < 0)
             return src;
         err = copy_data(src, dst);
@@ -260,8 +259,7 @@ make_file(const struct uufs *fs, const struct uufs_hit *hit, const struct stat *
         err = upper_temp(fs, temp);
         if (err)
             return err;
-        fd = (int)sys4(SYS_openat, AT_FDCWD, temp,
-                       O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+        fd = uufs_open(temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
     } while (fd == -EEXIST);
     if (fd < 0)
         return fd;

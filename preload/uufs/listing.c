@@ -65,7 +65,7 @@ open_narrow(const char *host)
         return r ? r : -ENOENT;
     if (!S_ISDIR(mode) || sys3(SYS_fchmodat, AT_FDCWD, host, (mode & 07777) | 0500))
         return -EACCES;
-    fd = (int)sys4(SYS_openat, AT_FDCWD, host, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, 0);
+    fd = uufs_open(host, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
     sys3(SYS_fchmodat, AT_FDCWD, host, mode & 07777);
     return fd;
 }
@@ -82,7 +82,7 @@ open_upper(const struct uufs *fs, const char *ctr, size_t len)
     r = upper_path(fs, ctr, len, host);
     if (r < 0)
         return (int)r;
-    fd = (int)sys4(SYS_openat, AT_FDCWD, host, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, 0);
+    fd = uufs_open(host, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
     return fd == -EACCES ? open_narrow(host) : fd;
 }
 

@@ -18,7 +18,7 @@ lock_open(const struct uufs *fs)
         err = str_append(path, sizeof(path), &len, "/lock", 5);
     if (err)
         return err;
-    return (int)sys4(SYS_openat, AT_FDCWD, path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    return uufs_open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
 }
 
 int

@@ -100,9 +100,7 @@ sweep_marks(int fd, bool dry)
 static int
 empty_temp_dir(const char *temp)
 {
-    int fd = (int)sys4(SYS_openat, AT_FDCWD, temp, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW,
-                       0),
-        err;
+    int fd = uufs_open(temp, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0), err;
 
     if (fd < 0)
         return fd;

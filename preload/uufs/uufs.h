@@ -94,6 +94,11 @@ struct uufs_hit {
                                  may need uufs_make_parents first) */
 };
 
+/* ---- open.c ---- */
+/* A descriptor of our own on host path @host, close-on-exec: openat, even where the program has used
+ * up its soft limit of open files. */
+int uufs_open(const char *host, int flags, unsigned mode);
+
 /* ---- walk.c ---- */
 /* Find @path, relative to the canonical container directory @base, in the union. -ENOENT, -ENOTDIR,
  * -ELOOP, -ENAMETOOLONG. */

@@ -173,13 +173,13 @@ GOFLAGS=-mod=mod GOTOOLCHAIN=local GOPROXY=off CGO_ENABLED=0 GOCACHE=$work/cache
 
 # Small C programs that make one kind of call each, by glibc, static glibc and static musl
 C_PROBES = DEBIAN.then("c-probes-root", "mkdir /probes && echo c-probes > /etc/lpmx-image")
-PROBES = ("files.c", "threads.c", "vforks.c", "call.c")
+PROBES = ("files.c", "threads.c", "vforks.c", "call.c", "odd.c")
 C_PROBES = Layer(
     "c-probes",
     'mkdir -p "$TREE/probes"\n'
     + "".join(
         f"""
-gcc -O1 -pthread -o "$TREE/probes/{name[:-2]}" "$SOURCES/{name}"
+gcc -O1 -pthread -Wl,-z,now -o "$TREE/probes/{name[:-2]}" "$SOURCES/{name}"
 gcc -O1 -pthread -static -o "$TREE/probes/{name[:-2]}-static" "$SOURCES/{name}"
 musl-gcc -O1 -static -o "$TREE/probes/{name[:-2]}-musl" "$SOURCES/{name}"
 """
