@@ -398,13 +398,14 @@ static void
 small_stack(void)
 {
     struct rlimit small = {65536, 65536};
-    char path[3000] = "/";
+    char path[3000];
+    size_t length = 0;
 
     MUST(!setrlimit(RLIMIT_STACK, &small));
     MUST(run_status(self, "nothing") == 0);
     for (int i = 0; i < 300; i++)
-        strcat(path, "etc/../");
-    strcat(path, "etc/passwd");
+        length += (size_t)snprintf(path + length, sizeof(path) - length, "/etc/..");
+    snprintf(path + length, sizeof(path) - length, "/etc/passwd");
     MUST(!access(path, R_OK));
     execl(self, self, "on-small-stack", (char *)NULL);
     MUST(!"exec");
