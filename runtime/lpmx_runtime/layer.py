@@ -22,6 +22,8 @@ from .view import IMPLICIT, OPAQUE, ViewBuilder
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from .tarsplit import SplitWriter
+
 __all__ = ["Extraction", "extract_layer"]
 
 _PREFIX = b".wh."
@@ -44,6 +46,10 @@ _NO_XATTR = {
     errno.EINVAL,
 }
 _OUR_XATTR = b"user.lpmx."  # what a container's writes keep beside files: an image has no say in it
+# What only root may set is kept under a name of ours (preload/uufs/owner.h); not what a security
+# module of the machine that made the layer has put on every file.
+_KEPT_XATTRS = (b"security.capability", b"trusted.")
+_NOT_KEPT = (b"trusted.overlay.",)
 
 
 class _Node:
@@ -75,7 +81,9 @@ class _Node:
 class Extraction:
     """Extracts the members of one layer below the empty folder @target."""
 
-    def __init__(self, target: str | os.PathLike[str]) -> None:
+    def __init__(self, target: str | os.PathLike[str], split: SplitWriter | None = None) -> None:
+        self._split = split
+        self._contents: dict[_Node, int] = {}  # files by their number in the split
         self._root = _folder_node(b"", None)
         self._fds: dict[_Node, int] = {}
         self._root_fd = os.open(target, _OPEN_FOLDER)
@@ -158,9 +166,11 @@ class Extraction:
             if member.pieces is not None:
                 for offset, length in member.pieces:
                     os.lseek(fd, offset, os.SEEK_SET)
+                    self._note(node, offset, length)
                     stream.copy(length, fd)
                 os.ftruncate(fd, member.real_size)
             elif member.size:
+                self._note(node, 0, member.size)
                 stream.copy(member.size, fd)
             if member.xattrs:
                 _set_xattrs(fd, member.xattrs)
@@ -173,6 +183,15 @@ class Extraction:
         node.tar_mode |= stat.S_IFREG
         node.uid = member.uid
         node.gid = member.gid
+
+    def _note(self, node: _Node, offset: int, length: int) -> None:
+        """What comes next in the archive is to be found in this file."""
+        if self._split is None or not length:
+            return
+        number = self._contents.get(node)
+        if number is None:
+            number = self._contents[node] = len(self._contents)
+        self._split.content(number, _path_of(node), offset, length)
 
     def _symlink(self, node: _Node, member: Member) -> None:
         if not member.link or len(member.link) > MAX_PATH or b"\0" in member.link:
@@ -354,6 +373,8 @@ class Extraction:
             if one.children is not None:
                 os.rmdir(one.name, dir_fd=parent_fd)
             else:
+                if self._split is not None and one in self._contents:
+                    self._split.keep(self._contents[one], one.name, parent_fd)
                 os.unlink(one.name, dir_fd=parent_fd)
             assert one.parent is not None
             assert one.parent.children is not None
@@ -430,13 +451,15 @@ def extract_layer(
     blocks: Iterator[bytes],
     target: str | os.PathLike[str],
     on_block: Callable[[bytes], None] | None = None,
+    split: SplitWriter | None = None,
 ) -> Extraction:
     """Extract the plain tar stream @blocks, to its last byte, into the empty folder @target.
 
-    The result still holds folders open: close it.
+    @split gets all of the archive that is not a file's content. The result still holds folders
+    open: close it.
     """
-    stream = ByteStream(blocks, on_block)
-    extraction = Extraction(target)
+    stream = ByteStream(blocks, on_block, split.rest if split else None)
+    extraction = Extraction(target, split)
     try:
         add = extraction.add
         for member in TarReader(stream):
@@ -473,6 +496,15 @@ def _folder_node(name: bytes, parent: _Node | None) -> _Node:
     return node
 
 
+def _path_of(node: _Node) -> bytes:
+    names = []
+    at: _Node | None = node
+    while at is not None and at.parent is not None:
+        names.append(at.name)
+        at = at.parent
+    return b"/".join(reversed(names))
+
+
 def _is_below(node: _Node, top: _Node) -> bool:
     above: _Node | None = node
     while above is not None:
@@ -485,7 +517,11 @@ def _is_below(node: _Node, top: _Node) -> bool:
 def _set_xattrs(fd: int, xattrs: dict[bytes, bytes]) -> None:
     """Set what the user may set and the file system can keep; the rest has no meaning here."""
     for name, value in xattrs.items():
-        if name.startswith(b"user.") and not name.startswith(_OUR_XATTR) and b"\0" not in name:
+        if name.startswith(_KEPT_XATTRS) and not name.startswith(_NOT_KEPT):
+            name = _OUR_XATTR + name  # noqa: PLW2901
+        elif not name.startswith(b"user.") or name.startswith(_OUR_XATTR):
+            continue
+        if b"\0" not in name:
             try:
                 os.setxattr(fd, name, value)
             except OSError as error:

@@ -23,6 +23,7 @@ from .manifest import ImageSpec, LayerSpec, read_images
 from .reference import parse_reference
 from .store import fsync_folder, remove_tree
 from .stream import Digest, decompress, file_blocks, kind_of, prefetch
+from .tarsplit import SplitWriter
 from .view import merge_views
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def _load_image(
     with storage_errors(f"image {label}"):
         make_view(store, [layer.diff_id for layer in spec.layers], workspace)
         if new:
-            _sync(store.root)
+            sync_store(store)
         store.add_image(spec.config, spec.id, [layer.diff_id for layer in spec.layers])
         for one in names:
             store.tag(one, spec.id)
@@ -164,9 +165,10 @@ def _extract(raw: Iterator[bytes], kind: str, layer: LayerSpec, folder: Path) ->
     os.makedirs(folder / "fs", mode=0o700)
     outer = Digest() if layer.digest is not None and kind else None
     inner = Digest()
+    split = SplitWriter(folder)
     try:
         with prefetch(decompress(_tee(raw, outer.update if outer else None))) as blocks:
-            extraction = extract_layer(blocks, folder / "fs", inner.update)
+            extraction = extract_layer(blocks, folder / "fs", inner.update, split)
         with extraction:
             diff_id = inner.hexdigest()
             digest = outer.hexdigest() if outer else diff_id
@@ -182,7 +184,9 @@ def _extract(raw: Iterator[bytes], kind: str, layer: LayerSpec, folder: Path) ->
                 "entries": extraction.entries,
             }
             (folder / "layer.json").write_bytes(json.dumps(record, indent=1).encode())
+        split.finish()
     finally:
+        split.close()
         inner.close()
         if outer is not None:
             outer.close()
@@ -223,9 +227,9 @@ def make_view(store: Store, diff_ids: Sequence[str], workspace: Path) -> Path:
     return path
 
 
-def _sync(folder: Path) -> None:
+def sync_store(store: Store) -> None:
     """Have the layers' files on disk before anything refers to them, by one call for all."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    fd = os.open(store.root, os.O_RDONLY | os.O_DIRECTORY)
     try:
         ctypes.CDLL(None, use_errno=True).syncfs(fd)
     finally:

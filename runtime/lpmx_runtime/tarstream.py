@@ -41,13 +41,21 @@ REGULAR, HARDLINK, SYMLINK, CHAR, BLOCK_DEVICE, FOLDER, FIFO = (
 
 
 class ByteStream:
-    """An iterator of byte blocks, read piece by piece. @on_block sees every block, in order."""
+    """An iterator of byte blocks, read piece by piece.
+
+    @on_block sees every block, in order; @on_rest all that is read or passed over, which is all but
+    what copy() writes out.
+    """
 
     def __init__(
-        self, blocks: Iterator[bytes], on_block: Callable[[bytes], None] | None = None
+        self,
+        blocks: Iterator[bytes],
+        on_block: Callable[[bytes], None] | None = None,
+        on_rest: Callable[[bytes], None] | None = None,
     ) -> None:
         self._blocks = blocks
         self._on_block = on_block
+        self._on_rest = on_rest
         self._block = b""
         self._view = memoryview(b"")
         self._position = 0
@@ -79,7 +87,10 @@ class ByteStream:
         end = position + size
         if end <= len(self._block):
             self._position = end
-            return self._block[position:end]
+            data = self._block[position:end]
+            if self._on_rest is not None:
+                self._on_rest(data)
+            return data
         pieces = []
         while size > 0:
             if self._position == len(self._block) and not self._more():
@@ -88,7 +99,10 @@ class ByteStream:
             self._position += len(piece)
             size -= len(piece)
             pieces.append(piece)
-        return b"".join(pieces)
+        data = b"".join(pieces)
+        if self._on_rest is not None:
+            self._on_rest(data)
+        return data
 
     def exactly(self, size: int) -> bytes:
         """@size bytes; the stream may not end before."""
@@ -115,13 +129,17 @@ class ByteStream:
                     raise _truncated()
                 continue
             step = min(size, left)
+            if self._on_rest is not None:
+                self._on_rest(self._block[self._position : self._position + step])
             self._position += step
             size -= step
 
     def drain(self) -> None:
         """Pass over all that is left."""
+        left = len(self._block) - self._position
+        self.skip(left)
         while self._more():
-            pass
+            self.skip(len(self._block))
 
 
 class FileStream(ByteStream):

@@ -18,14 +18,24 @@ from .native import library_path
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["IMPLICIT", "OPAQUE", "WHITEOUT", "Node", "View", "ViewBuilder", "merge_views"]
+__all__ = [
+    "IMPLICIT",
+    "OPAQUE",
+    "WHITEOUT",
+    "Node",
+    "View",
+    "ViewBuilder",
+    "check_result",
+    "load_library",
+    "merge_views",
+]
 
 WHITEOUT, OPAQUE, IMPLICIT = 1, 2, 4  # enum view_node_flags
 NONE = 0xFFFFFFFF
 _library: tuple[Any, Any] | None = None
 
 
-def _load() -> tuple[Any, Any]:
+def load_library() -> tuple[Any, Any]:
     """The cffi interface and the opened library, once."""
     global _library  # noqa: PLW0603 (a cache)
     if _library is None:
@@ -36,7 +46,8 @@ def _load() -> tuple[Any, Any]:
     return _library
 
 
-def _check(result: int, what: str) -> int:
+def check_result(result: int, what: str) -> int:
+    """The @result of a call of the library about @what; a negative one becomes an exception."""
     if result >= 0:
         return result
     if result == -errno.EBADMSG:
@@ -51,7 +62,7 @@ class ViewBuilder:
     """A tree being built: layers of entries, or views applied one on top of the other."""
 
     def __init__(self) -> None:
-        self._ffi, self._lib = _load()
+        self._ffi, self._lib = load_library()
         builder = self._lib.vb_new()
         if builder == self._ffi.NULL:
             raise MemoryError
@@ -61,7 +72,7 @@ class ViewBuilder:
 
     def layer(self, diff_id: str, root_ino: int) -> None:
         """Start a layer: what is added from now on belongs to it."""
-        _check(self._lib.vb_layer(self._builder, bytes.fromhex(diff_id), root_ino), diff_id)
+        check_result(self._lib.vb_layer(self._builder, bytes.fromhex(diff_id), root_ino), diff_id)
 
     def add(
         self,
@@ -96,24 +107,28 @@ class ViewBuilder:
         entry.link_len = len(link)
         result = self._add(self._builder, path, len(path), entry)
         if result:
-            _check(result, os.fsdecode(path))
+            check_result(result, os.fsdecode(path))
 
     def whiteout(self, path: bytes) -> None:
         """Add the mark that @path of the layers below is gone."""
         entry = self._ffi.new("struct vb_entry *")
         entry.flags = WHITEOUT
         entry.link = self._ffi.from_buffer(b"")
-        _check(self._add(self._builder, path, len(path), entry), os.fsdecode(path))
+        check_result(self._add(self._builder, path, len(path), entry), os.fsdecode(path))
 
     def merge(self, view: View) -> None:
         """Apply a layer view on top of the tree."""
-        _check(self._lib.vb_merge(self._builder, view.address, view.size), os.fspath(view.path))
+        check_result(
+            self._lib.vb_merge(self._builder, view.address, view.size), os.fspath(view.path)
+        )
 
     def write(self, path: str | os.PathLike[str], chain_id: str) -> None:
         """Write the tree to the new file @path, durably."""
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            _check(self._lib.vb_write(self._builder, fd, bytes.fromhex(chain_id)), os.fspath(path))
+            check_result(
+                self._lib.vb_write(self._builder, fd, bytes.fromhex(chain_id)), os.fspath(path)
+            )
             os.fsync(fd)
         finally:
             os.close(fd)
@@ -148,17 +163,17 @@ class View:
     """A view file, mapped for reading. Use `with`, or close()."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._ffi, self._lib = _load()
+        self._ffi, self._lib = load_library()
         self.path = path
         with open(path, "rb") as file:
             self.size = os.fstat(file.fileno()).st_size
             if self.size == 0:
-                _check(-errno.EBADMSG, os.fspath(path))
+                check_result(-errno.EBADMSG, os.fspath(path))
             self._map = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
         self.address = self._ffi.from_buffer(self._map)
         self._view = self._ffi.new("struct view *")
         try:
-            _check(self._lib.view_open(self._view, self.address, self.size), os.fspath(path))
+            check_result(self._lib.view_open(self._view, self.address, self.size), os.fspath(path))
         except BaseException:
             self.close()
             raise
@@ -224,7 +239,7 @@ class View:
         found = int(self._lib.view_find(self._view, name, len(name), int(follow)))
         if found in {-errno.ENOENT, -errno.ENOTDIR}:
             return None
-        return self.node(_check(found, os.fsdecode(path)))
+        return self.node(check_result(found, os.fsdecode(path)))
 
     def children(self, node: Node) -> list[Node]:
         """The names in a directory, in listing order."""

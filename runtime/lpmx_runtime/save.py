@@ -1,0 +1,306 @@
+"""`lpmx save`: images of the store as an archive that docker, podman, skopeo and umoci read.
+
+Layers are put together again byte for byte (tarsplit.py), and the configuration is the one that
+came, so a saved image has the id and the diff ids it was loaded with. Formats: docker-archive as
+`docker save` has written it since 1.10 (manifest.json, one tar a layer); an OCI image layout as a
+folder or a tar (OCI image specification, image-layout.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zlib
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any, Protocol
+
+from .errors import InUseError, StorageError, UsageError, storage_errors
+from .manifest import host_platform
+from .store import remove_tree
+from .stream import Digest
+from .tarsplit import archive_blocks
+from .tarwrite import header
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from .image import Image
+    from .store import Store
+
+__all__ = ["FORMATS", "save"]
+
+FORMATS = ("docker-archive", "oci-archive", "oci-dir")
+_OCI = "application/vnd.oci.image"
+_BLOCK = 512
+
+
+class _Target(Protocol):
+    """Where the files of an archive go, one after the other."""
+
+    def put(self, name: str, data: bytes) -> None:
+        """A small file."""
+
+    def move(self, name: str, source: Path) -> None:
+        """A file that was written already; it is gone afterwards."""
+
+    def finish(self) -> None:
+        """All files are there."""
+
+
+class _TarTarget:
+    def __init__(self, out: IO[bytes]) -> None:
+        self._out = out
+
+    def put(self, name: str, data: bytes) -> None:
+        self._out.write(self._header(name, len(data)))
+        self._out.write(data + bytes(-len(data) % _BLOCK))
+
+    def move(self, name: str, source: Path) -> None:
+        size = source.stat().st_size
+        self._out.write(self._header(name, size))
+        with open(source, "rb") as file:
+            while block := file.read(1 << 20):
+                self._out.write(block)
+        self._out.write(bytes(-size % _BLOCK))
+        source.unlink()
+
+    @staticmethod
+    def _header(name: str, size: int) -> bytes:
+        return header(os.fsencode(name), b"0", mode=0o644, mtime=0, size=size)
+
+    def finish(self) -> None:
+        self._out.write(bytes(2 * _BLOCK))
+        self._out.flush()
+
+
+class _FolderTarget:
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    def _place(self, name: str) -> str:
+        path = os.path.join(self._folder, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return path
+
+    def put(self, name: str, data: bytes) -> None:
+        with open(self._place(name), "wb") as file:
+            file.write(data)
+
+    def move(self, name: str, source: Path) -> None:
+        path = self._place(name)
+        try:
+            os.rename(source, path)
+        except OSError:
+            import shutil
+
+            shutil.move(os.fspath(source), path)
+        os.chmod(path, 0o644)
+
+    def finish(self) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class _Blob:
+    """A file of an OCI layout, as manifests refer to it."""
+
+    digest: str
+    size: int
+    media_type: str
+
+    def as_dict(self, **more: Any) -> dict[str, Any]:
+        return {
+            "mediaType": self.media_type,
+            "digest": f"sha256:{self.digest}",
+            "size": self.size,
+            **more,
+        }
+
+
+def save(
+    store: Store, names: Sequence[str], output: str | IO[bytes], *,
+    form: str = FORMATS[0], compress: bool = True,
+) -> list[Image]:  # fmt: skip
+    """Write the images called @names to the file, folder or stream @output.
+
+    A file appears whole or not at all; a folder for `oci-dir` must be new or empty. @compress is
+    for OCI forms: layers by gzip. StorageError when a layer's files are not what they were.
+    """
+    if form not in FORMATS:
+        raise UsageError(f"--format {form}: not a format", hint=f"one of {', '.join(FORMATS)}")
+    images = [store.resolve(name) for name in names]
+    with store.adding(), store.workspace() as workspace:
+        writer = _Writer(store, workspace, compress=compress)
+        with storage_errors("the archive"):
+            if not isinstance(output, str):
+                writer.write(form, images, names, _TarTarget(output))
+            elif form == "oci-dir":
+                _check_folder(output)
+                writer.write(form, images, names, _FolderTarget(output))
+            else:
+                _write_file(writer, form, images, names, output)
+    return images
+
+
+def _check_folder(path: str) -> None:
+    if os.path.lexists(path) and (not os.path.isdir(path) or os.listdir(path)):
+        raise InUseError(f"{path}: exists and is not an empty folder", hint="name a new one")
+    os.makedirs(path, exist_ok=True)
+
+
+def _write_file(
+    writer: _Writer, form: str, images: list[Image], names: Sequence[str], path: str
+) -> None:
+    temporary = f"{path}.{os.getpid()}.partial"
+    try:
+        with open(temporary, "xb") as file:
+            writer.write(form, images, names, _TarTarget(file))
+        os.rename(temporary, path)
+    except BaseException:
+        if os.path.lexists(temporary):
+            remove_tree(temporary)
+        raise
+
+
+class _Writer:
+    def __init__(self, store: Store, workspace: Path, *, compress: bool) -> None:
+        self._store = store
+        self._workspace = workspace
+        self._compress = compress
+
+    def write(self, form: str, images: list[Image], names: Sequence[str], target: _Target) -> None:
+        named = [(image, _names_of(image, name)) for image, name in zip(images, names, strict=True)]
+        merged: dict[str, tuple[Image, list[str]]] = {}
+        for image, own in named:
+            known = merged.setdefault(image.id, (image, []))[1]
+            known += [name for name in own if name not in known]
+        if form == "docker-archive":
+            self._docker(list(merged.values()), target)
+        else:
+            self._oci(list(merged.values()), target)
+        target.finish()
+
+    def _config(self, image: Image) -> bytes:
+        raw = (self._store.images_dir / image.id / "config.json").read_bytes()
+        if hashlib.sha256(raw).hexdigest() != image.id:
+            raise StorageError(
+                f"image {image.name}: its configuration is not what it was",
+                hint="remove the image (`lpmx rmi`) and load it again",
+            )
+        return raw
+
+    def _layer(self, diff_id: str, *, compress: bool) -> tuple[Path, str]:
+        """The layer's archive as a file of the workspace, and its digest."""
+        path = self._workspace / f"{diff_id}.out"
+        inner, outer = Digest(), Digest()
+        try:
+            with open(path, "wb") as file:
+                plain = _seen(archive_blocks(self._store.layer_dir(diff_id)), inner)
+                for block in _gzip(plain) if compress else plain:
+                    outer.update(block)
+                    file.write(block)
+            if inner.hexdigest() != diff_id:
+                raise StorageError(
+                    f"layer {diff_id[:12]}: its files are not those of its archive any more",
+                    hint="remove the image (`lpmx rmi`, `lpmx gc`) and load it again",
+                )
+            return path, outer.hexdigest()
+        finally:
+            inner.close()
+            outer.close()
+
+    def _docker(self, images: list[tuple[Image, list[str]]], target: _Target) -> None:
+        manifest = []
+        for image, names in images:
+            target.put(f"{image.id}.json", self._config(image))
+            manifest.append(
+                {
+                    "Config": f"{image.id}.json",
+                    "RepoTags": names,
+                    "Layers": [f"{diff_id}.tar" for diff_id in image.diff_ids],
+                }
+            )
+        for diff_id in dict.fromkeys(d for image, _ in images for d in image.diff_ids):
+            target.move(f"{diff_id}.tar", self._layer(diff_id, compress=False)[0])
+        target.put("manifest.json", _json(manifest))
+
+    def _oci(self, images: list[tuple[Image, list[str]]], target: _Target) -> None:
+        target.put("oci-layout", _json({"imageLayoutVersion": "1.0.0"}))
+        layers: dict[str, _Blob] = {}
+        listed = []
+        for image, names in images:
+            for diff_id in image.diff_ids:
+                if diff_id not in layers:
+                    layers[diff_id] = self._oci_layer(diff_id, target)
+            config = self._put(target, self._config(image), f"{_OCI}.config.v1+json")
+            manifest = {
+                "schemaVersion": 2,
+                "mediaType": f"{_OCI}.manifest.v1+json",
+                "config": config.as_dict(),
+                "layers": [layers[diff_id].as_dict() for diff_id in image.diff_ids],
+            }
+            blob = self._put(target, _json(manifest), f"{_OCI}.manifest.v1+json")
+            listed += [blob.as_dict(**_listing(image, name)) for name in names or [""]]
+        index = {"schemaVersion": 2, "mediaType": f"{_OCI}.index.v1+json", "manifests": listed}
+        target.put("index.json", _json(index))
+
+    def _oci_layer(self, diff_id: str, target: _Target) -> _Blob:
+        path, digest = self._layer(diff_id, compress=self._compress)
+        size = path.stat().st_size
+        target.move(f"blobs/sha256/{digest}", path)
+        return _Blob(digest, size, f"{_OCI}.layer.v1.tar" + ("+gzip" if self._compress else ""))
+
+    @staticmethod
+    def _put(target: _Target, data: bytes, media_type: str) -> _Blob:
+        digest = hashlib.sha256(data).hexdigest()
+        target.put(f"blobs/sha256/{digest}", data)
+        return _Blob(digest, len(data), media_type)
+
+
+def _listing(image: Image, name: str) -> dict[str, Any]:
+    """What index.json says beside the digest: platform, and name under the keys readers look at."""
+    system, _, machine = host_platform().partition("/")
+    config = image.config
+    said: dict[str, Any] = {
+        "platform": {
+            "architecture": config.get("architecture") or machine,
+            "os": config.get("os") or system,
+        }
+    }
+    if name:
+        said["annotations"] = {
+            "org.opencontainers.image.ref.name": name,
+            "io.containerd.image.name": name,
+        }
+    return said
+
+
+def _names_of(image: Image, asked: str) -> list[str]:
+    """The name by which the image was asked for; none when that was its id."""
+    from .reference import parse_reference
+
+    bare = asked.removeprefix("sha256:")
+    if image.id.startswith(bare):
+        return []
+    return [str(parse_reference(asked))]
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _seen(blocks: Iterable[bytes], digest: Digest) -> Iterator[bytes]:
+    for block in blocks:
+        digest.update(block)
+        yield block
+
+
+def _gzip(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """RFC 1952, without a name or a time: the same layer gives the same bytes."""
+    squeeze = zlib.compressobj(6, zlib.DEFLATED, 31)
+    for block in blocks:
+        if data := squeeze.compress(block):
+            yield data
+    yield squeeze.flush()
