@@ -35,6 +35,7 @@ COMMANDS = (
     "ps",
     "diff",
     "commit",
+    "cp",
     "logs",
     "stop",
     "rm",
