@@ -35,7 +35,11 @@ enum plan_command_kind {
 
 enum plan_command_flags {
     COMMAND_TRANSLATE = 1, /* host: arguments that are container paths become host paths */
+    COMMAND_ASIDE = 2,     /* host: all variables of the caller, under COMMAND_ASIDE_PREFIX */
 };
+
+/* Beside the host's own variables, so that a program that acts for the caller knows both. */
+#define COMMAND_ASIDE_PREFIX "LPMX_CALLER_"
 
 struct plan_command {        /* a row of the exec map: executing @path runs something else */
     struct uufs_string path; /* canonical container path, below a bind with UUFS_BIND_COMMANDS */

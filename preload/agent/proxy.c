@@ -130,6 +130,7 @@ static int
 build_request(const struct proxy *p, char **argv, char **envp, const int *fds, uint32_t n_fds)
 {
     bool translated = p->command->flags & COMMAND_TRANSLATE;
+    bool aside = p->command->flags & COMMAND_ASIDE;
     uint32_t argc, envc;
     size_t size = sizeof(struct agent_request) + n_fds * sizeof(int) + p->command->target.len +
                   strlen(p->state->cwd) + 2;
@@ -138,7 +139,7 @@ build_request(const struct proxy *p, char **argv, char **envp, const int *fds, u
     long fd = sys2(SYS_memfd_create, "lpmx-request", MFD_CLOEXEC), r;
 
     size += vector_size(argv, &argc, translated ? LPMX_PATH_MAX : 0);
-    size += vector_size(envp, &envc, 0);
+    size += vector_size(envp, &envc, sizeof(COMMAND_ASIDE_PREFIX));
     r = fd < 0 ? fd : sys2(SYS_ftruncate, fd, size);
     if (!r)
         r = sys6(SYS_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -158,8 +159,11 @@ build_request(const struct proxy *p, char **argv, char **envp, const int *fds, u
         add_argument(&b, argv[i], translated && i);
     q->envc = envc;
     q->env = (uint32_t)b.len;
-    for (uint32_t i = 0; i < envc; i++)
+    for (uint32_t i = 0; i < envc; i++) {
+        if (aside)
+            add(&b, COMMAND_ASIDE_PREFIX, sizeof(COMMAND_ASIDE_PREFIX) - 1);
         add_string(&b, envp[i]);
+    }
     q->size = (uint32_t)b.len;
     sys2(SYS_ftruncate, fd, b.len);
     sys2(SYS_munmap, q, size);

@@ -119,6 +119,7 @@ command_environment(const struct plan_command *m, char **envp, long n, char **ou
     char entry[LPMX_PATH_MAX]; /* of a longer one the beginning, which holds its name */
     const struct uufs_string *own = list(m->env);
     bool wanted = m->kind == COMMAND_HOST; /* those listed, not the others */
+    bool aside = m->flags & COMMAND_ASIDE; /* all of them: the proxy renames them */
     long kept = 0;
 
     for (long i = 0; i < n; i++) {
@@ -130,7 +131,7 @@ command_environment(const struct plan_command *m, char **envp, long n, char **ou
         entry[sizeof(entry) - 1] = '\0';
         while (entry[len] && entry[len] != '=')
             len++;
-        if (is_listed(m, entry, len) == wanted && !is_set(m, entry, len))
+        if (aside || (is_listed(m, entry, len) == wanted && !is_set(m, entry, len)))
             out[kept++] = envp[i];
     }
     for (uint32_t i = 0; i < m->env.n; i++)

@@ -375,6 +375,7 @@ class _Composer:
             where="the host",
             target=command,
             translate=target.translate,
+            aside=target.aside,
             cwd=mapping.cwd,
             env_names=(*HOST_PASSED, *target.pass_env),
             env=environment_list(mapping.env),

@@ -75,6 +75,7 @@ class Container:
     fakeroot: bool = False  # owners are remembered, credentials emulated
     extras_beside: bool = False  # what is remembered never goes into user attributes
     commands: ExecMap = field(default_factory=ExecMap)
+    batch: str = ""  # the batch system whose jobs come back into it
     gpus: str = ""  # as after --gpus; looked for at each start
     auto_remove: bool = False
     created: float = 0.0
@@ -227,7 +228,7 @@ def _write(container: Container, seeds: Mapping[str, str]) -> None:
 
 def _fill(container: Container, seeds: Mapping[str, str]) -> None:
     """Make what is in the folder. container.json, the last file, makes it a container."""
-    for name in ("work", "runs"):
+    for name in ("work", "runs", *(("jobs",) if container.batch else ())):
         os.mkdir(container.path(name), 0o700)
     os.mkdir(container.path("upper"))
     os.chmod(container.path("upper"), 0o755)  # noqa: S103  the container's /; nobody reaches it from outside
@@ -334,6 +335,10 @@ def remove(store: Store, container: Container, *, force: bool = False) -> None:
     """Remove the container and what was written in it. @force kills what runs in it first."""
     if force:
         _kill_all(container)
+        if container.batch:
+            from .batch import jobs
+
+            jobs.forget_finished(container.folder, all_of_them=True)
     _refuse_when_running(container)
     with storage_errors(f"container {container.label}"), store.lock("containers"):
         _discard(container)
@@ -367,6 +372,9 @@ def _discard(container: Container) -> None:
     except FileNotFoundError:
         return  # another process was faster
     late = runs.live_runs(os.path.join(hidden, "runs"))
+    if any(run.kind == runs.JOB for run in late):
+        os.rename(hidden, container.folder)  # its jobs come back into it; gc removes it after them
+        return
     if late and not container.auto_remove:
         os.rename(hidden, container.folder)  # a start slipped in between
         _refuse_when_running(container)
@@ -413,6 +421,7 @@ def collect(store: Store) -> list[str]:
     root = os.fspath(store.containers_dir)
     removed = []
     for name in sorted(os.listdir(root)):
+        _forget_jobs(os.path.join(root, name))
         if name.startswith(_REMOVED):
             removed.append(name.removeprefix(_REMOVED))
             purge(os.path.join(root, name))
@@ -424,6 +433,14 @@ def collect(store: Store) -> list[str]:
     _collect_names(root)
     _collect_accounts(store)
     return removed
+
+
+def _forget_jobs(folder: str) -> None:
+    """Let go of jobs that the batch system does not know any more."""
+    if os.path.isdir(os.path.join(folder, "jobs")):
+        from .batch import jobs
+
+        jobs.forget_finished(folder)
 
 
 def _is_leftover(root: str, name: str) -> bool:

@@ -48,6 +48,7 @@ class HostTarget:
     command: str = ""
     pass_env: tuple[str, ...] = ()  # variables let through besides the default; "X_*": a prefix
     translate: bool = False  # arguments that are paths of the container become the host's
+    aside: bool = False  # all variables of the caller too, each name after LPMX_CALLER_
 
     def __str__(self) -> str:
         """As it is written after -m NAME=."""
@@ -258,6 +259,7 @@ def _to_dict(mapping: Mapping) -> dict[str, Any]:
     if isinstance(target, HostTarget):
         data["host"] = target.command
         data |= {"pass_env": list(target.pass_env), "translate": target.translate}
+        data["aside"] = target.aside
     elif isinstance(target, ImageTarget):
         data |= {"image": target.image, "path": target.path}
     else:
@@ -278,7 +280,12 @@ def _environment_dict(environment: Environment) -> dict[str, Any]:
 def _from_dict(data: dict[str, Any]) -> Mapping:
     target: Target
     if "host" in data:
-        target = HostTarget(data["host"], tuple(data["pass_env"]), bool(data["translate"]))
+        target = HostTarget(
+            data["host"],
+            tuple(data["pass_env"]),
+            translate=bool(data["translate"]),
+            aside=bool(data.get("aside")),
+        )
     elif "image" in data:
         target = ImageTarget(data["image"], data["path"])
     else:

@@ -80,6 +80,7 @@ class Options:
     fakeroot: bool = False  # emulate root; then @user "" is root, whatever the image says
     commands: ExecMap = field(default_factory=ExecMap)  # what runs somewhere else when called
     gpus: str = ""  # as after --gpus
+    batch: str = ""  # auto, or a system of batch/systems.py: jobs come back into the container
 
 
 @dataclass(frozen=True)
@@ -169,9 +170,11 @@ def draft_container(
     binds = _binds(store, image, options, here)
     home = _home(shown, here, binds)
     seeds = _seeds(shown, accounts, here.host, home)
+    container_id = containers.new_id()
+    batch, commands = _batch(store, options, here, container_id)
     return Draft(
         Container(
-            id=containers.new_id(),
+            id=container_id,
             name=name,
             image=image.id,
             image_name=image.name,
@@ -188,12 +191,31 @@ def draft_container(
             read_only=options.read_only,
             fakeroot=options.fakeroot,
             extras_beside=_extras_beside(here.environ),
-            commands=_pinned(store, options.commands),
+            commands=_pinned(store, commands),
+            batch=batch,
             gpus=_checked_gpus(options.gpus),
             auto_remove=auto_remove,
             root=os.fspath(store.containers_dir),
         ),
         seeds,
+    )
+
+
+def _batch(
+    store: Store, options: Options, here: Surroundings, container_id: str
+) -> tuple[str, ExecMap]:
+    """The batch system whose jobs come back, "" for none, and the exec map with its commands."""
+    if options.batch in ("", "none"):
+        return "", options.commands
+    from .batch import systems, wiring
+
+    path = here.environ.get("PATH", os.defpath)
+    system = systems.find_system(options.batch, path)
+    if not system:
+        return "", options.commands
+    note_file = os.path.join(store.containers_dir, container_id, wiring.NOTE)
+    return system, wiring.map_commands(
+        store, options.commands, system, note_file=note_file, path=path
     )
 
 
@@ -358,6 +380,7 @@ def plan_launch(
             *who.binds,
             *_seed_binds(container, who.seeds, seed_folder),
             *_free(who.binds, gpus.binds),
+            *_job_binds(container),
             *_free(who.binds, [Bind(p, d, file=True, seed=True) for d, p in shown_files.items()]),
         ),
         upper=container.path("upper"),
@@ -372,17 +395,38 @@ def plan_launch(
         engine=_engine(here.environ),
     )
     composition = _compose(store, container, plan, who, variant, here)
+    plan = composition.plan if composition else plan
+    plan_file = container.path(f"{PLAN}{variant}")
     return Launch(
         container,
-        composition.plan if composition else plan,
-        container.path(f"{PLAN}{variant}"),
+        plan,
+        plan_file,
         other.seeds if other else {},
         seed_folder,
-        {shown_files[dst]: data for dst, data in gpus.files.items()},
+        {
+            **{shown_files[dst]: data for dst, data in gpus.files.items()},
+            **_job_files(container, plan, plan_file),
+        },
         gpus.notes,
         composition,
         here.environ,
     )
+
+
+def _job_binds(container: Container) -> list[Bind]:
+    if not container.batch:
+        return []
+    from .batch.wiring import jobs_bind
+
+    return [jobs_bind(container.folder)]
+
+
+def _job_files(container: Container, plan: LaunchPlan, plan_file: str) -> dict[str, bytes]:
+    if not container.batch:
+        return {}
+    from .batch.wiring import NOTE, note
+
+    return {container.path(NOTE): note(container, plan, plan_file)}
 
 
 def _checked_gpus(text: str) -> str:

@@ -40,7 +40,7 @@ _ENGINE_BITS = 8 | 128
 _READ_ONLY, _IDENTITY, _CLEAR_ENV, _AGENT = 1, 2, 4, 64
 _BIND_RO, _BIND_FILE, _BIND_PROC, _BIND_SEED, _BIND_COMMANDS = 1, 2, 4, 8, 64
 _CALLEE, _HOST = 1, 2
-_TRANSLATE = 1
+_TRANSLATE, _ASIDE = 1, 2
 
 # struct plan of preload/plan.h: magic; version, size, flags, uid, gid; then fourteen (offset,
 # length or count) pairs.
@@ -108,6 +108,7 @@ class PlanCommand:
     target: str  # another container's path; on the host an absolute path or a name for PATH
     plan: str = ""  # the other container's plan file; "": the command is the host's
     translate: bool = False  # host: arguments that are container paths become host paths
+    aside: bool = False  # host: all variables of the caller besides, each name after LPMX_CALLER_
     cwd: str = ""  # where it starts; "": where the caller stands
     # "NAME", "PREFIX*" or "NAME=VALUE": left behind on the way to a container, let through to the
     # host
@@ -246,7 +247,7 @@ class _Writer:
             row = [
                 *self.string(command.path, "command"),
                 _HOST if command.is_host else _CALLEE,
-                _TRANSLATE if command.translate else 0,
+                (_TRANSLATE if command.translate else 0) | (_ASIDE if command.aside else 0),
                 *(n for text in texts for n in self.string(text, f"command {command.name}")),
                 *self.strings(command.env_names, f"command {command.name}"),
                 *self.strings(command.env, f"command {command.name}"),
@@ -403,6 +404,7 @@ class _Reader:
             target=self.string(target),
             plan=self.string(plan),
             translate=bool(flags & _TRANSLATE),
+            aside=bool(flags & _ASIDE),
             cwd=self.string(cwd),
             env_names=self.strings(names),
             env=self.strings(env),

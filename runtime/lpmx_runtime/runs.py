@@ -24,6 +24,7 @@ __all__ = ["Process", "Run", "live_runs", "register", "send_signal", "this_proce
 
 _INTERVAL = 0.01  # seconds between looks at a process that cannot be waited for
 MAIN, EXEC, SUPERVISOR = "main", "exec", "supervisor"
+JOB = "job"  # of a batch system, see batch/jobs.py
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Inside", "JobEnv", "Reader", "Rewritten", "Submission", "job_command", "wrapper"]
 
-JOBS = "/run/lpmx/jobs"  # where the container sees the scripts of its jobs
+JOBS = "/.lpmx-jobs"  # where the container sees the scripts of its jobs
 PAYLOAD = "script"  # the job's own script, in the job's folder
 ENV = "env"  # its environment there: NUL-terminated entries
 
@@ -42,7 +42,6 @@ class Inside:
     plan: str
     upper: str
     folder: str  # of this job
-    token: str  # its name
     binds: tuple[Bind, ...]
     cwd: str  # container path where the submission was made
     home: str
@@ -72,7 +71,7 @@ class Inside:
 
     def payload_inside(self) -> str:
         """The job's own script, as the container sees it."""
-        return f"{JOBS}/{self.token}/{PAYLOAD}"
+        return f"{JOBS}/{os.path.basename(self.folder)}/{PAYLOAD}"
 
 
 @dataclass(frozen=True)
@@ -147,7 +146,8 @@ def wrapper(directives: Iterable[str], line: str, *, binds: Iterable[Bind] = ())
         f'case "${{TMPDIR-}}" in {patterns}) ;; *) unset TMPDIR TMP ;; esac\n' if shown else ""
     )
     head = "".join(f"{text}\n" for text in directives)
-    return f"#!/bin/sh\n{head}# lpmx: the job's own script runs in its container again\n{scratch}{line}\n"
+    note = "# lpmx: the job's own script runs in its container again\n"
+    return f"#!/bin/sh\n{head}{note}{scratch}{line}\n"
 
 
 def script_command(inside: Inside, payload: bytes, shell: str, args: Iterable[str]) -> list[str]:

@@ -77,9 +77,9 @@ def _qsub(
     lines: list[str] = []
     every = list(options)
     if _yes(options, "b", default=False):
-        if not operands:
+        if not operands or not operands[0].strip():
             raise UsageError("qsub: -b y needs a command")
-        payload, name = b"", operands[0]
+        payload, name = b"", operands[0].split()[0]
         command = _binary(options, operands)
     else:
         source = operands[0] if operands else "-"
@@ -213,7 +213,7 @@ def _qrsh(inside: Inside, options: list[Option], operands: tuple[str, ...]) -> R
     return Rewritten(
         ("qrsh", *join(kept), *target),
         script,
-        posixpath.basename(operands[0]) or "qrsh",
+        "qrsh",  # a shell of the node reads its path
         env=_env(options),
         follow=True,
     )

@@ -1,4 +1,4 @@
-"""Slurm: sbatch, srun and salloc. Options as of Slurm 23.11 (`sbatch --help`, slurm.schedmd.com)."""
+"""Slurm: sbatch, srun and salloc. Options as of Slurm 23.11 (slurm.schedmd.com)."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def _split_list(text: str) -> list[str]:
 def _step(
     submission: Submission, inside: Inside, options: list[Option], operands: tuple[str, ...]
 ) -> Rewritten:
-    """srun and salloc: the command itself is run through the loader."""
+    """For srun and salloc: the command itself is run through the loader."""
     program = submission.program
     if any(option.name == "multi-prog" for option in options):
         raise UsageError(

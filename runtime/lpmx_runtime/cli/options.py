@@ -98,6 +98,12 @@ def add_create(parser: argparse.ArgumentParser) -> None:
         help="show the host's GPUs and the libraries of their driver",
     )
     parser.add_argument(
+        "--batch",
+        choices=("auto", "none", "slurm", "sge", "pbs", "lsf"),
+        default="",
+        help="jobs that the container submits come back into it; auto: to the system found here",
+    )
+    parser.add_argument(
         "--entrypoint", metavar="CMD", help="in place of the image's ENTRYPOINT; '' for none"
     )
     parser.add_argument(
@@ -161,6 +167,7 @@ def from_create(args: argparse.Namespace) -> Options:
         read_only=args.read_only,
         fakeroot=args.fakeroot,
         gpus=args.gpus,
+        batch=args.batch,
         commands=commands(args.map),
     )
 

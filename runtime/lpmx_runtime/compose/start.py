@@ -59,6 +59,7 @@ def environment_options(composition: Composition, environ: Mapping[str, str]) ->
         no_bind=parse_no_bind(environment.no_bind),
         read_only=environment.read_only,
         gpus=gpu_words(environment),
+        batch=environment.batch,
         commands=exec_map(composition, environ),
     )
 
@@ -76,6 +77,7 @@ def merge_options(base: Options, asked: Options) -> Options:
         no_bind=base.no_bind | asked.no_bind,
         read_only=base.read_only or asked.read_only,
         gpus=asked.gpus or base.gpus,
+        batch=asked.batch or base.batch,
         commands=base.commands + asked.commands,
     )
 

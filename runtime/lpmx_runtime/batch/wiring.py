@@ -1,0 +1,103 @@
+"""What a container needs so that jobs submitted in it come back: mapped commands and a note.
+
+A submit command is mapped to a small script in the store that starts submit.py on the host; the
+other commands of the batch system are mapped to themselves. batch.json in the container's folder
+tells submit.py what it must know of the container.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+from lpmx_runtime.execmap import ExecMap, HostTarget, Mapping
+from lpmx_runtime.plan import Bind, environment_dict
+
+from .job import JOBS
+from .systems import commands_here, system_module
+
+if TYPE_CHECKING:
+    from lpmx_runtime.container import Container
+    from lpmx_runtime.plan import LaunchPlan
+    from lpmx_runtime.store import Store
+
+__all__ = ["NOTE", "NOTE_VARIABLE", "jobs_bind", "map_commands", "note"]
+
+NOTE = "batch.json"
+NOTE_VARIABLE = "LPMX_BATCH"
+VERSION = 1
+_SHEBANG_MAX = 120  # bytes: less than the 127 of kernels before 5.1
+
+
+def map_commands(
+    store: Store, commands: ExecMap, system: str, *, note_file: str, path: str
+) -> ExecMap:
+    """The commands of batch system @system, and @commands, which win.
+
+    @path: PATH of the host. Writes the scripts that stand for submit commands, where they lack.
+    """
+    module = system_module(system)
+    found = []
+    for name, place in commands_here(system, path).items():
+        if name in module.ADAPTED:
+            target = HostTarget(_stub(store, name, place, system), aside=True)
+            found.append(Mapping(name, target, env={NOTE_VARIABLE: note_file}))
+        else:
+            found.append(Mapping(name, HostTarget(place)))
+    return ExecMap(tuple(found)) + commands
+
+
+def _stub(store: Store, name: str, place: str, system: str) -> str:
+    """The script that stands for submit command @name, the host's own being @place."""
+    from lpmx_runtime.store import atomic_write
+
+    text = _stub_text(system, place).encode("utf-8", "surrogateescape")
+    folder = store.root / "cache" / "batch" / hashlib.sha256(text).hexdigest()[:16]
+    path = folder / name
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        atomic_write(path, text, mode=0o700, durable=False)
+    return os.fspath(path)
+
+
+def _stub_text(system: str, place: str) -> str:
+    """A Python script, or one of a shell where #! cannot name this Python.
+
+    A shell drops the variables that have no name for it, such as exported functions.
+    """
+    python = sys.executable
+    if len(python) < _SHEBANG_MAX and not set(python) & set(" \t\n"):
+        call = f"main([{system!r}, {place!r}, *sys.argv[1:]])"
+        return (
+            f"#!{python} -I\nimport sys\nfrom lpmx_runtime.batch.submit import main\n"
+            f"sys.exit({call})\n"
+        )
+    words = (python, "-I", "-m", "lpmx_runtime.batch", system, place)
+    return f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n'
+
+
+def jobs_bind(container_folder: str) -> Bind:
+    """Shows the scripts of jobs in the container."""
+    return Bind(os.path.join(container_folder, "jobs"), JOBS, read_only=True)
+
+
+def note(container: Container, plan: LaunchPlan, plan_file: str) -> bytes:
+    """What submit.py must know of a container that is started by @plan."""
+    data = {
+        "version": VERSION,
+        "container": container.folder,
+        "label": container.label,
+        "loader": plan.loader,
+        "plan": plan_file,
+        "view": plan.view,
+        "layers": list(plan.layers),
+        "upper": plan.upper,
+        "binds": [dict(vars(bind)) for bind in plan.binds],
+        "home": container.home,
+        "env": environment_dict(plan.env),
+    }
+    return json.dumps(data).encode("ascii")
