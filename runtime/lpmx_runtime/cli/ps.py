@@ -72,7 +72,8 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
 def _status(row: dict[str, Any]) -> str:
     if row["state"] == "running":
         count = len(row["runs"])
-        pids = ", ".join(str(run["pid"]) for run in row["runs"][:3])
+        names = [run["host"] if run["kind"] == "job" else str(run["pid"]) for run in row["runs"]]
+        pids = ", ".join(names[:3])
         return f"running ({pids}{', ...' if count > 3 else ''})"
     status = row["exit_status"]
     return f"{row['state']} ({status})" if status is not None else str(row["state"])
