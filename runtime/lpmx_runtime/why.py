@@ -19,11 +19,12 @@ from .view import OPAQUE, WHITEOUT, View
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .container import Container
     from .launch import Surroundings
-    from .plan import Bind
+    from .plan import Bind, LaunchPlan
     from .store import Store
 
-__all__ = ["Answer", "Place", "Step", "Union", "explain", "find_union"]
+__all__ = ["Answer", "Place", "Step", "Union", "explain", "find_union", "union_of"]
 
 MAX_LINKS = 40  # as the kernel's MAXSYMLINKS and walk.c
 RESERVED = ".wh."
@@ -160,7 +161,11 @@ def find_union(store: Store, name: str, here: Surroundings) -> Union:
             ) from error
         draft = draft_container(store, image, Options(command=("true",)), here)
         found, label = draft.container, f"image {image.name}"
-    plan = plan_launch(store, found, here).plan
+    return union_of(store, found, plan_launch(store, found, here).plan, label)
+
+
+def union_of(store: Store, container: Container, plan: LaunchPlan, label: str) -> Union:
+    """What a start in @container by @plan sees."""
     layers = tuple(
         LayerPlace(
             number,
@@ -168,7 +173,7 @@ def find_union(store: Store, name: str, here: Surroundings) -> Union:
             os.fspath(store.layer_fs(diff_id)),
             os.fspath(store.layer_view(diff_id)),
         )
-        for number, diff_id in enumerate(found.diff_ids, 1)
+        for number, diff_id in enumerate(container.diff_ids, 1)
     )
     return Union(label, layers, plan.binds, plan.upper if os.path.isdir(plan.upper) else "")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 
@@ -281,3 +282,56 @@ def test_environment_file_stands_for_an_image(composed, tmp_path):
     done = composed(script, "other=env:inner.yaml:/bin/sh", "hello=env:inner.yaml:greet")
     hello = "greetings from a prefix in biocontainer"
     assert lines(done) == ["blue", hello, "/.lpmx/bin/greet", str(os.getuid()), hello]
+
+
+# ---- lpmx why --exec
+
+
+@pytest.fixture
+def why(composed, run_lpmx, image):
+    """why(COMMAND, MAP...): what it runs in `tools`, as data."""
+
+    def call(command, *maps, **more):
+        words = [word for one in maps for word in ("-m", one)]
+        asked = ["--json", "why", "-c", image("tools"), *words, "--exec", command]
+        return json.loads(run_lpmx(*asked, **more).stdout)
+
+    return call
+
+
+def test_why_tells_the_rule_and_what_it_hides(why):
+    found = why("perl", "perl=image:lpmx-test/c-probes:/bin/echo")
+    assert (found["path"], found["runs"]) == ("/.lpmx/bin/perl", "/bin/echo")
+    assert found["where"] == "image lpmx-test/c-probes:latest"
+    assert found["hidden"] == ["/usr/bin/perl"]
+    own = why("/bin/perl", "perl=host:id")
+    assert (own["path"], own["where"], own["rules"]) == ("/usr/bin/perl", "", [])
+    path = why("perl", "/usr/bin/perl=host:id")
+    assert (path["path"], path["runs"], path["where"]) == ("/usr/bin/perl", "id", "the host")
+
+
+def test_why_follows_a_command_through_the_containers(why, tmp_path):
+    work = tmp_path / "cwd"
+    work.mkdir()
+    (work / "inner.yaml").write_text("image: lpmx-test/c-probes\ncommands: {me: 'host:id'}\n")
+    rules = why("who", "who=env:inner.yaml:me")["rules"]
+    assert [rule["path"] for rule in rules] == ["/.lpmx/bin/who", "/.lpmx/bin/me"]
+    assert (rules[1]["target"], rules[1]["where"]) == (shutil.which("id"), "the host")
+
+
+def test_why_agrees_with_what_runs(composed, run_lpmx, image):
+    maps = ["-m", f"greet={BIOCONTAINER}", "-m", "/opt/me=host:id"]
+    for command in ("greet", "/opt/me", "sort", "/bin/sort", "no-such"):
+        script = f"command -v {command}"
+        ran = run_lpmx("run", *maps, image("tools"), "sh", "-c", script, check=False)
+        why = ["--json", "why", "-c", image("tools"), *maps, "--exec", command]
+        told = run_lpmx(*why, check=False)
+        assert (ran.returncode == 0) == (told.returncode == 0)
+        path = json.loads(told.stdout)["path"] or ""
+        assert path == ran.stdout.strip() or f"/usr{ran.stdout.strip()}" == path
+
+
+def test_why_without_such_a_command_says_where_it_looked(composed, run_lpmx, image):
+    done = run_lpmx("why", "-c", image("tools"), "--exec", "no-such", check=False)
+    assert done.returncode == 1
+    assert "not found on /usr/local/sbin:" in done.stdout

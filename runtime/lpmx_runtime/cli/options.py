@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "add_create",
+    "add_map",
     "add_process",
     "command_of",
     "commands",
@@ -109,6 +110,14 @@ def add_create(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--read-only", action="store_true", help="the container's own files cannot be changed"
     )
+    add_map(parser)
+    add_process(parser)
+    parser.add_argument("image", metavar="IMAGE", help="name or id; or an environment, ENV.yaml")
+    add_command(parser, "what to run; default: what the image says")
+
+
+def add_map(parser: argparse.ArgumentParser) -> None:
+    """The exec map."""
     parser.add_argument(
         "-m",
         "--map",
@@ -118,9 +127,6 @@ def add_create(parser: argparse.ArgumentParser) -> None:
         help="run command NAME somewhere else: NAME=host[:COMMAND],"
         " NAME=image:IMAGE[:PATH], NAME=env:FILE[:COMMAND]",
     )
-    add_process(parser)
-    parser.add_argument("image", metavar="IMAGE", help="name or id; or an environment, ENV.yaml")
-    add_command(parser, "what to run; default: what the image says")
 
 
 def add_command(parser: argparse.ArgumentParser, text: str) -> None:

@@ -1,10 +1,11 @@
-"""`lpmx why`: where a path of a container comes from, and what hides it."""
+"""`lpmx why`: where a path of a container comes from, or what a command of it runs."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
 
+from lpmx_runtime.cli import options
 from lpmx_runtime.errors import UsageError
 
 if TYPE_CHECKING:
@@ -13,8 +14,9 @@ if TYPE_CHECKING:
 
     from lpmx_runtime.store import Store
     from lpmx_runtime.why import Answer, Place, Step, Union
+    from lpmx_runtime.whycommand import CommandAnswer
 
-HELP = "say which layer, bind or written file a path comes from"
+HELP = "say which layer, bind or written file a path comes from, or what a command runs"
 LISTS = True
 
 
@@ -30,7 +32,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-P", "--no-follow", action="store_true", help="do not follow a symlink in the last name"
     )
-    parser.add_argument("path", metavar="PATH", help="path in the container")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--exec",
+        dest="command",
+        metavar="COMMAND",
+        help="say instead what this command, a name or an absolute path, would run",
+    )
+    what.add_argument("path", metavar="PATH", nargs="?", help="path in the container")
+    options.add_map(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,6 +50,10 @@ def run(args: argparse.Namespace) -> int:
     from lpmx_runtime.why import explain, find_union
 
     store = Store.open()
+    if args.command is not None:
+        return _why_command(store, args)
+    if args.map:
+        raise UsageError("-m is for --exec")
     union = find_union(store, args.container or _only_one(store), surroundings())
     answer = explain(union, args.path, follow=not args.no_follow)
     if args.json:
@@ -47,6 +61,37 @@ def run(args: argparse.Namespace) -> int:
     else:
         print("\n".join(_lines(union, answer)))
     return 0 if answer.found else 1
+
+
+def _why_command(store: Store, args: argparse.Namespace) -> int:
+    """Print the rules that the command meets; 0 when there is such a command, else 1."""
+    from lpmx_runtime.launch import surroundings
+    from lpmx_runtime.whycommand import explain_command, find_start
+
+    commands = options.commands(args.map)
+    started = find_start(store, args.container or _only_one(store), surroundings(), commands)
+    answer = explain_command(started, args.command)
+    if args.json:
+        print(json.dumps({"in": started.label, **answer.as_dict()}, indent=2))
+    else:
+        print("\n".join(_command_lines(started.label, answer)))
+    return 0 if answer.found else 1
+
+
+def _command_lines(label: str, answer: CommandAnswer) -> Iterator[str]:
+    yield f"{answer.asked} in {label}"
+    if not answer.found:
+        yield f"not found on {':'.join(answer.searched)}" if answer.searched else "no such program"
+    elif not answer.rules:
+        yield f"{answer.path}: a program of the container itself"
+    for rule in answer.rules:
+        yield f"{rule.path}: mapped ({rule.name}), runs {rule.target} of {rule.where}"
+        if rule.cwd:
+            yield f"  starts in {rule.cwd}"
+        for entry in rule.env:
+            yield f"  sets {entry}"
+    for path in answer.hidden:
+        yield f"{path}: further along the PATH, not reached"
 
 
 def _only_one(store: Store) -> str:
