@@ -14,11 +14,11 @@
 #include "view.h"
 
 enum uufs_bind_flags {
-    UUFS_BIND_RO = 1,   /* writes answer EROFS */
-    UUFS_BIND_FILE = 2, /* a single file, not a directory */
-    UUFS_BIND_PROC = 4, /* /proc: the magic links are translated */
-    UUFS_BIND_SEED = 8, /* a file shown as if a layer held it: the first write copies it up
-                           (generated /etc/passwd) */
+    UUFS_BIND_RO = 1,        /* writes answer EROFS */
+    UUFS_BIND_FILE = 2,      /* a single file, not a directory */
+    UUFS_BIND_PROC = 4,      /* /proc: the magic links are translated */
+    UUFS_BIND_SEED = 8,      /* a file shown as if a layer held it: the first write copies it up
+                                (generated /etc/passwd) */
     UUFS_BIND_COMMANDS = 64, /* programs here may be rows of the plan's exec map */
 };
 
@@ -95,8 +95,8 @@ struct uufs_hit {
 };
 
 /* ---- open.c ---- */
-/* A descriptor of our own on host path @host, close-on-exec: openat, even where the program has used
- * up its soft limit of open files. */
+/* A descriptor of our own on host path @host, close-on-exec: openat, even where the program has
+ * used up its soft limit of open files. */
 int uufs_open(const char *host, int flags, unsigned mode);
 
 /* ---- walk.c ---- */

@@ -81,7 +81,8 @@ class CommandFiles:
         for folder, _, names in os.walk(self.folder):
             for name in names:
                 path = os.path.join(folder, name)
-                if os.path.relpath(path, self.folder) not in self.files:
+                being_written = name.endswith(".tmp")  # by another start
+                if os.path.relpath(path, self.folder) not in self.files and not being_written:
                     with suppress(FileNotFoundError):
                         os.unlink(path)
 
@@ -121,9 +122,14 @@ class Composition:
     plan: LaunchPlan
     commands: CommandFiles
     callees: tuple[Callee, ...]
+    folder: str  # the container's
 
     def prepare(self) -> None:
-        """Bring the files of commands and callees up to date on disk."""
+        """Bring the files of commands and callees up to date on disk.
+
+        FileNotFoundError when the container is gone: its folder is not made anew.
+        """
+        os.stat(self.folder)
         self.commands.prepare()
         for callee in self.callees:
             callee.prepare()
@@ -209,7 +215,7 @@ class _Composer:
             agent=self.agent,
             env=_with_own(self.plan.env) if _has_names(tree.own) else self.plan.env,
         )
-        return Composition(plan, files, callees)
+        return Composition(plan, files, callees, self.container.folder)
 
     def _view(self, image: Image) -> View:
         from .view import View

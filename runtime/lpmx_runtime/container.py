@@ -463,10 +463,19 @@ def _collect_one(root: str, name: str) -> None:
 
 
 def _collect_temporaries(root: str, name: str) -> None:
-    """What killed programs left in the work folder of a kept container that nothing runs in."""
-    work = os.path.join(root, name, "work")
-    if not os.path.isdir(work) or runs.live_runs(os.path.join(root, name, "runs")):
+    """What killed programs left in the work folders of a kept container that nothing runs in."""
+    folder = os.path.join(root, name)
+    if not os.path.isdir(os.path.join(folder, "work")):
         return
+    if runs.live_runs(os.path.join(folder, "runs")):
+        return
+    callees = os.path.join(folder, "callees")  # containers that its exec map leads to
+    inner = os.listdir(callees) if os.path.isdir(callees) else ()
+    for work in ("work", *(os.path.join("callees", key, "work") for key in inner)):
+        _collect_work(os.path.join(folder, work))
+
+
+def _collect_work(work: str) -> None:
     with os.scandir(work) as entries:
         for entry in entries:
             if not entry.name.startswith("tmp."):
