@@ -10,12 +10,14 @@
 
 #include <sys/mman.h>
 
-#define SLOTS         8
-#define STACK_SIZE    (256UL * 1024)
-#define WIPE_ON_FORK  18 /* MADV_WIPEONFORK */
-#define SIGSYS_BIT    (1UL << 30)
-#define SET_MASK      2 /* SIG_SETMASK */
-#define SIG_BLOCK_HOW 0
+#define SLOTS        8
+#define STACK_SIZE   (256UL * 1024)
+#define WIPE_ON_FORK 18 /* MADV_WIPEONFORK */
+#define SIGSYS_NR    31
+#define SIGSYS_BIT   (1UL << (SIGSYS_NR - 1))
+#define SIGCANCEL_NR 32 /* of glibc: sites change with its action, see note.c */
+#define SET_MASK     2  /* SIG_SETMASK */
+#define BLOCK        0  /* SIG_BLOCK */
 
 static char stacks[SLOTS][STACK_SIZE] __attribute__((aligned(64)));
 /* Busy marks of a thread that another thread's fork left behind would stay for ever in the child;
@@ -93,7 +95,6 @@ fast_may_carry(long nr)
     case SYS_sendto:
     case SYS_sendmsg:
     case SYS_sendmmsg:
-    case SYS_rt_sigaction:
     case SYS_rt_sigsuspend:
     case SYS_ppoll:
     case SYS_pselect6:
@@ -126,26 +127,71 @@ take_slot(const void *sp)
     return -1;
 }
 
-/* To block signals takes no handler and no stack: it is the kernel's own call, with SIGSYS taken
- * out of the set. Where signals may be unblocked they arrive in the program's code and not here:
- * abort and raise end in such a call, and whoever prints a backtrace then cannot unwind ours. */
+/* ---- calls that need no stack of ours, nor blocked signals ---- */
+
+/* A change of the mask is the kernel's own call, with SIGSYS taken out of the set. Where it would
+ * let a waiting signal through it must be the program's code that this one interrupts: abort and
+ * raise end in such a call, and whoever prints a backtrace then cannot unwind ours. */
 static long
 change_mask(const unsigned long *a)
 {
-    uint64_t set;
+    uint64_t set, waiting = 0;
 
-    if ((int)a[0] != SIG_BLOCK_HOW || !a[1] || a[3] != sizeof(set))
+    if (!a[1] || a[3] != sizeof(set) || ((int)a[0] != BLOCK && (int)a[0] != SET_MASK))
         return FAST_DECLINE;
     if (user_copy(&set, a[1], sizeof(set)))
         return -EFAULT;
     set &= ~SIGSYS_BIT;
+    if ((int)a[0] == SET_MASK &&
+        (sys2(SYS_rt_sigpending, &waiting, sizeof(waiting)) || waiting & ~set))
+        return FAST_DECLINE;
     return sys4(SYS_rt_sigprocmask, a[0], &set, a[2], sizeof(set));
+}
+
+static long
+change_action(struct call *c)
+{
+    if (!c->a[1] || (int)c->a[0] == SIGSYS_NR || (int)c->a[0] == SIGCANCEL_NR)
+        return FAST_DECLINE;
+    return c->row->run(c);
+}
+
+/* fstat, as glibc 2.33 and later make it: of a descriptor, with an empty path. */
+static long
+stat_descriptor(const unsigned long *a)
+{
+    char first;
+
+    if (!(a[3] & AT_EMPTY_PATH) || (int)a[0] < 0 || !a[1] ||
+        engine.plan->flags & (PLAN_IDENTITY | PLAN_FAKEROOT))
+        return FAST_DECLINE;
+    if (user_copy(&first, a[1], 1))
+        return -EFAULT;
+    return first ? FAST_DECLINE : sys4(SYS_newfstatat, a[0], "", a[2], a[3]);
+}
+
+/* ---- all others ---- */
+
+static long
+run_on_own_stack(struct call *c, const void *sp)
+{
+    static const uint64_t all = ~SIGSYS_BIT;
+    long result = FAST_DECLINE;
+    int slot;
+
+    sys4(SYS_rt_sigprocmask, SET_MASK, &all, c->mask, 8);
+    slot = take_slot(sp);
+    if (slot >= 0) {
+        result = fast_on_stack(c, stacks[slot] + STACK_SIZE - 64);
+        __atomic_store_n(&slots[slot].busy, 0, __ATOMIC_RELEASE);
+    }
+    sys4(SYS_rt_sigprocmask, SET_MASK, c->mask, 0, 8);
+    return result;
 }
 
 __attribute__((used)) long
 fast_call(struct fast_frame *f)
 {
-    static const uint64_t all = ~SIGSYS_BIT;
     uint64_t mask = 0;
     struct call c = {
         .row = call_find(f->site->nr),
@@ -155,16 +201,15 @@ fast_call(struct fast_frame *f)
         .fast = true,
     };
     long result = FAST_DECLINE;
-    int slot;
 
-    if (f->site->nr == SYS_rt_sigprocmask)
-        return change_mask(f->a);
-    sys4(SYS_rt_sigprocmask, SET_MASK, &all, &mask, 8);
-    slot = take_slot(f);
-    if (slot >= 0) {
-        result = fast_on_stack(&c, stacks[slot] + STACK_SIZE - 64);
-        __atomic_store_n(&slots[slot].busy, 0, __ATOMIC_RELEASE);
+    switch (c.row->nr) {
+    case SYS_rt_sigprocmask:
+        return change_mask(c.a);
+    case SYS_rt_sigaction:
+        return change_action(&c);
+    case SYS_newfstatat:
+        result = stat_descriptor(c.a);
+        break;
     }
-    sys4(SYS_rt_sigprocmask, SET_MASK, &mask, 0, 8);
-    return result;
+    return result == FAST_DECLINE ? run_on_own_stack(&c, f) : result;
 }
