@@ -24,15 +24,22 @@ struct kernel_sigaction {
 struct engine {
     const struct plan *plan;
     struct uufs fs;
-    char plan_path[LPMX_PATH_MAX];
-    char exe[LPMX_PATH_MAX]; /* container path of the running program */
-    const char *loader;      /* host path of this executable */
-    char agent[48];          /* name of the run's host agent, see agent/agent.h; "" for none */
+    const char *plan_path;
+    const char *exe;    /* container path of the running program */
+    const char *loader; /* host path of this executable */
+    char agent[48];     /* name of the run's host agent, see agent/agent.h; "" for none */
     uint32_t page_size;
     struct kernel_sigaction sigsys; /* what the program believes its SIGSYS action to be */
+    size_t kept;                    /* bytes of text[] */
+    char text[3 * LPMX_PATH_MAX];   /* the strings, one behind the other */
 };
 
 extern struct engine engine;
+
+/* Every program start pays for each page of ours that it writes to: what all of them write lies
+ * together. */
+#define HOT      __attribute__((section(".bss.hot.small")))
+#define HOT_LAST __attribute__((section(".bss.hot.zlast"))) /* its beginning only */
 
 /* loader/plan.c: map the plan at @path with its view and dirty map. 0, or -errno and the offending
  * file in *what. */

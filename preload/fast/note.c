@@ -21,7 +21,7 @@ struct counter {
 };
 
 /* Direct-mapped; threads may lose counts of each other, which only delays. */
-static struct counter counters[64];
+HOT static struct counter counters[64];
 static int rewriting; /* one thread at a time; the others do without */
 static bool cancellation;
 

@@ -15,7 +15,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 
-struct engine engine;
+HOT_LAST struct engine engine;
 
 /* ---- messages ---- */
 
@@ -143,14 +143,18 @@ set_comm(const char *execfn)
     sys2(SYS_prctl, PR_SET_NAME, name);
 }
 
-static void
-copy_path(char *dst, const char *src)
+/* A copy that stays: the state's own text is in the environment, which programs write over. */
+static const char *
+keep_text(const char *text)
 {
-    size_t n = strlen(src);
+    char *copy = engine.text + engine.kept;
+    size_t n = strlen(text) + 1;
 
-    if (n >= LPMX_PATH_MAX)
-        die(126, src, -ENOEXEC);
-    memcpy(dst, src, n + 1);
+    if (n > sizeof(engine.text) - engine.kept)
+        die(126, text, -ENOEXEC);
+    memcpy(copy, text, n);
+    engine.kept += n;
+    return copy;
 }
 
 static void
@@ -178,8 +182,8 @@ jump(uint64_t *sp, uint64_t entry)
 static _Noreturn void
 run_program(uint64_t *sp, Elf64_auxv_t *av, const struct exec_state *state)
 {
-    static struct elf_image main_image, interp_image;
-    static struct uufs_hit hit;
+    struct elf_image main_image, interp_image;
+    struct uufs_hit hit;
     uint64_t entry;
     int err;
 
@@ -470,20 +474,22 @@ die_with(const char *parent)
 static void
 absolute_plan_path(const char *path)
 {
+    char absolute[2 * LPMX_PATH_MAX];
     size_t len = 0;
     int err = 0;
 
     if (path[0] != '/') {
-        long n = sys2(SYS_getcwd, engine.plan_path, sizeof(engine.plan_path) - 1);
+        long n = sys2(SYS_getcwd, absolute, LPMX_PATH_MAX - 1);
 
         if (n < 0)
             die(125, path, (int)n);
         len = (size_t)n - 1;
-        engine.plan_path[len++] = '/';
+        absolute[len++] = '/';
     }
-    err = str_append(engine.plan_path, sizeof(engine.plan_path), &len, path, strlen(path));
+    err = str_append(absolute, LPMX_PATH_MAX, &len, path, strlen(path));
     if (err)
         die(125, path, err);
+    engine.plan_path = keep_text(absolute);
 }
 
 static void
@@ -581,8 +587,8 @@ loader_main(uint64_t *sp)
         start_plan(argc, argv, envp);
     if (state_parse(text, &state))
         die(125, "the state of an execution", -EBADMSG);
-    copy_path(engine.plan_path, state.plan);
-    copy_path(engine.exe, state.exe);
+    engine.plan_path = keep_text(state.plan);
+    engine.exe = keep_text(state.exe);
     copy_agent(state.agent);
     if (state.life == LIFE_PROGRAM)
         trap_install_handler();
@@ -605,5 +611,5 @@ __asm__(".text\n"
         "_start:\n"
         "    mov %rsp, %rdi\n"
         "    xor %ebp, %ebp\n"
-        "    and $-16, %rsp\n"
+        "    lea slot_first_top(%rip), %rsp\n" /* the pages that traps will use too */
         "    call loader_main\n");

@@ -9,9 +9,25 @@
 #define BANK   16
 #define BANKS  64
 
-static int busy[ALWAYS + BANK * BANKS]; /* the thread that uses it; 0: free */
-static char always[ALWAYS * SLOT_SIZE] __attribute__((aligned(64)));
+/* the thread that uses it; 0: free */
+HOT static int busy_always[ALWAYS] __attribute__((aligned(4096)));
+static int busy_banks[BANK * BANKS];
 static char *banks[BANKS];
+
+/* always: ALWAYS stacks of SLOT_SIZE. The loader starts on the first. */
+extern char always[ALWAYS * SLOT_SIZE];
+__asm__(".pushsection .bss\n"
+        ".balign 4096\n"
+        ".globl always\n"
+        ".hidden always\n"
+        ".globl slot_first_top\n"
+        ".hidden slot_first_top\n"
+        "always:\n"
+        "    .zero 262144 - 64\n"
+        "slot_first_top:\n"
+        "    .zero 64 + 3 * 262144\n"
+        ".popsection\n");
+_Static_assert(SLOT_SIZE == 262144 && ALWAYS == 4, "as the assembly has it");
 
 static char *
 slot_base(int slot)
@@ -40,13 +56,18 @@ bank_ready(int bank)
     return true;
 }
 
+int *
+slot_word(int slot)
+{
+    return slot < ALWAYS ? &busy_always[slot] : &busy_banks[slot - ALWAYS];
+}
+
 static bool
 take(int slot, int tid)
 {
     int none = 0;
 
-    return !__atomic_load_n(&busy[slot], __ATOMIC_RELAXED) &&
-           __atomic_compare_exchange_n(&busy[slot], &none, tid, false, __ATOMIC_ACQUIRE,
+    return __atomic_compare_exchange_n(slot_word(slot), &none, tid, false, __ATOMIC_ACQUIRE,
                                        __ATOMIC_RELAXED);
 }
 
@@ -67,7 +88,7 @@ reclaim(int tid, unsigned long sp)
         if (within(sp, banks[bank], BANK * SLOT_SIZE))
             return;
     for (int i = 0; i < ALWAYS + BANK * BANKS; i++)
-        if (__atomic_load_n(&busy[i], __ATOMIC_RELAXED) == tid)
+        if (__atomic_load_n(slot_word(i), __ATOMIC_RELAXED) == tid)
             slot_give(i);
 }
 
@@ -102,11 +123,5 @@ slot_signal_stack(int slot)
 void
 slot_give(int slot)
 {
-    __atomic_store_n(&busy[slot], 0, __ATOMIC_RELEASE);
-}
-
-int *
-slot_word(int slot)
-{
-    return &busy[slot];
+    __atomic_store_n(slot_word(slot), 0, __ATOMIC_RELEASE);
 }
