@@ -10,7 +10,7 @@
 #include "uufs/uufs.h"
 
 #define PLAN_MAGIC   "LPMXPLAN"
-#define PLAN_VERSION 2u
+#define PLAN_VERSION 3u
 
 enum plan_flags {
     PLAN_READ_ONLY = 1, /* --read-only */
@@ -54,6 +54,10 @@ struct plan_command {        /* a row of the exec map: executing @path runs some
     struct plan_list env;       /* "K=V" set for it */
 };
 
+struct plan_port { /* a published port: what a program binds, and what the host sees */
+    uint32_t inside, outside;
+};
+
 struct plan {
     char magic[8];
     uint32_t version, size, flags;
@@ -69,6 +73,7 @@ struct plan {
     struct uufs_string cwd;       /* container path to start in */
     struct uufs_string container; /* container id, for messages */
     struct plan_list commands;    /* n struct plan_command at off */
+    struct plan_list ports;       /* n struct plan_port at off */
 };
 
 #endif

@@ -1,24 +1,24 @@
 """-p and -P: which ports of a container are published, and where they are to be reached.
 
-A container has the host's network, so a program that listens on port 8888 listens on the host's.
+A container has the host's network. A program that binds a published port is given another one of
+the host by the engine (preload/calls/port.c), so that two servers on port 8888 run side by side;
+which one, is decided here.
 """
 
 from __future__ import annotations
 
-import json
+import contextlib
 from typing import TYPE_CHECKING
 
-from lpmx_runtime.errors import UsageError
+from lpmx_runtime.errors import LpmxError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lpmx_runtime.container import Container
     from lpmx_runtime.image import Image
 
-__all__ = ["Published", "asked", "parse_publish", "ports_of", "remember"]
+__all__ = ["Published", "asked", "choose", "parse_publish"]
 
-_FILE = "ports.json"
 _PORTS = range(1, 65536)
 
 Published = tuple[int, int]  # in the container, on the host (0: any that is free)
@@ -62,18 +62,25 @@ def asked(image: Image, publish: Sequence[str], *, everything: bool) -> list[Pub
     return list(dict.fromkeys(wanted))
 
 
-def remember(container: Container, wanted: Sequence[Published]) -> None:
-    """Keep with @container what it publishes."""
-    if wanted:
-        with open(container.path(_FILE), "w", encoding="ascii") as file:
-            json.dump(wanted, file)
+def choose(wanted: Sequence[Published]) -> tuple[Published, ...]:
+    """A port of the host for each that names none. LpmxError where a named one is taken.
 
+    They are free at this moment: another program may take one before the container's does, which
+    then finds its port in use.
+    """
+    import socket
 
-def ports_of(container: Container) -> list[Published]:
-    """The published ports: in the container, on the host."""
-    try:
-        with open(container.path(_FILE), encoding="ascii") as file:
-            wanted = json.load(file)
-    except (OSError, ValueError):
-        return []
-    return [(inside, inside) for inside, _ in wanted]
+    with contextlib.ExitStack() as held:
+        chosen = []
+        for inside, outside in wanted:
+            probe = held.enter_context(socket.socket())
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("", outside))
+            except OSError as error:
+                raise LpmxError(
+                    f"-p {outside}:{inside}: port {outside} of this machine: {error.strerror}",
+                    hint=f"-p {inside} takes any that is free",
+                ) from error
+            chosen.append((inside, probe.getsockname()[1]))
+    return tuple(chosen)

@@ -2,6 +2,7 @@
  * is longer than the 107 bytes of sun_path, the directory is opened and the socket named through
  * /proc/self/fd. */
 #include "ownership.h"
+#include "port.h"
 
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -122,10 +123,15 @@ with_address(struct call *c, unsigned at, bool create)
 {
     struct address a;
     char path[sizeof(a.un.sun_path) + 1];
+    struct inet_address inet;
     long r = is_path_address(c->a[at], (unsigned)c->a[at + 1], &a.un);
 
     if (r < 0)
         return r;
+    if (r == 0 && port_outward(c->a[at], (unsigned)c->a[at + 1], create, &inet)) {
+        c->a[at] = (unsigned long)&inet;
+        return call_blocking(c, c->row->nr, c->a[0], c->a[1], c->a[2], c->a[3], c->a[4], c->a[5]);
+    }
     if (r == 0)
         return call_blocking(c, c->row->nr, c->a[0], c->a[1], c->a[2], c->a[3], c->a[4], c->a[5]);
     memcpy(path, a.un.sun_path, sizeof(a.un.sun_path));
@@ -236,7 +242,8 @@ call_sendmmsg(struct call *c)
     return (long)sent;
 }
 
-/* The kernel tells the host path that the socket was bound to: give the container's. */
+/* The kernel tells the host path, or the host's port, that the socket was bound to: give the
+ * container's. */
 long
 call_getsockname(struct call *c)
 {
@@ -248,6 +255,12 @@ call_getsockname(struct call *c)
     if (err)
         return err;
     r = sys3(c->row->nr, c->a[0], &un, &len);
+    if (r == 0 && (un.sun_family == AF_INET || un.sun_family == AF_INET6)) {
+        r = call_raw(c);
+        if (r == 0)
+            port_inward(c->a[1], room, c->row->nr == SYS_getpeername);
+        return r;
+    }
     if (r < 0 || un.sun_family != AF_UNIX || len <= (int)PATH_OFFSET || !un.sun_path[0])
         return call_raw(c);
     memset(host, 0, sizeof(host));

@@ -106,7 +106,7 @@ plan_ok(const struct plan *p, uint64_t size)
             return false;
     return strings_ok(p, p->layers) && strings_ok(p, p->stores) && strings_ok(p, p->argv) &&
            strings_ok(p, p->env) && list_ok(p, p->groups, sizeof(uint32_t)) && binds_ok(p) &&
-           commands_ok(p);
+           commands_ok(p) && list_ok(p, p->ports, sizeof(struct plan_port));
 }
 
 static int

@@ -76,6 +76,7 @@ class Container:
     extras_beside: bool = False  # what is remembered never goes into user attributes
     commands: ExecMap = field(default_factory=ExecMap)
     batch: str = ""  # the batch system whose jobs come back into it
+    ports: tuple[tuple[int, int], ...] = ()  # published: in the container, on the host
     gpus: str = ""  # as after --gpus; looked for at each start
     auto_remove: bool = False
     created: float = 0.0
@@ -145,6 +146,7 @@ def _from_dict(data: dict[str, Any], root: str) -> Container:
         identity=Identity(identity["uid"], identity["gid"], tuple(identity["groups"]))
         if identity
         else None,
+        ports=tuple((int(inside), int(outside)) for inside, outside in data.pop("ports", ())),
         commands=ExecMap.from_list(data.pop("commands", ())),
         creator=runs.Process.from_dict(creator) if creator else None,
         **data,

@@ -81,6 +81,7 @@ class Options:
     commands: ExecMap = field(default_factory=ExecMap)  # what runs somewhere else when called
     gpus: str = ""  # as after --gpus
     batch: str = ""  # auto, or a system of batch/systems.py: jobs come back into the container
+    ports: tuple[tuple[int, int], ...] = ()  # published: in the container, on the host
 
 
 @dataclass(frozen=True)
@@ -194,6 +195,7 @@ def draft_container(
             commands=_pinned(store, commands),
             batch=batch,
             gpus=_checked_gpus(options.gpus),
+            ports=options.ports,
             auto_remove=auto_remove,
             root=os.fspath(store.containers_dir),
         ),
@@ -393,6 +395,7 @@ def plan_launch(
         fakeroot=who.fakeroot,
         extras_beside=container.extras_beside,
         engine=_engine(here.environ),
+        ports=container.ports,
     )
     composition = _compose(store, container, plan, who, variant, here)
     plan = composition.plan if composition else plan

@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 MAGIC = b"LPMXPLAN"
-VERSION = 2
+VERSION = 3
 PATH_MAX = 4096  # with the final NUL, as LPMX_PATH_MAX of preload/sys.h
 
 _READ_ONLY, _IDENTITY, _CLEAR_ENV = 1, 2, 4
@@ -42,9 +42,9 @@ _BIND_RO, _BIND_FILE, _BIND_PROC, _BIND_SEED, _BIND_COMMANDS = 1, 2, 4, 8, 64
 _CALLEE, _HOST = 1, 2
 _TRANSLATE, _ASIDE = 1, 2
 
-# struct plan of preload/plan.h: magic; version, size, flags, uid, gid; then fourteen (offset,
+# struct plan of preload/plan.h: magic; version, size, flags, uid, gid; then fifteen (offset,
 # length or count) pairs.
-_HEADER = struct.Struct("<8s5I28I")
+_HEADER = struct.Struct("<8s5I30I")
 _PAIR = struct.Struct("<2I")
 _BIND = struct.Struct("<5I")
 _COMMAND = struct.Struct("<18I")
@@ -148,6 +148,7 @@ class LaunchPlan:
     clear_env: bool = False
     engine: str = "fast"  # one of ENGINES
     commands: tuple[PlanCommand, ...] = ()  # the exec map
+    ports: tuple[tuple[int, int], ...] = ()  # published: what a program binds, what the host sees
     agent: bool = False  # a command of it, or of a container it calls, is the host's
 
     def describe(self) -> str:
@@ -173,6 +174,8 @@ class LaunchPlan:
             yield "seed" if bind.seed else "bind", str(bind)
         for command in self.commands:
             yield "maps", str(command)
+        for inside, outside in self.ports:
+            yield "port", f"{inside} is {outside} on the host"
         for entry in self.env:
             yield "env", entry
 
@@ -194,6 +197,7 @@ class LaunchPlan:
             "binds": [dict(vars(bind)) for bind in self.binds],
             "env": environment_dict(self.env),
             "commands": [dict(vars(command)) for command in self.commands],
+            "ports": [list(pair) for pair in self.ports],
         }
 
 
@@ -286,6 +290,7 @@ def compile_plan(plan: LaunchPlan) -> bytes:
         out.string(plan.cwd, "working directory"),
         out.string(plan.container, "container"),
         out.commands(plan.commands),
+        out.table([_PAIR.pack(*pair) for pair in plan.ports]),
     )
     size = _HEADER.size + len(out.data)
     if size > _SIZE_MAX:
@@ -310,6 +315,9 @@ def _check(plan: LaunchPlan) -> None:
     for bind in plan.binds:
         _check_path("bind source", bind.src)
         _check_path("bind destination", bind.dst)
+    for pair in plan.ports:
+        if not all(0 < port < 1 << 16 for port in pair):
+            raise PlanError(f"published port {pair[0]} as {pair[1]}: ports are 1 to 65535")
     _check_words(plan)
     if plan.fakeroot and not plan.identity:
         raise PlanError(f"container {plan.container}: root emulation needs an identity to show")
@@ -423,7 +431,7 @@ def parse_plan(data: bytes) -> LaunchPlan:
     pairs = list(zip(numbers[::2], numbers[1::2], strict=True))
     read = _Reader(data)
     groups, loader, view, upper, work, dirty, layers, stores, binds, argv, env, cwd, *last = pairs
-    ident, commands = last
+    ident, commands, ports = last
     shown = tuple(row[0] for row in read.table(groups, struct.Struct("<I")))
     return LaunchPlan(
         loader=read.string(loader),
@@ -445,5 +453,6 @@ def parse_plan(data: bytes) -> LaunchPlan:
         clear_env=bool(flags & _CLEAR_ENV),
         engine=next(name for name, bits in ENGINES.items() if bits == flags & _ENGINE_BITS),
         commands=read.commands(commands),
+        ports=tuple((row[0], row[1]) for row in read.table(ports, _PAIR)),
         agent=bool(flags & _AGENT),
     )

@@ -45,6 +45,7 @@ PLAN = LaunchPlan(
         PlanCommand("/o/b", "/o/b", "image b", "/u/b", plan="/p", cwd="/x", env=("A=1", "B=2")),
     ),
     agent=True,
+    ports=((8888, 40001),),
 )
 
 
@@ -58,7 +59,7 @@ def test_plan_survives_compiling_and_parsing():
 def test_header_is_laid_out_as_in_plan_h():
     data = compile_plan(PLAN)
     magic, version, size, flags, uid, gid = struct.unpack_from("<8s5I", data)
-    assert (magic, version, size) == (b"LPMXPLAN", 2, len(data))
+    assert (magic, version, size) == (b"LPMXPLAN", 3, len(data))
     assert flags == 1 | 2 | 4 | 8 | 64, "READ_ONLY, IDENTITY, CLEAR_ENV, TRAP, AGENT"
     assert (uid, gid) == (1000, 100)
     groups, n_groups = struct.unpack_from("<2I", data, 28)
@@ -68,7 +69,7 @@ def test_header_is_laid_out_as_in_plan_h():
 
 def test_strings_end_in_nul_and_tables_are_aligned():
     data = compile_plan(PLAN)
-    pairs = struct.unpack_from("<28I", data, 28)
+    pairs = struct.unpack_from("<30I", data, 28)
     loader, length = pairs[2:4]
     assert data[loader : loader + length + 1] == b"/usr/lib/lpmx/lpmx-exec\0"
     for table in (0, 12, 14, 16, 18, 20):
@@ -83,7 +84,7 @@ def test_strings_end_in_nul_and_tables_are_aligned():
 
 def test_absent_strings_have_length_zero():
     data = compile_plan(replace(PLAN, upper="", work="", dirty=""))
-    pairs = struct.unpack_from("<28I", data, 28)
+    pairs = struct.unpack_from("<30I", data, 28)
     for field in (6, 8, 10):
         offset, length = pairs[field : field + 2]
         assert length == 0

@@ -183,8 +183,6 @@ def _row(container: Container, *, full: bool) -> dict[str, str]:
     import shlex
     import time
 
-    from lpmx_galaxy.ports import ports_of
-
     running = bool(container.runs())
     last = container.last_exit() or {}
     state = "running" if running else "exited" if last else "created"
@@ -200,7 +198,7 @@ def _row(container: Container, *, full: bool) -> dict[str, str]:
         "State": state,
         "Status": status,
         "Ports": ", ".join(
-            f"0.0.0.0:{outside}->{inside}/tcp" for inside, outside in ports_of(container)
+            f"0.0.0.0:{outside}->{inside}/tcp" for inside, outside in container.ports
         ),
         "Names": container.label,
     }
@@ -227,12 +225,10 @@ def _passes(row: dict[str, str], filters: Sequence[tuple[str, str]]) -> bool:
 
 def port_command(words: Sequence[str]) -> int:
     """Say where the container's ports are to be reached on the host."""
-    from lpmx_galaxy.ports import ports_of
-
     parsed = parse(words, {}, command="lpmx-docker port", interspersed=True)
     if not 1 <= len(parsed.rest) <= 2:
         raise UsageError("lpmx-docker port: CONTAINER [PORT[/PROTOCOL]]")
-    pairs = ports_of(_find(_store(), parsed.rest[0]))
+    pairs = _find(_store(), parsed.rest[0]).ports
     if len(parsed.rest) == 1:
         for inside, outside in pairs:
             print(f"{inside}/tcp -> 0.0.0.0:{outside}")

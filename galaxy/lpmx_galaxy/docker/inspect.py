@@ -99,12 +99,10 @@ def describe_image(image: Image) -> dict[str, Any]:
 
 def describe_container(container: Container) -> dict[str, Any]:
     """As `docker container inspect` describes it."""
-    from lpmx_galaxy.ports import ports_of
-
     running = container.runs()
     last = container.last_exit() or {}
     ports: dict[str, list[dict[str, str]]] = {}
-    for inside, outside in ports_of(container):
+    for inside, outside in container.ports:
         ports.setdefault(f"{inside}/tcp", []).append(
             {"HostIp": "0.0.0.0", "HostPort": str(outside)}  # noqa: S104  as docker shows it
         )

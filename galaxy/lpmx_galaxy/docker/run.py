@@ -19,7 +19,6 @@ from .volumes import read_volumes
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from lpmx_galaxy.ports import Published
     from lpmx_galaxy.words import Parsed
     from lpmx_runtime.image import Image
     from lpmx_runtime.launch import Draft, Options, Surroundings
@@ -91,17 +90,14 @@ class Decision:
 
     draft: Draft
     volumes: Volumes
-    published: tuple[Published, ...]
     here: Surroundings
 
 
 def decide(store: Store, image: Image, parsed: Parsed, environ: Mapping[str, str]) -> Decision:
     """Decide everything; of the host only the directories that -v names are made."""
-    from lpmx_galaxy import ports
     from lpmx_runtime import launch
 
     volumes = read_volumes(store, parsed)
-    published = ports.asked(image, parsed.all("publish"), everything=parsed.is_on("publish-all"))
     kept = {name: environ[name] for name in _KEPT if name in environ}
     if parsed.is_on("tty") and "TERM" in environ:
         kept["TERM"] = environ["TERM"]
@@ -114,11 +110,11 @@ def decide(store: Store, image: Image, parsed: Parsed, environ: Mapping[str, str
         name=parsed.last("name"),
         auto_remove=parsed.is_on("rm"),
     )
-    return Decision(draft, volumes, tuple(published), here)
+    return Decision(draft, volumes, here)
 
 
 def _start(store: Store, image: Image, parsed: Parsed) -> int:
-    from lpmx_galaxy import notes, ports
+    from lpmx_galaxy import notes
     from lpmx_galaxy.folders import with_folders
     from lpmx_runtime import launch
 
@@ -126,7 +122,6 @@ def _start(store: Store, image: Image, parsed: Parsed) -> int:
     container = with_folders(
         store, wanted.draft, fresh=wanted.volumes.fresh, missing=wanted.volumes.anonymous
     )
-    ports.remember(container, wanted.published)
     if parsed.last("cidfile"):
         with open(parsed.last("cidfile"), "x", encoding="ascii") as file:
             file.write(container.id)
@@ -145,6 +140,7 @@ def _start(store: Store, image: Image, parsed: Parsed) -> int:
 def _options(
     store: Store, image: Image, parsed: Parsed, volumes: Volumes, environ: Mapping[str, str]
 ) -> Options:
+    from lpmx_galaxy import ports
     from lpmx_galaxy.locale import default_locale
     from lpmx_runtime.launch import Options
 
@@ -163,6 +159,9 @@ def _options(
         no_bind=_HIDDEN,
         read_only=parsed.is_on("read-only"),
         gpus=_gpus(parsed),
+        ports=ports.choose(
+            ports.asked(image, parsed.all("publish"), everything=parsed.is_on("publish-all"))
+        ),
     )
 
 
