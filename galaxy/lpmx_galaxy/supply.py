@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lpmx_runtime.image import Image
     from lpmx_runtime.store import Store
 
-__all__ = ["find_archive", "folders", "names_of", "obtain", "pull"]
+__all__ = ["best_build", "find_archive", "folders", "names_of", "obtain", "pull", "split_transport"]
 
 _SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.xz", "")
 _SLASHES = ("_slash_", "_", "%2F", "%2f", "-", "+")
@@ -158,6 +158,38 @@ def _remember(path: str, text: str) -> None:
         return  # a store that cannot be written is looked through again next time
 
 
+def best_build(store: Store, name: str) -> str:
+    """The latest build of @name that store or folders have: bwa:0.7.17--h5bf99c6_8 of bwa:0.7.17.
+
+    @name itself where there is none: who asks for it will be told so.
+    """
+    known = set(store.refs())
+    for place in folders(store):
+        for entry in os.scandir(place):
+            known.update(names_of(store, entry.path))
+            known.update(_names_by_file(entry.name))
+    sign = "-" if "mulled-v2-" in name and ":" in name else "--" if ":" in name else ":"
+    found = [one for one in known if one == name or one.startswith(name + sign)]
+    return max(found, key=_build_number) if found else name
+
+
+def _build_number(name: str) -> tuple[int, str]:
+    number = name.rpartition("_" if "_" in name.rpartition(":")[2] else "-")[2]
+    return (int(number) if number.isdigit() else -1, name)
+
+
+def _names_by_file(file: str) -> list[str]:
+    """The name that Galaxy's way of calling an archive tells, as a list of one or none."""
+    base = file
+    for suffix in _SUFFIXES:
+        base = base.removesuffix(suffix) if suffix else base
+    base = base.removeprefix("docker_").replace("_slash_", "/")
+    try:
+        return [str(parse_reference(base))] if ":" in base else []
+    except LpmxError:
+        return []
+
+
 def names_of(store: Store, path: str) -> list[str]:
     """The names of the images in a plain archive or a layout; none of what is neither."""
     from lpmx_runtime.archive import open_archive
@@ -198,8 +230,10 @@ def _copy(store: Store, reference: str) -> Image:
         try:
             run([_skopeo(), "copy", "--quiet", f"docker://{reference}", target])
         except LpmxError as error:
+            reason = error.message.rpartition("msg=")[2]
             raise ImageNotFoundError(
-                f"{reference}: skopeo could not fetch it: {error.message}", hint=error.hint
+                f"{reference}: no such image in the store, and skopeo could not fetch it: {reason}",
+                hint="where there is no network, `lpmx load` an archive of it",
             ) from error
         return _load(store, os.fspath(archive), reference)
 

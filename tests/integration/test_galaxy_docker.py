@@ -143,7 +143,7 @@ def test_statuses_of_the_engine_are_dockers(docker, busybox_image):
     def status(*words):
         return docker("run", "--rm", *words, check=False).returncode
 
-    assert status("no/such:image", "true") == 125
+    assert status("localhost:1/no/such:image", "true") == 125
     assert status(busybox_image, "no-such-program") == 127
     assert status(busybox_image, "/etc/marker") == 126
     assert status(busybox_image, "sh", "-c", "exit 42") == 42
