@@ -1,0 +1,228 @@
+"""A real Galaxy from PyPI, as an ordinary user's program: its environment, its start, its API.
+
+The environment (1.6 GB) is made once in the test cache. Galaxy needs about a minute to start and
+15 s of processor time for the end of each job, so one server serves all tests of a session.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from images import build
+
+from support import users
+from support.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+VERSION = "26.1.1"
+ADMIN, BOOTSTRAP = "admin@example.org", "bootstrap-key-of-the-test"
+START, JOB = 300.0, 300.0  # seconds that starting, and one job, may take
+CONFIG = """\
+galaxy:
+  data_dir: {data}
+  config_dir: {data}/config
+  managed_config_dir: {data}/config
+  database_connection: sqlite:///{data}/universe.sqlite?isolation_level=IMMEDIATE
+  database_auto_migrate: true
+  job_config_file: {site}/job_conf.yml
+  container_resolvers_config_file: {site}/container_resolvers.yml
+  tool_config_file: {data}/tool_conf.xml
+  tool_path: {data}/tools
+  admin_users: {admin}
+  bootstrap_admin_api_key: {key}
+  id_secret: a-secret-of-the-test
+  cleanup_job: never
+  conda_auto_init: false
+  conda_auto_install: false
+  enable_celery_tasks: false
+  metadata_strategy: directory
+  outputs_to_working_directory: false
+  interactivetools_enable: true
+  interactivetools_proxy_host: 127.0.0.1:4002
+  interactivetools_map: {data}/interactivetools_map.sqlite
+  galaxy_infrastructure_url: http://127.0.0.1:{port}
+"""
+
+
+def environment() -> Path:
+    """The virtual environment with Galaxy in it, made if it is not there."""
+    folder = build.cache_folder() / "galaxy" / f"venv-{VERSION}"
+    ready = folder / ".ready"
+    if not ready.exists():
+        subprocess.run([users.SYSTEM_PYTHON, "-m", "venv", "--clear", folder], check=True)
+        pip = [folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run(["nice", *pip, f"galaxy=={VERSION}", "galaxy-test-driver"], check=True)
+        ready.touch()
+    return folder
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass
+class Galaxy:
+    """A running server and a key of a user."""
+
+    url: str
+    key: str
+    data: Path
+    process: subprocess.Popen[bytes]
+    history: str = ""
+
+    def call(self, method: str, path: str, body: object = None, *, key: str = "") -> Any:
+        """One call of the API; the JSON it answers."""
+        request = urllib.request.Request(
+            f"{self.url}/api/{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"x-api-key": key or self.key, "Content-Type": "application/json"},
+            method=method,
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=120) as answer:
+                return json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as error:
+            raise AssertionError(
+                f"{method} {path}: {error.code} {error.read()[:2000]!r}"
+            ) from error
+
+    def text(self, dataset: str) -> str:
+        """The contents of a dataset."""
+        request = urllib.request.Request(
+            f"{self.url}/api/datasets/{dataset}/display", headers={"x-api-key": self.key}
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.read().decode()
+
+    def upload(self, text: str) -> str:
+        """A dataset with @text; its id."""
+        element = {"src": "pasted", "paste_content": text, "ext": "txt", "name": "pasted"}
+        target = {"destination": {"type": "hdas"}, "elements": [element]}
+        body = {"history_id": self.history, "targets": [target]}
+        answer = self.call("POST", "tools/fetch", body)
+        self.wait(answer["jobs"][0]["id"])
+        identifier: str = answer["outputs"][0]["id"]
+        return identifier
+
+    def start(self, tool: str, **inputs: object) -> dict[str, Any]:
+        """Start a tool; what the API answers."""
+        body = {"history_id": self.history, "tool_id": tool, "inputs": inputs}
+        answer: dict[str, Any] = self.call("POST", "tools", body)
+        return answer
+
+    def job(self, job: str) -> dict[str, Any]:
+        """All that Galaxy says of a job."""
+        answer: dict[str, Any] = self.call("GET", f"jobs/{job}?full=true")
+        return answer
+
+    def wait(self, job: str, *, states: tuple[str, ...] = ("ok",)) -> dict[str, Any]:
+        """Wait until @job has ended, and in one of @states."""
+        ends = ("ok", "error", "deleted", "deleting", "paused", "failed", *states)
+        self.until(lambda: self.job(job)["state"] in ends, f"end of job {job}")
+        found = self.job(job)
+        if found["state"] not in states:
+            shown = {
+                name: found.get(name) for name in ("state", "exit_code", "tool_stderr", "stderr")
+            }
+            raise AssertionError(f"job of {found['tool_id']}: {shown}")
+        return found
+
+    def until(self, condition: Callable[[], object], what: str, timeout: float = JOB) -> None:
+        """Ask about once a second: each question costs Galaxy processor time."""
+
+        def slowly() -> object:
+            if self.process.poll() is not None:
+                raise AssertionError(f"Galaxy ended:\n{self.log()}")
+            value = condition()
+            if not value:
+                time.sleep(1.0)
+            return value
+
+        until(slowly, what=what, timeout=timeout)
+
+    def log(self) -> str:
+        """The end of its log."""
+        return (self.data / "galaxy.log").read_text(errors="replace")[-4000:]
+
+
+def start(data: Path, site: Path, tools: dict[str, str], *, prefix: list[str]) -> Galaxy:
+    """Start a server on @data, which belongs to the user that @prefix becomes."""
+    venv, port = environment(), free_port()
+    (data / "tools").mkdir(parents=True)
+    (data / "config").mkdir()
+    for name, xml in tools.items():
+        (data / "tools" / f"{name}.xml").write_text(xml)
+    listed = "".join(f'<tool file="{name}.xml"/>' for name in tools)
+    (data / "tool_conf.xml").write_text(f"<toolbox>{listed}</toolbox>")
+    text = CONFIG.format(data=data, site=site, admin=ADMIN, key=BOOTSTRAP, port=port)
+    (data / "galaxy.yml").write_text(text)
+    if os.geteuid() == 0:
+        subprocess.run(["chown", "-R", users.USER, data], check=True)
+    path = f"{site}/bin:{venv}/bin:/usr/bin:/bin"
+    with open(data / "galaxy.log", "wb") as log:
+        process = _popen(prefix, data, path, venv, port, log)
+    galaxy = Galaxy(f"http://127.0.0.1:{port}", BOOTSTRAP, data, process)
+    try:
+        galaxy.until(lambda: _answers(galaxy), "start of Galaxy", START)
+        user = {"username": "tester", "email": ADMIN, "password": "password-of-the-test"}
+        identifier = galaxy.call("POST", "users", user)["id"]
+        galaxy.key = galaxy.call("POST", f"users/{identifier}/api_key", key=BOOTSTRAP)
+        galaxy.history = galaxy.call("POST", "histories", {"name": "test"})["id"]
+    except BaseException:
+        stop(galaxy)
+        raise
+    return galaxy
+
+
+def _popen(
+    prefix: list[str], data: Path, path: str, venv: Path, port: int, log: BinaryIO
+) -> subprocess.Popen[bytes]:
+    """The server as a process of its own group. Galaxy takes its environment from VIRTUAL_ENV."""
+    web = [str(venv / "bin" / "galaxy-web"), "--config", "galaxy.yml"]
+    return subprocess.Popen(
+        [*prefix, "env", "-C", str(data), f"PATH={path}", f"VIRTUAL_ENV={venv}", "nice", *web,
+         "--bind", f"127.0.0.1:{port}"],
+        stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+
+
+def _answers(galaxy: Galaxy) -> bool:
+    try:
+        galaxy.call("GET", "version")
+    except (OSError, AssertionError, ValueError):
+        return False
+    return True
+
+
+def stop(galaxy: Galaxy) -> None:
+    """End the server and all it has started."""
+    if galaxy.process.poll() is None:
+        os.killpg(galaxy.process.pid, 15)
+        try:
+            galaxy.process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(galaxy.process.pid, 9)
+            galaxy.process.wait()
+
+
+def fresh_folder(home: Path, name: str) -> Path:
+    """An empty folder of @home."""
+    folder = home / name
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder
