@@ -50,7 +50,9 @@ TOOLS = {
     "look_docker": LOOK.format(name="look_docker", image=IMAGE),
     "look_singularity": LOOK.format(name="look_singularity", image=IMAGE),
     "fails": simple("fails", "echo said >&2; exit 7"),
-    "missing": simple("missing", "true", '<container type="docker">localhost:1/no/such-image:1</container>'),
+    "missing": simple(
+        "missing", "true", '<container type="docker">localhost:1/no/such-image:1</container>'
+    ),
     "package": simple(
         "package", "greet > '$out'", '<requirement type="package" version="1.0">greet</requirement>'
     ),

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from .volumes import Volumes
 
-__all__ = ["Decision", "decide", "run_command", "set_processors"]
+__all__ = ["Decision", "decide", "run_command", "set_processors", "wants_root"]
 
 NAME = "lpmx-docker run"
 EXIT_ENGINE = 125  # docker: the engine failed, not the program
@@ -149,12 +149,15 @@ def _options(
         text = parsed.last("entrypoint")
         entrypoint = (text,) if text else ()
     env = _environment(parsed, environ)
+    user = parsed.last("user")
+    root = wants_root(user)
     return Options(
         command=tuple(parsed.rest[1:]),
         entrypoint=entrypoint,
         env={**default_locale(store, image, env), **env},
         cwd=parsed.last("workdir") or os.path.join("/", image.workdir),
-        user=parsed.last("user"),
+        user="" if root else user,
+        fakeroot=root,
         volumes=volumes.binds,
         no_bind=_HIDDEN,
         read_only=parsed.is_on("read-only"),
@@ -163,6 +166,11 @@ def _options(
             ports.asked(image, parsed.all("publish"), everything=parsed.is_on("publish-all"))
         ),
     )
+
+
+def wants_root(user: str) -> bool:
+    """Is root asked for by somebody who is not? Then it is emulated."""
+    return os.getuid() != 0 and user.partition(":")[0] in ("0", "root")
 
 
 def _gpus(parsed: Parsed) -> str:

@@ -152,7 +152,7 @@ def decide(
             entrypoint=None if action == "run" else (),
             env=env,
             cwd=parsed.last("pwd"),
-            user="0:0" if parsed.is_on("fakeroot") else "",
+            fakeroot=parsed.is_on("fakeroot") and os.getuid() != 0,
             volumes=volumes,
             no_bind=_hidden(parsed, contained=contained, homed=bool(home_bind)),
             gpus=_gpus(parsed),
