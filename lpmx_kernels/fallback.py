@@ -37,6 +37,11 @@ class FallbackKernel(Kernel):
             send(self.iopub_socket, "error", error)
         return {"status": "error", "execution_count": self.execution_count, **error}
 
+    async def do_debug_request(self, msg: dict[str, Any]) -> dict[str, Any]:
+        """Refuse: JupyterLab asks every kernel whose spec says that it can be debugged."""
+        names = {"request_seq": msg.get("seq", 0), "command": msg.get("command", "")}
+        return {"type": "response", "success": False, "message": self.banner, **names}
+
 
 def main(arguments: list[str]) -> None:
     """Run the kernel of `-f CONNECTION_FILE`; the reason is in the environment."""

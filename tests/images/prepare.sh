@@ -1,6 +1,6 @@
 #!/bin/bash
 # Install the Debian packages that building, testing and measuring need. Root only; asks apt only for what is missing.
-# Usage: prepare.sh [build|images|test|batch|bench]...    (none: all of them)
+# Usage: prepare.sh [build|images|test|batch|bench|e2e]...    (none: all but e2e)
 set -euo pipefail
 
 build="gcc make libc6-dev python3 python3-venv"
@@ -8,14 +8,15 @@ images="debootstrap musl-tools golang-go busybox-static bash-static mount"
 test="strace clang-format procps util-linux skopeo umoci podman"
 batch="munge slurmctld slurmd slurm-client gridengine-master gridengine-exec gridengine-client"
 bench="bubblewrap"
+e2e="chromium"
 
 wanted=""
 for group in "${@:-all}"; do
     case $group in
-    build | images | test | batch | bench) wanted+=" ${!group}" ;;
+    build | images | test | batch | bench | e2e) wanted+=" ${!group}" ;;
     all) wanted+=" $build $images $test $batch $bench" ;;
     *)
-        echo "prepare.sh: no group named $group (build, images, test, batch, bench)" >&2
+        echo "prepare.sh: no group named $group (build, images, test, batch, bench, e2e)" >&2
         exit 2
         ;;
     esac

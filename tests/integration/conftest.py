@@ -48,3 +48,11 @@ def start(bare_jupyter: Jupyter) -> Iterator[Callable[..., Session]]:
     yield make
     for session in sessions:
         session.end(now=True)
+
+
+@pytest.fixture(scope="session")
+def payload_image(store: Lpmx, image: Callable[[str], str]) -> str:
+    """An image with a Python without ipykernel, and a payload for it in the store."""
+    name = image("tools")
+    store("kernel", "payload", "build", name)
+    return name

@@ -11,7 +11,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import nbformat
 import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.connect import write_connection_file
@@ -265,29 +264,6 @@ def test_launcher_in_argv_becomes_the_kernel(jupyter: Jupyter, tmp_path: Path) -
         assert process.wait(timeout=20) == -signal.SIGTERM
     jupyter.lpmx("gc")
     assert containers(jupyter) == []
-
-
-@pytest.mark.parametrize("program", ["execute", "run"])
-def test_jupyter_programs_use_the_kernel(jupyter: Jupyter, tmp_path: Path, program: str) -> None:
-    code = "print(open('/etc/lpmx-image').read())"
-    if program == "run":
-        source, module = tmp_path / "cell.py", "jupyter_client.runapp"
-        source.write_text(code)
-        arguments = ["--kernel", NAME, str(source)]
-    else:
-        source, module = tmp_path / "notebook.ipynb", "nbclient.cli"
-        cells = [nbformat.v4.new_code_cell(code)]
-        nbformat.write(nbformat.v4.new_notebook(cells=cells), source)
-        arguments = ["--kernel_name", NAME, "--inplace", str(source)]
-    start = f"import sys; from {module} import main; sys.exit(main())"
-    done = subprocess.run(
-        [sys.executable, "-c", start, *arguments],
-        env=clean_environment(jupyter.environment),
-        capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    shown = done.stdout if program == "run" else source.read_text()
-    assert "demo" in shown
 
 
 def test_doctor_list_logs_and_remove(jupyter: Jupyter) -> None:

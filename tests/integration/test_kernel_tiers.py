@@ -21,14 +21,6 @@ if TYPE_CHECKING:
 CHILD = "__import__('subprocess').run(['python3', '-c', {!r}], capture_output=True, text=True)"
 
 
-@pytest.fixture(scope="session")
-def payload_image(store: Lpmx, image: Callable[[str], str]) -> str:
-    """An image with a Python without ipykernel, and a payload for it in the store."""
-    name = image("tools")
-    store("kernel", "payload", "build", name)
-    return name
-
-
 @pytest.fixture
 def shell(
     bare_jupyter: Jupyter, start: Callable[..., Session], image: Callable[[str], str]
