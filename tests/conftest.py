@@ -27,6 +27,7 @@ FOLDER_TIERS = {
     "c": "fast",
     "conformance": "full",
     "integration": "full",
+    "fuzz": "full",
     "e2e": "long",
 }
 MUST_WORK = os.environ.get("LPMX_MUST_WORK") == "1"

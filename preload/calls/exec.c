@@ -5,6 +5,7 @@
  * exec would give: resolution, permission, `#!` lines, the ELF header, the interpreter. Then the
  * kernel executes the loader with the program's own argv and the environment plus one string, which
  * the loader takes out again. */
+#include "hashbang.h"
 #include "ownership.h"
 #include "../trap/slots.h"
 
@@ -12,7 +13,6 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 
-#define HEAD_SIZE    256  /* as the kernel's BINPRM_BUF_SIZE: what a #! line may hold */
 #define MAX_SCRIPTS  5    /* as the kernel's limit of nested interpreters */
 #define SMALL_VECTOR 2048 /* pointers kept on the handler's stack; more go into a mapping */
 
@@ -20,7 +20,7 @@ struct program {
     char path[LPMX_PATH_MAX];   /* as executed: what argv[0] of a script's interpreter gets */
     char execfn[LPMX_PATH_MAX]; /* the name first executed */
     struct uufs_hit hit;
-    char head[HEAD_SIZE + 1];
+    char head[HASHBANG_SIZE + 1];
     char cred[CRED_TEXT_MAX];    /* what root emulation hands on */
     char cwd[LPMX_PATH_MAX + 1]; /* of a command that runs elsewhere */
     char state[6 * LPMX_PATH_MAX + CRED_TEXT_MAX];
@@ -145,11 +145,11 @@ read_head(struct program *p)
 
     if (fd < 0)
         return (int)fd;
-    n = sys3(SYS_read, fd, p->head, HEAD_SIZE);
+    n = sys3(SYS_read, fd, p->head, HASHBANG_SIZE);
     interp[0] = '\0';
     err = n < 0 ? (int)n : 0;
     if (!err) {
-        memset(p->head + n, 0, (size_t)(HEAD_SIZE + 1 - n));
+        memset(p->head + n, 0, (size_t)(HASHBANG_SIZE + 1 - n));
         if (p->head[0] != '#' || p->head[1] != '!') {
             err = elf_check(p->head, (size_t)n);
             if (!err)
@@ -163,44 +163,6 @@ read_head(struct program *p)
         err = uufs_walk(&engine.fs, "/", interp, UUFS_FOLLOW, &found);
     }
     return err;
-}
-
-/* Split "#! INTERPRETER [ARGUMENT]" in place. The argument is one, blanks inside it kept, as in the
- * kernel. */
-static int
-parse_script(char *head, char **interp, char **arg)
-{
-    char *s = head + 2, *end = head + 2;
-
-    while (*end && *end != '\n')
-        end++;
-    if (!*end && end == head + HEAD_SIZE) {
-        /* a line longer than the buffer is only acceptable when the interpreter itself fits */
-        char *q = s;
-
-        while (*q == ' ' || *q == '\t')
-            q++;
-        while (q < end && *q != ' ' && *q != '\t')
-            q++;
-        if (q == end)
-            return -ENOEXEC;
-    }
-    *end = '\0';
-    while (end > s && (end[-1] == ' ' || end[-1] == '\t'))
-        *--end = '\0';
-    while (*s == ' ' || *s == '\t')
-        s++;
-    if (!*s)
-        return -ENOEXEC;
-    *interp = s;
-    while (*s && *s != ' ' && *s != '\t')
-        s++;
-    if (*s)
-        *s++ = '\0';
-    while (*s == ' ' || *s == '\t')
-        s++;
-    *arg = *s ? s : NULL;
-    return 0;
 }
 
 /* A vector of @n pointers. In a vfork child a mapping outlives us in the parent, so small ones live
@@ -218,7 +180,7 @@ new_vector(struct program *p, size_t n)
 }
 
 struct script { /* what one #! line adds in front of the arguments */
-    char interp[HEAD_SIZE + 1], arg[HEAD_SIZE + 1], name[LPMX_PATH_MAX];
+    char interp[HASHBANG_SIZE + 1], arg[HASHBANG_SIZE + 1], name[LPMX_PATH_MAX];
     bool has_arg;
 };
 
@@ -232,7 +194,7 @@ step_script(struct program *p, struct script *s, bool first)
 
     if (p->head[0] != '#' || p->head[1] != '!')
         return 0;
-    err = parse_script(p->head, &interp, &arg);
+    err = hashbang_parse(p->head, &interp, &arg);
     if (err)
         return err;
     memcpy(s->interp, interp, strlen(interp) + 1);

@@ -1,6 +1,6 @@
 /* Damaged and malicious view files: cut, bits flipped, fields replaced, tables moved. The claim is
  * that the sanitizers stay silent and everything ends; where a file must be refused it says so. */
-#include "fuzz_view.c"
+#include "../fuzz/fuzz_view.c"
 
 #include "check.h"
 

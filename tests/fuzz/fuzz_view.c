@@ -1,10 +1,6 @@
 /* Any bytes as a view: nothing may crash, hang or read outside. test_view_hostile.c runs it on
- * mutated files; with clang, in preload/:
- *
- *     clang -g -O1 -D_GNU_SOURCE -DLPMX_HOSTED -I. -fsanitize=fuzzer,address,undefined \
- *         ../tests/c/fuzz_view.c str.c uufs/view*.c -o build/fuzz_view
- */
-#include "view_tools.h"
+ * mutated files, test_fuzz.py under libFuzzer. */
+#include "../c/view_tools.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

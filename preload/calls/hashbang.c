@@ -1,0 +1,40 @@
+/* The first line of a script. What becomes of it is exec.c's business. */
+#include "hashbang.h"
+
+#include "../sys.h"
+
+int
+hashbang_parse(char *head, char **interp, char **arg)
+{
+    char *s = head + 2, *end = head + 2;
+
+    while (*end && *end != '\n')
+        end++;
+    if (!*end && end == head + HASHBANG_SIZE) {
+        /* a line longer than the buffer is only acceptable when the interpreter itself fits */
+        char *q = s;
+
+        while (*q == ' ' || *q == '\t')
+            q++;
+        while (q < end && *q != ' ' && *q != '\t')
+            q++;
+        if (q == end)
+            return -ENOEXEC;
+    }
+    *end = '\0';
+    while (end > s && (end[-1] == ' ' || end[-1] == '\t'))
+        *--end = '\0';
+    while (*s == ' ' || *s == '\t')
+        s++;
+    if (!*s)
+        return -ENOEXEC;
+    *interp = s;
+    while (*s && *s != ' ' && *s != '\t')
+        s++;
+    if (*s)
+        *s++ = '\0';
+    while (*s == ' ' || *s == '\t')
+        s++;
+    *arg = *s ? s : NULL;
+    return 0;
+}
