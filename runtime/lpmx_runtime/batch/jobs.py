@@ -13,7 +13,11 @@ import re
 import shutil
 import subprocess
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["Job", "forget_finished", "list_jobs", "new_folder", "number_in"]
 
@@ -26,6 +30,7 @@ _NUMBERS = (
     re.compile(r"^(\d+(?:\[\])?\.[A-Za-z][\w.-]*)\s*$", re.MULTILINE),
     re.compile(r"^(\d+)(?:[.;][\w.:;-]*)?\s*$", re.MULTILINE),
 )
+_FINDS_SYSTEM = re.compile(r"SLURM_CONF$|SGE_|PBS_(CONF_FILE|DEFAULT|SERVER)$|LSF_")
 _WAIT = 30.0  # seconds for a batch system to say whether it has a job
 
 
@@ -51,6 +56,7 @@ class Job:
     command: str  # the submit command, whose folder has the one that asks
     argv: list[str]
     number: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)  # by which the system is found again
 
     @property
     def _note_file(self) -> str:
@@ -67,7 +73,8 @@ class Job:
         data = {
             "pid": 0, "start": 0, "boot": "", "namespace": 0, "host": where, "kind": "job",
             "argv": self.argv, "since": time.time(), "system": self.system,
-            "command": self.command, "number": self.number, "submitter": os.getpid(),
+            "command": self.command, "number": self.number,
+            "env": {name: value for name, value in self.env.items() if _FINDS_SYSTEM.match(name)},
         }  # fmt: skip
         path = self._note_file
         temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.tmp")
@@ -96,6 +103,7 @@ class Job:
                 text=True,
                 errors="replace",
                 timeout=_WAIT,
+                env={**os.environ, **self.env},
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired):
@@ -145,6 +153,7 @@ def list_jobs(container: str) -> list[Job]:
                     str(data["command"]),
                     list(data["argv"]),
                     str(data["number"]),
+                    dict(data["env"]),
                 )
             )
         except (OSError, ValueError, KeyError, TypeError):

@@ -174,7 +174,7 @@ def _call(
     words += rewritten.operands
     if rewritten.follow:
         _execute(command, words, host)
-    job = jobs.Job(inside.folder, system, command, list(rewritten.argv))
+    job = jobs.Job(inside.folder, system, command, list(rewritten.argv), env=host)
     job.note()  # before the job can be there, so that the container is not removed under it
     child = subprocess.Popen(
         [command, *words],
