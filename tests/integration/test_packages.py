@@ -1,0 +1,149 @@
+"""Packages installed by an ordinary user: apt, dpkg, useradd, pip under `--fakeroot`."""
+
+# ruff: noqa: E501
+# The long lines are shell.
+from __future__ import annotations
+
+import pytest
+from support.packages import make_machine
+
+# With maintainer scripts that make users, set owners and setuid bits, and replace files in /etc
+SMALL = ("cron", "dbus", "tzdata", "python3-pip")
+LARGE = (
+    "gcc", "g++", "gfortran", "make", "cmake", "git", "python3-dev", "python3-venv", "ruby",
+    "ruby-dev", "default-jre-headless", "r-base-core", "r-cran-ggplot2", "perl", "openssh-server",
+    "postgresql", "nginx-light", "exim4-daemon-light", "man-db", "sudo", "cron", "dbus",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def machine(store, image, tmp_path_factory):
+    """A container in which the small packages are installed."""
+    made = make_machine(store, image("demo"), "packages", tmp_path_factory.mktemp("packages"))
+    made.install(*SMALL)
+    yield made
+    store("rm", "-f", "packages")
+
+
+def test_packages_are_installed_whole(machine):
+    assert machine("dpkg --audit; dpkg -C").stdout == ""
+    state = machine(f"dpkg-query -W -f '${{Status}}\\n' {' '.join(SMALL)}").stdout
+    assert set(state.splitlines()) == {"install ok installed"}
+
+
+def test_their_users_owners_and_setuid_bits_are_there(machine):
+    shown = machine(
+        "stat -c '%U:%G %a' /usr/bin/crontab /var/spool/cron/crontabs"
+        " /usr/lib/dbus-1.0/dbus-daemon-launch-helper; id -un messagebus"
+    ).stdout
+    assert shown.splitlines() == [
+        "root:crontab 2755", "root:crontab 1730", "root:messagebus 4754", "messagebus",
+    ]  # fmt: skip
+
+
+def test_a_setgid_program_of_a_package_works_for_a_user(machine):
+    """crontab writes into a directory that only its group may write to."""
+    machine("useradd -m crony; echo '0 0 * * * true' > /home/crony/tab")
+    shown = machine(
+        "runuser -u crony -- crontab /home/crony/tab && stat -c '%U:%G %a' /var/spool/cron/crontabs/*"
+    ).stdout
+    assert shown.strip() == "crony:crontab 600"
+
+
+def test_accounts_are_managed(machine):
+    script = """
+set -e
+groupadd -g 4000 lab; useradd -m -u 4001 -g lab -s /bin/sh anna; echo anna:secret | chpasswd
+usermod -aG users anna; id anna; stat -c '%U:%G %a' /home/anna /etc/shadow
+su anna -c 'cd; touch mine; id -u; stat -c %U:%G mine'
+userdel -r anna; groupdel lab; ls /home | grep anna || echo gone
+"""
+    assert machine(script).stdout.splitlines() == [
+        "uid=4001(anna) gid=4000(lab) groups=4000(lab),100(users)",
+        "anna:lab 755", "root:shadow 640", "4001", "anna:lab", "gone",
+    ]  # fmt: skip
+
+
+def test_dpkg_installs_and_purges_a_package_of_our_own(machine):
+    script = """
+set -e
+rm -rf /opt/pkg; mkdir -p /opt/pkg/DEBIAN /opt/pkg/usr/lib/own /opt/pkg/etc; cd /opt/pkg
+printf 'Package: own\\nVersion: 1\\nArchitecture: all\\nMaintainer: m <m@m>\\nDescription: d\\n' > DEBIAN/control
+printf '/etc/own.conf\\n' > DEBIAN/conffiles; echo c > etc/own.conf
+printf '#!/bin/sh\\nset -e\\nuseradd -r own\\nchown own:own /usr/lib/own/f\\n' > DEBIAN/postinst
+printf '#!/bin/sh\\nset -e\\nif [ $1 = purge ]; then userdel own; fi\\n' > DEBIAN/postrm
+chmod 755 DEBIAN/postinst DEBIAN/postrm; touch usr/lib/own/f usr/lib/own/suid; chown 12:34 usr/lib/own/suid
+chmod 4555 usr/lib/own/suid; dpkg-deb -b . /opt/own.deb > /dev/null
+dpkg -i /opt/own.deb > /dev/null; stat -c '%n %U:%G %a' /usr/lib/own/*; dpkg -V own
+dpkg -P own > /dev/null; ls /usr/lib/own /etc/own.conf 2>&1 | wc -l; id own 2>&1
+"""
+    done = machine(script, check=False)
+    lines = done.stdout.splitlines()
+    assert lines[0] == "/usr/lib/own/f own:own 644", done.stderr
+    assert lines[1].endswith(" 4555")
+    assert machine("stat -c %u:%g /opt/pkg/usr/lib/own/suid").stdout.strip() == "12:34"
+    assert lines[2] == "2"  # neither is there
+    assert lines[3].startswith("id:")
+
+
+def test_pip_installs(machine):
+    script = """
+set -e
+rm -rf /opt/src; mkdir -p /opt/src/thing; cd /opt/src; echo 'VALUE = 42' > thing/__init__.py
+printf '[build-system]\\nrequires = ["setuptools"]\\nbuild-backend = "setuptools.build_meta"\\n' > pyproject.toml
+printf '[project]\\nname = "thing"\\nversion = "1"\\n[project.scripts]\\nthing = "thing:run"\\n' >> pyproject.toml
+pip install -q --no-index --no-build-isolation --break-system-packages --root-user-action=ignore .
+cd /; python3 -c 'import thing; print(thing.VALUE, thing.__file__)'
+stat -c %U:%G /usr/local/bin/thing; pip uninstall -qy --break-system-packages --root-user-action=ignore thing
+test ! -e /usr/local/bin/thing && echo gone
+"""
+    shown = machine(script).stdout.splitlines()
+    assert shown[0].startswith("42 /usr/local/lib/python3")
+    assert shown[1:] == ["root:root", "gone"]
+
+
+def test_purging_takes_all_away(machine):
+    machine("apt-get purge -y cron")
+    shown = machine("ls /usr/bin/crontab /usr/sbin/cron 2>&1 | grep -c 'No such'; dpkg --audit")
+    assert shown.stdout.strip() == "2"
+
+
+def test_the_committed_image_has_them(machine, store):
+    store("commit", machine.name, "packages:1")
+    script = "stat -c '%U:%G %a' /usr/lib/dbus-1.0/dbus-daemon-launch-helper; dpkg --audit"
+    shown = store("run", "--fakeroot", "packages:1", "sh", "-c", script, cwd=machine.folder)
+    store("rmi", "packages:1")
+    assert shown.stdout.splitlines() == ["root:messagebus 4754"]
+
+
+@pytest.mark.long
+def test_a_hundred_packages(store, image, tmp_path):
+    """Compilers, interpreters, servers: installed, of one piece, and they run."""
+    made = make_machine(store, image("demo"), "hundred", tmp_path)
+    before = int(made("dpkg-query -W | wc -l").stdout)
+    made.install(*LARGE)
+    assert int(made("dpkg-query -W | wc -l").stdout) - before >= 100
+    assert made("dpkg --audit").stdout == ""
+    changed = made("dpkg -V | grep -v ' c /etc/'", check=False).stdout
+    assert [line for line in changed.splitlines() if "/usr/share/doc" not in line
+            and "/usr/share/man" not in line and "/usr/share/locale" not in line
+            and "/usr/share/info" not in line and "/usr/share/lintian" not in line
+            and "/usr/share/groff" not in line] == []  # fmt: skip
+    script = """
+set -e; mkdir -p /opt/try; cd /opt/try
+echo 'int main(void) { return 42; }' > a.c; gcc a.c -o a; ./a || echo gcc $?
+echo 'print *, 42' > a.f90; echo end >> a.f90; gfortran a.f90 -o f; ./f
+python3 -m venv --without-pip v; v/bin/python -c 'print(42)'
+ruby -e 'puts 42'; java -version 2>&1 | grep -c Runtime; Rscript -e 'library(ggplot2); cat(42, "\\n")'
+stat -c '%U:%G %a' /usr/bin/sudo /usr/bin/ssh-agent /var/lib/postgresql /var/log/exim4 /var/cache/man
+sudo -u postgres id -un; runuser -u postgres -- /usr/lib/postgresql/*/bin/initdb -D /var/lib/postgresql/t > /dev/null
+stat -c '%U:%G %a' /var/lib/postgresql/t/PG_VERSION
+"""
+    shown = made(script, check=False)
+    store("rm", "-f", "hundred")
+    lines = [" ".join(line.split()) for line in shown.stdout.splitlines()]
+    assert lines == [
+        "gcc 42", "42", "42", "42", "1", "42", "root:root 4755", "root:_ssh 2755",
+        "postgres:postgres 755", "Debian-exim:adm 2750", "man:man 755", "postgres",
+        "postgres:postgres 600",
+    ], shown.stderr  # fmt: skip
