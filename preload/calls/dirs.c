@@ -1,5 +1,5 @@
 /* Directories as seen through a descriptor: getdents64 and its ancestor, and getcwd. */
-#include "call.h"
+#include "ownership.h"
 
 #include <sys/stat.h>
 
@@ -18,6 +18,7 @@ getdents(struct call *c)
     struct uufs_hit hit;
     bool lower;
     int fd = (int)c->a[0];
+    long n;
 
     if (call_fd_path(fd, ctr, sizeof(ctr), &lower) || uufs_walk(&engine.fs, "/", ctr, 0, &hit) ||
         !hit.in_union || hit.type != S_IFDIR)
@@ -26,7 +27,10 @@ getdents(struct call *c)
 
     if (err)
         return err;
-    return uufs_getdents(&engine.fs, hit.ctr, hit.ctr_len, hit.node, fd, (void *)c->a[1], c->a[2]);
+    n = uufs_getdents(&engine.fs, hit.ctr, hit.ctr_len, hit.node, fd, (void *)c->a[1], c->a[2]);
+    if (n > 0 && emulates_root())
+        ownership_show_types(&hit, (char *)c->a[1], n);
+    return n;
 }
 
 long

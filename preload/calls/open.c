@@ -172,6 +172,7 @@ static long
 open_at(struct call *c, int dirfd, unsigned long path, unsigned long flags, unsigned long mode)
 {
     struct open_request r = request(flags, mode);
+    const char *device;
     struct uufs_hit hit;
     unsigned how = (r.creates ? UUFS_MISSING | UUFS_LAST : 0) |
                    (flags & O_NOFOLLOW || r.exclusive ? 0 : UUFS_FOLLOW);
@@ -193,6 +194,9 @@ open_at(struct call *c, int dirfd, unsigned long path, unsigned long flags, unsi
         return open_new(c, &hit, &r);
     if (r.exclusive)
         return hit.where == UUFS_BIND && !hit.read_only ? open_host(c, &hit, &r) : -EEXIST;
+    if (emulates_root() && !(flags & O_PATH) && (device = ownership_device(&hit)))
+        return *device ? sys3(SYS_openat, AT_FDCWD, device, r.flags & ~(O_CREAT | O_TRUNC))
+                       : -ENXIO;
     if (hit.where == UUFS_LOWER)
         return open_lower(c, &hit, &r);
     if (hit.read_only && r.writes &&

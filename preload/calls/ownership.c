@@ -264,6 +264,68 @@ ownership_make_device(const struct uufs_hit *hit, unsigned long mode, unsigned l
     return (int)r;
 }
 
+/* ---- devices ---- */
+
+static bool
+may_hold_devices(void)
+{
+    return uufs_dirty_test(&engine.fs, OWNER_DEVICES, sizeof(OWNER_DEVICES) - 1);
+}
+
+const char *
+ownership_device(const struct uufs_hit *hit)
+{
+    static const struct {
+        uint32_t major, minor;
+        const char *host;
+    } common[] = {{1, 3, "/dev/null"},   {1, 5, "/dev/zero"},    {1, 7, "/dev/full"},
+                  {1, 8, "/dev/random"}, {1, 9, "/dev/urandom"}, {5, 0, "/dev/tty"}};
+    const struct view_node *n =
+        hit->where == UUFS_LOWER ? view_node(&engine.fs.view, hit->node) : NULL;
+    struct stat st;
+
+    if (!hit->in_union || hit->type != S_IFREG)
+        return NULL;
+    if (n ? S_ISREG(n->tar_mode) : !may_hold_devices())
+        return NULL;
+    if (sys4(SYS_newfstatat, AT_FDCWD, hit->host, &st, AT_SYMLINK_NOFOLLOW))
+        return NULL;
+    ownership_show(hit, &st);
+    if (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode))
+        return NULL;
+    for (size_t i = 0; i < ARRAY_LEN(common) && S_ISCHR(st.st_mode); i++)
+        if (st.st_rdev == (common[i].major << 8 | common[i].minor))
+            return common[i].host;
+    return "";
+}
+
+void
+ownership_show_types(const struct uufs_hit *hit, char *entries, long size)
+{
+    struct entry {
+        uint64_t ino;
+        int64_t off;
+        uint16_t reclen;
+        uint8_t type;
+        char name[];
+    };
+    bool devices = may_hold_devices();
+
+    for (long at = 0; at < size;) {
+        struct entry *e = (struct entry *)(entries + at);
+        const struct view_node *n = NULL;
+
+        at += e->reclen;
+        if (e->type != S_IFREG >> 12)
+            continue;
+        if (hit->node != VIEW_NONE)
+            n = view_node(&engine.fs.view,
+                          view_child(&engine.fs.view, hit->node, e->name, strlen(e->name)));
+        if (devices || (n && (S_ISCHR(n->tar_mode) || S_ISBLK(n->tar_mode))))
+            e->type = 0; /* DT_UNKNOWN: whoever wants to know asks stat */
+    }
+}
+
 /* ---- access ---- */
 
 static int

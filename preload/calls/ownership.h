@@ -27,6 +27,13 @@ int ownership_make_device(const struct uufs_hit *hit, unsigned long mode, unsign
 long ownership_chown(struct call *c, uint32_t uid, uint32_t gid);
 long ownership_chmod(struct call *c, uint32_t mode);
 
+/* The host's file that opening a remembered device means: one of those in /dev that every program
+ * may use, "" for any other device, NULL where @hit is none. */
+const char *ownership_device(const struct uufs_hit *hit);
+/* Entries of the directory @hit as getdents64 wrote them: a remembered device is no regular file.
+ */
+void ownership_show_types(const struct uufs_hit *hit, char *entries, long size);
+
 /* access(2): 0 or -EACCES by the shown mode. */
 int ownership_access(const struct uufs_hit *hit, unsigned want, bool effective);
 

@@ -1,7 +1,7 @@
 /* Files of /proc that tell host paths: maps, smaps, mounts, mountinfo. Opening one for reading
  * gives a snapshot in memory with the container's paths. Other processes' files are treated alike:
  * only our own are of interest there. */
-#include "call.h"
+#include "cred.h"
 
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -83,8 +83,9 @@ put_map_line(struct text *t, char *line)
     put(t, "\n", 1);
 }
 
+/* Every line of the file @host through @put_line. */
 static long
-translate_maps(const char *host, struct text *t)
+translate_lines(const char *host, struct text *t, void (*put_line)(struct text *, char *))
 {
     char line[LPMX_PATH_MAX + 256], buf[1024];
     size_t len = 0;
@@ -99,12 +100,84 @@ translate_maps(const char *host, struct text *t)
                 continue;
             }
             line[len] = '\0';
-            put_map_line(t, line);
+            put_line(t, line);
             len = 0;
         }
     }
     sys1(SYS_close, fd);
     return n;
+}
+
+/* ---- status, under root emulation ---- */
+
+static void
+put_hex16(struct text *t, uint64_t value)
+{
+    char digits[16];
+
+    for (int i = 15; i >= 0; i--, value >>= 4)
+        digits[i] = "0123456789abcdef"[value & 15];
+    put(t, digits, sizeof(digits));
+}
+
+static void
+put_ids(struct text *t, const struct cred_ids *ids)
+{
+    const uint32_t values[] = {ids->real, ids->effective, ids->saved, ids->fs};
+
+    for (size_t i = 0; i < ARRAY_LEN(values); i++) {
+        put_string(t, "\t");
+        put_number(t, values[i]);
+    }
+}
+
+static void
+put_groups(struct text *t, const struct cred *c)
+{
+    put_string(t, "\t");
+    for (uint32_t i = 0; i < c->n_groups; i++) {
+        put_number(t, c->groups[i]);
+        put_string(t, " ");
+    }
+}
+
+/* A line of /proc/self/status with the emulated credentials in place of the real ones. */
+static void
+put_status_line(struct text *t, char *line)
+{
+    const struct cred *c = cred_now();
+    const struct {
+        const char *name;
+        uint64_t value;
+    } sets[] = {{"CapInh:", c->inheritable},
+                {"CapPrm:", c->permitted},
+                {"CapEff:", c->effective},
+                {"CapBnd:", c->bounding},
+                {"CapAmb:", c->ambient}};
+    size_t name = 0;
+
+    while (line[name] && line[name] != '\t')
+        name++;
+    put(t, line, name);
+    if (!strncmp(line, "Uid:", 4)) {
+        put_ids(t, &c->user);
+    } else if (!strncmp(line, "Gid:", 4)) {
+        put_ids(t, &c->group);
+    } else if (!strncmp(line, "Groups:", 7)) {
+        put_groups(t, c);
+    } else {
+        size_t i = 0;
+
+        while (i < ARRAY_LEN(sets) && strncmp(line, sets[i].name, 7))
+            i++;
+        if (i < ARRAY_LEN(sets)) {
+            put_string(t, "\t");
+            put_hex16(t, sets[i].value);
+        } else {
+            put_string(t, line + name);
+        }
+    }
+    put_string(t, "\n");
 }
 
 /* ---- mounts ---- */
@@ -173,7 +246,7 @@ list_mounts(struct text *t, bool info)
 
 /* ---- which file ---- */
 
-enum kind { KIND_none, KIND_maps, KIND_mounts, KIND_mountinfo };
+enum kind { KIND_none, KIND_maps, KIND_mounts, KIND_mountinfo, KIND_status };
 
 static enum kind
 kind_of(const struct uufs_hit *hit)
@@ -194,6 +267,8 @@ kind_of(const struct uufs_hit *hit)
         return KIND_maps;
     if (!strcmp(name, "mounts"))
         return KIND_mounts;
+    if (!strcmp(name, "status") && emulates_root() && proc_is_own(hit->host))
+        return KIND_status;
     return strcmp(name, "mountinfo") ? KIND_none : KIND_mountinfo;
 }
 
@@ -214,7 +289,9 @@ procfile_open(const struct uufs_hit *hit, unsigned long flags)
         return r;
     t.fd = (int)r;
     if (kind == KIND_maps)
-        r = translate_maps(hit->host, &t);
+        r = translate_lines(hit->host, &t, put_map_line);
+    else if (kind == KIND_status)
+        r = translate_lines(hit->host, &t, put_status_line);
     else
         list_mounts(&t, kind == KIND_mountinfo);
     flush(&t);

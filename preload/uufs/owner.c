@@ -412,6 +412,8 @@ owner_write(const struct uufs *fs, const struct owner_file *file, const struct o
 {
     char text[OWNER_TEXT_MAX];
 
+    if (S_ISCHR(owner->mode) || S_ISBLK(owner->mode))
+        uufs_dirty_set(fs, OWNER_DEVICES, sizeof(OWNER_DEVICES) - 1);
     return extra_set(fs, file, OWNER_NAME, text, format_owner(text, owner));
 }
 

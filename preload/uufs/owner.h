@@ -20,6 +20,7 @@
 #define OWNER_ATTR_PREFIX_LEN 10
 #define OWNER_NAME            "owner"
 #define OWNER_TEXT_MAX        80
+#define OWNER_DEVICES         "//d" /* in the dirty map: a device is recorded somewhere */
 
 struct owner {
     uint32_t uid, gid;

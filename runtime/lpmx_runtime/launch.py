@@ -264,7 +264,7 @@ def _shown_user(
     """Whom programs see: with root emulation @asked or root, never simply the user's own."""
     if fakeroot:
         shown = identity.resolve_user(asked or "0:0", accounts, host, explicit=True)
-        return replace(shown, own=False)
+        return replace(shown, own=False, groups=(shown.gid,)) if shown.own else shown
     return identity.resolve_user(asked or image_user, accounts, host, explicit=bool(asked))
 
 

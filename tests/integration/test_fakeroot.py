@@ -208,6 +208,35 @@ def test_devices_are_remembered(container):
     assert "crw-r--r-- 0/0" in container("cd /opt/t && tar -c null | tar -tv --numeric-owner")
 
 
+def test_devices_are_found_and_opened(container):
+    """The devices that every program may use work; another says that there is none."""
+    script = """
+mkdir /opt/t/dev && cd /opt/t/dev && mknod null c 1 3 && mknod zero c 1 5 && mknod disk b 8 1 && touch f
+echo gone > null; head -c 3 zero | od -An -tx1; stat -c %s null; cat disk 2>&1 | sed 's/.*: //'
+find . -type c | sort; find . -type b; find . -type f
+"""
+    assert [" ".join(line.split()) for line in container(script).splitlines()] == [
+        "00 00 00", "0", "No such device or address", "./null", "./zero", "./disk", "./f",
+    ]  # fmt: skip
+
+
+def test_status_tells_the_emulated_ids(python):
+    out = python(
+        """
+        def status():
+            lines = dict(line.split(":", 1) for line in open("/proc/self/status"))
+            return [lines[key].split() for key in ("Uid", "Gid", "Groups", "CapEff")]
+        out["root"] = status()
+        os.setgroups([7, 8]); os.setresgid(5, 6, 6); os.setresuid(1000, 1001, 1002)
+        out["user"] = status()
+        """
+    )
+    assert out == {
+        "root": [["0"] * 4, ["0"] * 4, ["0"], ["000001ffffffffff"]],
+        "user": [["1000", "1001", "1002", "1001"], ["5", "6", "6", "6"], ["7", "8"], ["0" * 16]],
+    }
+
+
 def test_records_outlive_the_processes(container):
     container(
         "cd /opt/t && touch f && chown 1234:4321 f && chmod 2750 f && ln -s f l && chown -h 7 l"

@@ -117,6 +117,7 @@ def test_the_committed_image_has_them(machine, store):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_a_hundred_packages(store, image, tmp_path):
     """Compilers, interpreters, servers: installed, of one piece, and they run."""
     made = make_machine(store, image("demo"), "hundred", tmp_path)
