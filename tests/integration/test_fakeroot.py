@@ -211,7 +211,8 @@ def test_devices_are_remembered(container):
 def test_devices_are_found_and_opened(container):
     """The devices that every program may use work; another says that there is none."""
     script = """
-mkdir /opt/t/dev && cd /opt/t/dev && mknod null c 1 3 && mknod zero c 1 5 && mknod disk b 8 1 && touch f
+mkdir /opt/t/dev; cd /opt/t/dev
+mknod null c 1 3; mknod zero c 1 5; mknod disk b 8 1; touch f
 echo gone > null; head -c 3 zero | od -An -tx1; stat -c %s null; cat disk 2>&1 | sed 's/.*: //'
 find . -type c | sort; find . -type b; find . -type f
 """
