@@ -195,6 +195,12 @@ def test_programs_that_are_not_there_are_named(store: Store) -> None:
     ]  # fmt: skip
 
 
+def test_a_batch_system_that_is_not_here_is_said(store: Store, tmp_path: Path) -> None:
+    write("e.yaml", "image: base:1\nbatch: lsf\n")
+    with pytest.raises(EnvFileError, match=r"e\.yaml:2:8: batch: lsf: there is no bsub"):
+        compose(store, "e.yaml", {"PATH": str(tmp_path)})
+
+
 def test_an_environment_without_an_image_cannot_start(store: Store) -> None:
     write("e.yaml", "env: {A: b}\n")
     with pytest.raises(EnvFileError, match=r"^e\.yaml:1:1: it names no image$"):

@@ -112,6 +112,8 @@ class Environment:
     gpus_by_name: bool = False  # a list in the file: indices and UUIDs, not a number of devices
     gpus_place: Place = field(default_factory=lambda: Place(""), compare=False)
     batch: str = ""  # "": not said
+    batch_place: Place = field(default_factory=lambda: Place(""), compare=False)
+    fakeroot: bool = False
     kernel: Kernel | None = None
     files: tuple[str, ...] = ()  # all that was read, this one first
 
@@ -185,6 +187,8 @@ def _over(included: Environment, earlier: Environment) -> Environment:
         commands={**earlier.commands, **included.commands},
         **_gpus_of(included if included.gpus else earlier),
         batch=included.batch or earlier.batch,
+        batch_place=included.batch_place if included.batch else earlier.batch_place,
+        fakeroot=included.fakeroot or earlier.fakeroot,
         kernel=included.kernel or earlier.kernel,
         files=tuple(dict.fromkeys(earlier.files + included.files)),
     )
@@ -203,10 +207,12 @@ def _apply(base: Environment, value: Value) -> Environment:
     for key in ("name", "description", "image", "cwd", "user", "batch"):
         if found := value.get(key):
             said[key] = found.text
-    if image := value.get("image"):
-        said["image_place"] = image.place
-    if (flag := value.get("read_only")) is not None:
-        said["read_only"] = bool(flag.data)
+    for key in ("image", "batch"):
+        if found := value.get(key):
+            said[f"{key}_place"] = found.place
+    for key in ("read_only", "fakeroot"):
+        if (flag := value.get(key)) is not None:
+            said[key] = bool(flag.data)
     for key in ("entrypoint", "command"):
         if (words := value.get(key)) is not None:
             said[key] = _texts(words)

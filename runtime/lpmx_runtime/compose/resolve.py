@@ -346,6 +346,16 @@ def _gpu_errors(graph: Mapping[str, Environment]) -> Iterator[LpmxError]:
             yield EnvFileError(environment.gpus_place, f"gpus: {message}", hint=error.hint)
 
 
+def _batch_error(environment: Environment, environ: Mapping[str, str]) -> list[LpmxError]:
+    from lpmx_runtime.batch.systems import find_system
+
+    try:
+        find_system(environment.batch, environ.get("PATH", DEFAULT_PATH))
+    except LpmxError as error:
+        return [EnvFileError(environment.batch_place, error.message, hint=error.hint)]
+    return []
+
+
 # ---- all of it
 
 
@@ -371,7 +381,7 @@ def compose_all(
     graph = read_graph(file)
     lock = locks.read_lock(file)
     images, errors = _images(store, graph, lock)
-    errors += [*_bind_errors(graph), *_gpu_errors(graph)]
+    errors += [*_bind_errors(graph), *_gpu_errors(graph), *_batch_error(graph[file], environ)]
     top = graph[file]
     if not top.image:
         errors.insert(0, EnvFileError(Place(str(path)), "it names no image"))

@@ -59,6 +59,7 @@ def environment_options(composition: Composition, environ: Mapping[str, str]) ->
         no_bind=parse_no_bind(environment.no_bind),
         read_only=environment.read_only,
         gpus=gpu_words(environment),
+        fakeroot=environment.fakeroot,
         batch=environment.batch,
         commands=exec_map(composition, environ),
     )
@@ -77,6 +78,7 @@ def merge_options(base: Options, asked: Options) -> Options:
         no_bind=base.no_bind | asked.no_bind,
         read_only=base.read_only or asked.read_only,
         gpus=asked.gpus or base.gpus,
+        fakeroot=base.fakeroot or asked.fakeroot,
         batch=asked.batch or base.batch,
         commands=base.commands + asked.commands,
     )
