@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections import abc
 
     from .container import Container
+    from .gpu import Exposure
     from .identity import Host
     from .image import Image
     from .store import Store
@@ -97,6 +98,7 @@ class Callee:
     commands: CommandFiles
     seeds: abc.Mapping[str, str]
     seed_folder: str
+    files: abc.Mapping[str, bytes]  # by host path, named by their contents
 
     def prepare(self) -> None:
         """Bring it up to date on disk."""
@@ -107,6 +109,7 @@ class Callee:
                     os.chmod(self.plan.upper, 0o755)  # noqa: S103  its /, as in container.create
         containers.make_dirty_map(self.plan.dirty)
         self.commands.prepare()
+        containers.write_missing(self.files)
         if self.seeds:
             os.makedirs(self.seed_folder, mode=0o700, exist_ok=True)
         for name, text in self.seeds.items():
@@ -192,7 +195,7 @@ class _Composer:
     who: Container
     variant: str
     host: Host
-    host_path: str
+    environ: abc.Mapping[str, str]  # the host's
     stack: ExitStack
     callees: dict[str, Callee | None] = field(default_factory=dict)
     trees: dict[str, _Tree] = field(default_factory=dict)
@@ -231,18 +234,51 @@ class _Composer:
             self.callees[key] = None
             image = self.store.resolve(environment.image)
             view = self._view(image)
+            binds, env = self._binds(view, environment), {**image.env, **environment.env}
+            gpus = self._gpus(view, image, environment, env, binds)
             tree = _Tree(
                 view,
                 os.path.join(folder, "upper"),
-                {**image.env, **environment.env},
-                self._binds(view, environment),
+                {**gpus.env, **env},
+                binds,
                 environment.commands,
             )
             self.trees[key] = tree
-            self.callees[key] = self._plan_callee(image, tree, folder, plan_file)
+            self.callees[key] = self._plan_callee(image, tree, folder, plan_file, gpus)
         return plan_file, self.trees[key]
 
-    def _plan_callee(self, image: Image, tree: _Tree, folder: str, plan_file: str) -> Callee:
+    def _gpus(
+        self,
+        view: View,
+        image: Image,
+        environment: Environment,
+        env: abc.Mapping[str, str],
+        binds: tuple[Bind, ...],
+    ) -> Exposure:
+        """The GPUs that the environment asks for, else the caller's where the image can use them.
+
+        GpuError as of a start, for an environment's own wish.
+        """
+        from . import gpu
+        from .gpu.errors import GpuError
+        from .gpu.host import this_host
+
+        request = gpu.parse_request(environment.gpus or self.container.gpus)
+        if request is None:
+            return gpu.Exposure()
+        host = this_host(self.environ)
+        try:
+            return gpu.expose(
+                self.store, view, request, host, image=image.name, env=env, binds=binds
+            )
+        except GpuError:
+            if environment.gpus:
+                raise
+            return gpu.Exposure()
+
+    def _plan_callee(
+        self, image: Image, tree: _Tree, folder: str, plan_file: str, gpus: Exposure
+    ) -> Callee:
         inherited = ExecMap(
             tuple(
                 mapping
@@ -255,20 +291,28 @@ class _Composer:
         )
         seed_folder = os.path.join(folder, f"seed{self.variant}")
         seeds = self._seeds(image)
+        shown = {dst: _kept(folder, data) for dst, data in gpus.files.items()}
         plan = replace(
             self.plan,
             view=os.fspath(self.store.view_path(image.chain_id)),
             layers=tuple(os.fspath(self.store.layer_fs(one)) for one in image.diff_ids),
             argv=(),
             env=(),
-            binds=tree.binds + binds + _seed_binds(seeds, seed_folder, tree.binds),
+            binds=(
+                *tree.binds,
+                *binds,
+                *_free(tree.binds, _seed_binds(seeds, seed_folder)),
+                *_free(tree.binds, gpus.binds),
+                *_free(tree.binds, [_shown(path, dst) for dst, path in shown.items()]),
+            ),
             upper=tree.upper,
             work=os.path.join(folder, "work"),
             dirty=os.path.join(folder, "dirty"),
             cwd="/",
             commands=rows,
         )
-        return Callee(folder, plan_file, plan, files, seeds, seed_folder)
+        kept = {shown[dst]: data for dst, data in gpus.files.items()}
+        return Callee(folder, plan_file, plan, files, seeds, seed_folder, kept)
 
     def _binds(self, view: View, environment: Environment) -> tuple[Bind, ...]:
         """The caller's, at the same places, and the environment's own."""
@@ -374,7 +418,7 @@ class _Composer:
     def _host_row(self, mapping: Mapping, target: HostTarget, path: str) -> PlanCommand:
         self.agent = True
         command = target.command or mapping.name
-        _check_host_command(mapping, command, self.host_path)
+        _check_host_command(mapping, command, self.environ.get("PATH", os.defpath))
         return PlanCommand(
             path=path,
             name=mapping.key,
@@ -396,16 +440,16 @@ def compose(
     who: Container,
     variant: str,
     host: Host,
-    host_path: str,
+    environ: abc.Mapping[str, str],
 ) -> Composition:
     """Add the exec map of @container to the @plan of a start in it.
 
     @who: the same container as the user of this start sees it, with a plan file named by @variant;
-    @host_path: PATH of the host. LpmxError and its kin for an image, a program or a host command
+    @environ: the host's variables. LpmxError and its kin for an image, a program or a host command
     that is not there.
     """
     with ExitStack() as stack:
-        return _Composer(store, container, plan, who, variant, host, host_path, stack).root()
+        return _Composer(store, container, plan, who, variant, host, environ, stack).root()
 
 
 def _key(environment: Environment) -> str:
@@ -450,15 +494,26 @@ def _login_bind(tree: _Tree, source: str) -> list[Bind]:
     return [Bind(source, f"{_PROFILE}/zz-lpmx.sh", read_only=True, file=True)]
 
 
-def _seed_binds(
-    seeds: abc.Mapping[str, str], folder: str, binds: tuple[Bind, ...]
-) -> tuple[Bind, ...]:
+def _shown(source: str, place: str) -> Bind:
+    """A file shown as if a layer of the image held it."""
+    return Bind(source, place, file=True, seed=True)
+
+
+def _seed_binds(seeds: abc.Iterable[str], folder: str) -> list[Bind]:
+    return [_shown(os.path.join(folder, name), f"/etc/{name}") for name in seeds]
+
+
+def _free(binds: tuple[Bind, ...], more: abc.Iterable[Bind]) -> list[Bind]:
+    """Those of @more at whose place nothing else is bound."""
     taken = {bind.dst for bind in binds}
-    return tuple(
-        Bind(os.path.join(folder, name), f"/etc/{name}", file=True, seed=True)
-        for name in seeds
-        if f"/etc/{name}" not in taken
-    )
+    return [bind for bind in more if bind.dst not in taken]
+
+
+def _kept(folder: str, data: bytes) -> str:
+    """Where a generated file is kept: by its contents, since two nodes may need different ones."""
+    import hashlib
+
+    return os.path.join(folder, f"gpu-{hashlib.sha256(data).hexdigest()[:16]}")
 
 
 # ---- looking for programs

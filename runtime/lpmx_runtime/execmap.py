@@ -76,6 +76,7 @@ class Environment:
     env: abc.Mapping[str, str] = field(default_factory=dict)
     binds: tuple[Bind, ...] = ()  # host paths resolved
     commands: ExecMap = field(default_factory=lambda: ExecMap())  # noqa: PLW0108  defined below
+    gpus: str = ""  # as after --gpus; "": those of the caller
 
 
 @dataclass(frozen=True)
@@ -274,6 +275,7 @@ def _environment_dict(environment: Environment) -> dict[str, Any]:
         "env": dict(environment.env),
         "binds": [dict(vars(bind)) for bind in environment.binds],
         "commands": environment.commands.as_list(),
+        "gpus": environment.gpus,
     }
 
 
@@ -296,6 +298,7 @@ def _from_dict(data: dict[str, Any]) -> Mapping:
             env=inner["env"],
             binds=tuple(Bind(**bind) for bind in inner["binds"]),
             commands=ExecMap.from_list(inner["commands"]),
+            gpus=inner.get("gpus", ""),
         )
         target = EnvironmentTarget(environment, data["command"])
     return Mapping(data["key"], target, env=data["env"], cwd=data["cwd"])

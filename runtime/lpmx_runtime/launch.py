@@ -497,8 +497,9 @@ def _compose(
         return None
     from .callees import compose
 
-    path = here.environ.get("PATH", os.defpath)
-    return compose(store, container, plan, who=who, variant=variant, host=here.host, host_path=path)
+    return compose(
+        store, container, plan, who=who, variant=variant, host=here.host, environ=here.environ
+    )
 
 
 def _as_user(

@@ -134,3 +134,14 @@ def test_library_and_module_of_two_drivers_are_noticed(run, tmp_path):
     other = build_driver(tmp_path / "other", version="560.1")
     done = run("all", "true", env={"LPMX_DRIVER_ROOT": str(other)}, check=False)
     assert f"libcuda.so.1 is of driver {VERSION}, the kernel's module of 560.1" in done.stderr
+
+
+def test_command_of_another_image_has_the_caller_s_gpus(run_lpmx, image, driver):
+    node = {"LPMX_DRIVER_ROOT": str(driver)}
+    maps = ["-m", f"count=image:{image('demo')}:/usr/bin/python3",
+            "-m", f"plain=image:{image('biocontainer')}:/bin/busybox"]  # fmt: skip
+    script = f"count -c '{COUNT}'; plain echo no glibc, no matter"
+    asked = ["run", "--gpus", "1", *maps, image("c-probes"), "sh", "-c", script]
+    assert run_lpmx(*asked, env=node).stdout == "0 0 1\nno glibc, no matter\n"
+    without = run_lpmx("run", *maps, image("c-probes"), "sh", "-c", script, env=node)
+    assert without.stdout == "no glibc, no matter\n"

@@ -160,4 +160,5 @@ def _called(
         env=variables(environment.env, environ),
         binds=tuple(parse_volume(volume.text, cwd="/") for volume in environment.binds),
         commands=_map_of(composition, member, environ),
+        gpus=gpu_words(environment),
     )
