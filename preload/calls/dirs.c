@@ -1,4 +1,5 @@
 /* Directories as seen through a descriptor: getdents64 and its ancestor, and getcwd. */
+#include "../uufs/upper.h"
 #include "ownership.h"
 
 #include <sys/stat.h>
@@ -10,6 +11,25 @@ struct entry64 {
     uint8_t type;
     char name[];
 };
+
+/* Programs offer 32 KiB and more, and most directories fill one page of it: only what is written is
+ * checked. */
+static OWN_FRAME long
+fill(struct call *c, const struct uufs_hit *hit)
+{
+    char records[32768];
+    size_t size = c->a[2] < sizeof(records) ? c->a[2] : sizeof(records);
+    long err = user_writable((void *)c->a[1], size < 8 ? size : 8), n;
+
+    if (err)
+        return err;
+    n = uufs_getdents(&engine.fs, hit->ctr, hit->ctr_len, hit->node, (int)c->a[0], records, size);
+    if (n > 0 && emulates_root())
+        ownership_show_types(hit, records, n);
+    if (n > 0)
+        err = user_put(c->a[1], records, (size_t)n);
+    return err ? err : n;
+}
 
 static long
 getdents(struct call *c)
@@ -23,14 +43,7 @@ getdents(struct call *c)
     if (call_fd_path(fd, ctr, sizeof(ctr), &lower) || uufs_walk(&engine.fs, "/", ctr, 0, &hit) ||
         !hit.in_union || hit.type != S_IFDIR)
         return sys3(SYS_getdents64, fd, c->a[1], c->a[2]);
-    int err = user_writable((void *)c->a[1], c->a[2]);
-
-    if (err)
-        return err;
-    n = uufs_getdents(&engine.fs, hit.ctr, hit.ctr_len, hit.node, fd, (void *)c->a[1], c->a[2]);
-    if (n > 0 && emulates_root())
-        ownership_show_types(&hit, (char *)c->a[1], n);
-    return n;
+    return fill(c, &hit);
 }
 
 long

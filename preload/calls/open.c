@@ -1,5 +1,7 @@
 /* open, openat, openat2, creat: the life of one open() ends here, see docs/architecture.md. */
 #include "../fast/fast.h"
+#include "known.h"
+#include "lower.h"
 #include "ownership.h"
 
 #include <linux/openat2.h>
@@ -137,10 +139,23 @@ access_wanted(const struct open_request *r)
     }
 }
 
+/* Most directories are opened to be asked about at once. */
+static void
+remember(const struct uufs_hit *hit)
+{
+    const struct view_node *n =
+        hit->where == UUFS_LOWER ? view_node(&engine.fs.view, hit->node) : NULL;
+    uint64_t device;
+
+    if (n && lower_device(n->layer, &device))
+        known_put(device, n->ino, hit->ctr, hit->node);
+}
+
 static long
 open_lower(struct call *c, struct uufs_hit *hit, struct open_request *r)
 {
     bool temporary = (r->flags & O_TMPFILE) == O_TMPFILE;
+    long result;
     int err;
 
     if (hit->type == S_IFDIR && (r->writes || r->creates) && !temporary)
@@ -165,7 +180,10 @@ open_lower(struct call *c, struct uufs_hit *hit, struct open_request *r)
             return err;
     }
     r->flags &= ~(unsigned long)O_CREAT;
-    return open_present(c, hit, r);
+    result = open_present(c, hit, r);
+    if (result >= 0 && hit->type == S_IFDIR)
+        remember(hit);
+    return result;
 }
 
 static long

@@ -3,6 +3,8 @@
 #include "ownership.h"
 
 #include "../trap/slots.h"
+#include "../uufs/upper.h"
+#include "known.h"
 
 #include <signal.h>
 #include <sys/inotify.h>
@@ -28,71 +30,22 @@ call_how(const struct call *c)
     return last == LAST_follow ? UUFS_FOLLOW : last == LAST_last ? UUFS_LAST : 0;
 }
 
-/* Directories of layers never move, so what a descriptor of one means is remembered by inode: find,
- * git and rm ask the same descriptor again and again, and fstat costs a tenth of readlink. A miss
- * or a busy cache only costs time. */
-struct known_directory {
-    dev_t dev;
-    ino_t ino;
-    uint32_t len;
-    char ctr[244];
-};
-
-static struct known_directory known[16];
-static bool known_busy;
-
-static bool
-known_take(void)
+/* The view's node of a canonical path that lies in no upper and no bind, else VIEW_NONE. */
+static OWN_FRAME uint32_t
+node_of(const char *ctr)
 {
-    return !__atomic_exchange_n(&known_busy, true, __ATOMIC_ACQUIRE);
-}
+    struct uufs_hit hit;
 
-static void
-known_give(void)
-{
-    __atomic_store_n(&known_busy, false, __ATOMIC_RELEASE);
-}
-
-static struct known_directory *
-known_slot(const struct stat *st)
-{
-    return &known[(st->st_ino ^ st->st_ino >> 4) % ARRAY_LEN(known)];
-}
-
-static bool
-known_find(const struct stat *st, char *ctr, size_t cap)
-{
-    const struct known_directory *k = known_slot(st);
-    bool found;
-
-    if (!known_take())
-        return false;
-    found = k->len && k->ino == st->st_ino && k->dev == st->st_dev && k->len < cap;
-    if (found)
-        memcpy(ctr, k->ctr, k->len + 1);
-    known_give();
-    return found;
-}
-
-static void
-known_put(const struct stat *st, const char *ctr)
-{
-    struct known_directory *k = known_slot(st);
-    size_t len = strlen(ctr);
-
-    if (len >= sizeof(k->ctr) || !known_take())
-        return;
-    k->dev = st->st_dev;
-    k->ino = st->st_ino;
-    k->len = (uint32_t)len;
-    memcpy(k->ctr, ctr, len + 1);
-    known_give();
+    if (uufs_walk(&engine.fs, "/", ctr, 0, &hit) || hit.where != UUFS_LOWER)
+        return VIEW_NONE;
+    return hit.node;
 }
 
 int
 call_fd_path(int fd, char *ctr, size_t cap, bool *lower)
 {
     char link[40], host[LPMX_PATH_MAX];
+    struct known_directory known;
     struct stat st;
     bool directory;
     long n = sys2(SYS_fstat, fd, &st);
@@ -101,9 +54,11 @@ call_fd_path(int fd, char *ctr, size_t cap, bool *lower)
     if (n)
         return -EBADF;
     directory = S_ISDIR(st.st_mode);
-    *lower = directory && known_find(&st, ctr, cap);
-    if (*lower)
+    if (directory && known_find(st.st_dev, st.st_ino, &known) && known.len < cap) {
+        memcpy(ctr, known.ctr, known.len + 1);
+        *lower = true;
         return 0;
+    }
     memcpy(link, "/proc/self/fd/", 14);
     str_decimal(link + 14, (uint64_t)fd);
     n = sys4(SYS_readlinkat, AT_FDCWD, link, host, sizeof(host) - 1);
@@ -115,7 +70,7 @@ call_fd_path(int fd, char *ctr, size_t cap, bool *lower)
     *lower = uufs_host_is_lower(&engine.fs, host);
     n = uufs_from_host(&engine.fs, host, ctr, cap);
     if (!n && directory && *lower)
-        known_put(&st, ctr);
+        known_put(st.st_dev, st.st_ino, ctr, node_of(ctr));
     return (int)n;
 }
 
@@ -123,6 +78,8 @@ int
 call_base(int dirfd, char *ctr, size_t cap)
 {
     char host[LPMX_PATH_MAX];
+    struct known_directory known;
+    struct stat st;
     bool lower;
     long n;
 
@@ -131,7 +88,12 @@ call_base(int dirfd, char *ctr, size_t cap)
     n = sys2(SYS_getcwd, host, sizeof(host));
     if (n < 0)
         return (int)n;
-    return uufs_from_host(&engine.fs, host, ctr, cap);
+    n = uufs_from_host(&engine.fs, host, ctr, cap);
+    if (!n && uufs_host_is_lower(&engine.fs, host) &&
+        !sys4(SYS_newfstatat, AT_FDCWD, "", &st, AT_EMPTY_PATH) &&
+        !known_find(st.st_dev, st.st_ino, &known))
+        known_put(st.st_dev, st.st_ino, ctr, node_of(ctr));
+    return (int)n;
 }
 
 /* @path without the "." that it begins with: "" when it names the directory it starts from. */

@@ -1,5 +1,6 @@
 /* stat, statx, access, readlink: for lower files answered from the view, where that is what the
  * disk would say. */
+#include "lower.h"
 #include "ownership.h"
 
 #include <sys/stat.h>
@@ -11,8 +12,8 @@
  * store was copied). */
 static uint64_t layer_device[MAX_TRUSTED_LAYERS];
 
-static bool
-device_of(uint32_t layer, uint64_t *device)
+bool
+lower_device(uint32_t layer, uint64_t *device)
 {
     struct stat st;
     uint64_t known;
@@ -40,11 +41,11 @@ trusted_node(const struct uufs_hit *hit, uint64_t *device)
     const struct view_node *n =
         hit->where == UUFS_LOWER ? view_node(&engine.fs.view, hit->node) : NULL;
 
-    return n && device_of(n->layer, device) ? n : NULL;
+    return n && lower_device(n->layer, device) ? n : NULL;
 }
 
-static void
-stat_from_node(const struct view_node *n, uint64_t device, struct stat *st)
+void
+lower_stat(const struct view_node *n, uint64_t device, struct stat *st)
 {
     memset(st, 0, sizeof(*st));
     st->st_dev = device;
@@ -81,7 +82,7 @@ stat_at(int dirfd, unsigned long path, unsigned how, unsigned long buf)
         return err;
     n = trusted_node(&hit, &device);
     if (n)
-        stat_from_node(n, device, &st);
+        lower_stat(n, device, &st);
     else
         err = sys4(SYS_newfstatat, AT_FDCWD, hit.host, &st, host_flags(&hit, how));
     if (err)
@@ -218,13 +219,12 @@ call_statx(struct call *c)
     return user_put(c->a[4], &sx, sizeof(sx));
 }
 
-/* The permission bits of a lower file against the real user, as the kernel would judge its copy. */
-static long
-access_node(const struct view_node *n, const struct uufs_hit *hit, unsigned want)
+long
+lower_access(const struct view_node *n, bool read_only, unsigned want)
 {
     uint32_t uid = (uint32_t)sys0(SYS_geteuid), mode = n->mode;
 
-    if ((want & 2) && hit->read_only)
+    if ((want & 2) && read_only)
         return -EROFS;
     if (uid == 0)
         return !(want & 1) || S_ISDIR(mode) || (mode & 0111) ? 0 : -EACCES;
@@ -251,7 +251,7 @@ access_at(int dirfd, unsigned long path, unsigned how, unsigned long mode, unsig
     }
     n = hit.where == UUFS_LOWER ? view_node(&engine.fs.view, hit.node) : NULL;
     if (n && hit.type != S_IFLNK) {
-        err = access_node(n, &hit, (unsigned)mode);
+        err = lower_access(n, hit.read_only, (unsigned)mode);
         if (err <= 0)
             return err;
     }

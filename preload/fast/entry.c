@@ -6,7 +6,7 @@
  * ours is given back. A call that may wait is declined before it does anything: the site's own
  * `syscall` then traps. */
 #include "../calls/call.h"
-#include "fast.h"
+#include "quick.h"
 
 #include <sys/mman.h>
 
@@ -25,6 +25,8 @@ static char stacks[SLOTS][STACK_SIZE] __attribute__((aligned(64)));
 static struct {
     int busy;
 } slots[1024] __attribute__((aligned(4096)));
+
+int fast_cancellable_inside;
 
 long fast_call(struct fast_frame *f);
 long fast_on_stack(struct call *c, void *stack);
@@ -189,8 +191,8 @@ run_on_own_stack(struct call *c, const void *sp)
     return result;
 }
 
-__attribute__((used)) long
-fast_call(struct fast_frame *f)
+static long
+carry_out(struct fast_frame *f)
 {
     uint64_t mask = 0;
     struct call c = {
@@ -211,5 +213,20 @@ fast_call(struct fast_frame *f)
         result = stat_descriptor(c.a);
         break;
     }
+    if (result == FAST_DECLINE)
+        result = quick_call(c.row->nr, c.a);
     return result == FAST_DECLINE ? run_on_own_stack(&c, f) : result;
+}
+
+__attribute__((used)) long
+fast_call(struct fast_frame *f)
+{
+    long result;
+
+    if (!f->site->cancellable)
+        return carry_out(f);
+    __atomic_fetch_add(&fast_cancellable_inside, 1, __ATOMIC_ACQUIRE);
+    result = carry_out(f);
+    __atomic_fetch_sub(&fast_cancellable_inside, 1, __ATOMIC_RELEASE);
+    return result;
 }

@@ -26,7 +26,8 @@ struct fast_frame {
 #define FAST_DECLINE ((long)(1UL << 63))
 
 /* ---- entry.c ---- */
-void fast_entry(void); /* where stubs jump to; not a C function */
+void fast_entry(void);              /* where stubs jump to; not a C function */
+extern int fast_cancellable_inside; /* calls of cancellable sites that are being carried out */
 /* Can calls of this number be carried out without a signal frame? */
 bool fast_may_carry(long nr);
 /* Ready the pool of stacks: what a thread holds while another forks must not be lost in the child.

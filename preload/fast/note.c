@@ -7,6 +7,7 @@
 
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #define WORTH_IT     4
 #define HOPELESS     0xffffffffu
@@ -100,16 +101,33 @@ fast_note(uint64_t back, long nr)
     __atomic_store_n(&rewriting, 0, __ATOMIC_RELEASE);
 }
 
+/* Threads that came by a jump are in our code for a few microseconds more. One that was left by a
+ * longjmp meanwhile counts for ever, so there is an end to the patience. */
+static void
+wait_until_left(void)
+{
+    struct timespec pause = {.tv_nsec = 50000};
+
+    for (int i = 0; i < 200; i++) {
+        sys2(SYS_nanosleep, &pause, NULL);
+        if (!__atomic_load_n(&fast_cancellable_inside, __ATOMIC_ACQUIRE))
+            return;
+    }
+}
+
 void
 fast_expect_cancellation(void)
 {
     const struct fast_site *s;
+    bool any = false;
 
     while (__atomic_exchange_n(&rewriting, 1, __ATOMIC_ACQUIRE))
         sys0(SYS_sched_yield);
     cancellation = true;
     for (unsigned i = 0; (s = stub_site(i)); i++)
         if (s->cancellable && *(const uint8_t *)(s->back - SITE_SIZE) == JMP)
-            text_replace(s->back - SITE_SIZE, MOV_EAX, s->nr);
+            any = !text_replace(s->back - SITE_SIZE, MOV_EAX, s->nr) || any;
     __atomic_store_n(&rewriting, 0, __ATOMIC_RELEASE);
+    if (any)
+        wait_until_left();
 }

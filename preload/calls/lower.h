@@ -1,0 +1,16 @@
+/* What the view says of a lower file, in the forms that calls answer with. */
+#ifndef LPMX_LOWER_H
+#define LPMX_LOWER_H
+
+#include "../engine.h"
+
+struct stat;
+
+/* The device of a layer's files. False when the recorded inodes are not to be trusted (the store
+ * was copied) or the disk has to be asked. */
+bool lower_device(uint32_t layer, uint64_t *device);
+void lower_stat(const struct view_node *n, uint64_t device, struct stat *st);
+/* The permission bits against the real user, as the kernel would judge: 0, -errno, 1: ask it. */
+long lower_access(const struct view_node *n, bool read_only, unsigned want);
+
+#endif

@@ -1,0 +1,10 @@
+/* Calls that the view answers without a stack of ours. */
+#ifndef LPMX_QUICK_H
+#define LPMX_QUICK_H
+
+#include "fast.h"
+
+/* The answer to call @nr with the arguments @a, or FAST_DECLINE. */
+long quick_call(long nr, const unsigned long *a);
+
+#endif
