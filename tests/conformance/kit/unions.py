@@ -93,6 +93,7 @@ class Bench:
             dirty=str(root / "dirty"),
             cwd="/",
             clear_env=True,
+            engine=os.environ.get("LPMX_TEST_ENGINE") or "fast",
         )
         (root / "plan").write_bytes(compile_plan(plan))
         before = _fingerprint(self.store)
