@@ -38,7 +38,6 @@ getdents(struct call *c)
     struct uufs_hit hit;
     bool lower;
     int fd = (int)c->a[0];
-    long n;
 
     if (call_fd_path(fd, ctr, sizeof(ctr), &lower) || uufs_walk(&engine.fs, "/", ctr, 0, &hit) ||
         !hit.in_union || hit.type != S_IFDIR)
