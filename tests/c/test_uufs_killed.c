@@ -2,40 +2,9 @@
  * after the program's call. Each random call is run in a child that is killed at its first system
  * call, then, if that changed nothing to be seen, again at its second, and so on until it is done.
  */
-#include "random_tools.h"
-
-#include <signal.h>
-#include <sys/ptrace.h>
+#include "outcome_tools.h"
 
 #define MAX_STOPS 2000
-
-static bool
-plausible(const char *plain, const struct op *op)
-{
-    char a[PATH_MAX], b[PATH_MAX];
-    struct stat st;
-    bool there, other;
-
-    snprintf(a, sizeof(a), "%s%s", plain, op->a);
-    snprintf(b, sizeof(b), "%s%s", plain, op->b);
-    other = !lstat(b, &st);
-    there = !lstat(a, &st);
-    switch (op->kind) {
-    case OP_CREATE:
-    case OP_MKDIR:
-    case OP_SYMLINK:
-        return !there;
-    case OP_RMDIR:
-        return there && S_ISDIR(st.st_mode);
-    case OP_EXCHANGE:
-        return there && other;
-    case OP_NOREPLACE:
-    case OP_LINK:
-        return there && !other;
-    default:
-        return there && (op->kind != OP_UNLINK || !S_ISDIR(st.st_mode));
-    }
-}
 
 /* Run the call in a child to its @stops-th stop at a system call and kill it there. True: it was
  * done before that; its answer is in *@answer. */
@@ -61,41 +30,6 @@ run_and_kill(const struct uufs *fs, const struct op *op, unsigned stops, int *an
     kill(pid, SIGKILL);
     waitpid(pid, &status, 0);
     return false;
-}
-
-/* A directory put in the place of an empty one that holds marks takes two steps on the disk:
- * between them the empty one is at the old name. The oracle is brought there, too. */
-static int
-displaced_differs(const struct box *b, const char *plain, const struct op *op, char *why)
-{
-    char old[PATH_MAX];
-    struct stat st;
-    int differs;
-
-    snprintf(old, sizeof(old), "%s%s", plain, op->a);
-    if (op->kind != OP_RENAME || u_stat(&b->fs, op->a, &st) || mkdir(old, 0755))
-        return 1;
-    chmod(old, st.st_mode & 07777);
-    differs = tree_differs(&b->fs, "", plain, why);
-    if (!differs) /* clean up, and go on from the finished rename */
-        differs = u_rmdir(&b->fs, op->a) || rmdir(old);
-    return differs;
-}
-
-/* 0: nothing of the call is to be seen yet; 1: it is done; -1: something between. */
-static int
-what_is_seen(const struct box *b, const char *plain, const struct op *op)
-{
-    static char before[512], after[512];
-
-    if (!tree_differs(&b->fs, "", plain, before))
-        return 0;
-    if (!op_plain(plain, op) &&
-        (!tree_differs(&b->fs, "", plain, after) || !displaced_differs(b, plain, op, after)))
-        return 1;
-    fprintf(stderr, "%s %s %s: before: %s; after: %s\n", kind_name[op->kind], op->a, op->b, before,
-            after);
-    return -1;
 }
 
 static int

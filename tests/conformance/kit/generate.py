@@ -226,7 +226,7 @@ class _Writer:
         for _ in range(rng.choice((0, 0, 0, 1, 1, 2))):
             path += b"/" + self._name()
         r = rng.random()
-        if r < 0.05:
+        if r < 0.05 and _last(path) != TOO_LONG:
             path += rng.choice((b"/", b"/.", b"/..", b"//"))
         elif r < 0.12:
             path = path.replace(b"/t/", rng.choice((b"/t/../t/", b"/t/./", b"//t//", b"/t/a0/../")))
