@@ -69,7 +69,19 @@ class Bench:
     # ---- the engine
     def engine(self, case: Case) -> list[str]:
         """The answers of the engine's union; fails if a layer was touched."""
+        plan = self.prepare(case)
+        before = _fingerprint(self.store)
+        answers = self.follow(plan, case)
+        after = _fingerprint(self.store)
+        if before != after:
+            changed = sorted(set(before.items()) ^ set(after.items()))
+            raise RunError(f"a layer was changed: {changed[:4]}\n{case}")
+        return answers
+
+    def prepare(self, case: Case, place: Path | None = None) -> Path:
+        """A new container over the layers of @case, its changes to be in @place; its plan."""
         root = self._fresh("engine")
+        place = place or root
         layers = [self._base(self.store)]
         views = [self._views() / "base.view"]
         for number, entries in enumerate(map(complete, case.layers)):
@@ -78,8 +90,8 @@ class Bench:
             layers.append(self.store / name / "fs")
         merge_views(list(views), root / "image.view", f"{1:064x}")
         for name in ("upper", "work"):
-            (root / name).mkdir()
-        os.truncate(_touch(root / "dirty"), DIRTY_SIZE)
+            (place / name).mkdir()
+        os.truncate(_touch(place / "dirty"), DIRTY_SIZE)
         plan = LaunchPlan(
             loader=self.loader,
             view=str(root / "image.view"),
@@ -88,21 +100,19 @@ class Bench:
             argv=("/ops", "serve"),
             env=self.environment,
             binds=(Bind("/proc", "/proc", proc=True),),
-            upper=str(root / "upper"),
-            work=str(root / "work"),
-            dirty=str(root / "dirty"),
+            upper=str(place / "upper"),
+            work=str(place / "work"),
+            dirty=str(place / "dirty"),
             cwd="/",
             clear_env=True,
             engine=os.environ.get("LPMX_TEST_ENGINE") or "fast",
         )
         (root / "plan").write_bytes(compile_plan(plan))
-        before = _fingerprint(self.store)
-        answers = self._run([self.loader, "--plan", str(root / "plan")], case)
-        after = _fingerprint(self.store)
-        if before != after:
-            changed = sorted(set(before.items()) ^ set(after.items()))
-            raise RunError(f"a layer was changed: {changed[:4]}\n{case}")
-        return answers
+        return root / "plan"
+
+    def follow(self, plan: Path, case: Case) -> list[str]:
+        """The answers to the script of @case in the container of @plan, used before or not."""
+        return self._run([self.loader, "--plan", str(plan)], case)
 
     def _import(self, name: str, entries: Sequence[Entry], views: list[Path]) -> None:
         folder = self.store / name

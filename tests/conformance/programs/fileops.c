@@ -10,6 +10,7 @@
 #include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
@@ -490,6 +491,20 @@ op_umask(const struct line *l, struct reply *r)
     reply_add(r, "%o", umask((mode_t)arg_number(l, 1)));
 }
 
+/* Leave no descriptor free but those below a number: those that are open stay so. HARD: for good.
+ */
+static void
+op_nofile(const struct line *l, struct reply *r) /* NUMBER HARD */
+{
+    struct rlimit limit;
+
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = (rlim_t)arg_number(l, 1);
+    if (arg_number(l, 2))
+        limit.rlim_max = limit.rlim_cur;
+    reply_result(r, setrlimit(RLIMIT_NOFILE, &limit));
+}
+
 /* ---- inotify ---- */
 
 static void
@@ -589,6 +604,7 @@ static const struct {
     {"scan", op_scan, 3},
     {"list", op_list, 4},
     {"dump", op_dump, 2},
+    {"nofile", op_nofile, 3},
 };
 
 bool
