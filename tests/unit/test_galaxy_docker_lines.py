@@ -133,7 +133,7 @@ def test_galaxy_job_sees_its_folders_with_galaxys_rights(store, place):
     ((inside, outside),) = container.ports
     assert inside == 8888
     assert outside > 1023
-    assert wanted.here.environ == {"CUDA_VISIBLE_DEVICES": "1"}
+    assert wanted.here.environ == {"CUDA_VISIBLE_DEVICES": "1", "PATH": "/host/bin"}
 
 
 def test_remapped_tmp_does_not_hide_binds_below_the_hosts(store, place):

@@ -7,6 +7,7 @@ a row and use its name in run.py.
 
 from __future__ import annotations
 
+from lpmx_galaxy import composition
 from lpmx_galaxy.words import Flag, table
 
 __all__ = ["RUN", "switch", "value"]
@@ -56,6 +57,7 @@ _EFFECTIVE = (
     switch("-q", "--quiet"),
     switch("--read-only"),
     switch("--rm"),
+    *(value(name) for name in composition.FLAGS),
 )
 # Nothing has to be done for these: so it is anyway, or nobody can tell the difference.
 _NEEDLESS = (

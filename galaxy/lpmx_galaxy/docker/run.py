@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lpmx_galaxy.composition import composed, with_host_environment
 from lpmx_galaxy.words import parse
 from lpmx_runtime.errors import LpmxError, UsageError
 
@@ -37,7 +38,8 @@ _KEPT = (
     "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES",
     "http_proxy", "https_proxy", "ftp_proxy", "no_proxy",
     "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY",
-    "LPMX_ENGINE", "LPMX_DEBUG", "LPMX_CDI_DIRS", "LPMX_DRIVER_ROOT",
+    "LPMX_ENGINE", "LPMX_DEBUG", "LPMX_CDI_DIRS", "LPMX_DRIVER_ROOT", "LPMX_OWNERS",
+    "PATH",  # to find commands of the host; the container's is the image's
 )  # fmt: skip
 
 
@@ -102,10 +104,12 @@ def decide(store: Store, image: Image, parsed: Parsed, environ: Mapping[str, str
     if parsed.is_on("tty") and "TERM" in environ:
         kept["TERM"] = environ["TERM"]
     here = launch.surroundings(kept)
+    options = _options(store, image, parsed, volumes, environ)
+    image, options = composed(store, image, options, parsed)
     draft = launch.draft_container(
         store,
         image,
-        _options(store, image, parsed, volumes, environ),
+        options,
         here,
         name=parsed.last("name"),
         auto_remove=parsed.is_on("rm"),
@@ -126,7 +130,7 @@ def _start(store: Store, image: Image, parsed: Parsed) -> int:
         with open(parsed.last("cidfile"), "x", encoding="ascii") as file:
             file.write(container.id)
     _limit(parsed)
-    start = launch.plan_launch(store, container, wanted.here)
+    start = with_host_environment(launch.plan_launch(store, container, wanted.here))
     notes.note(store, NAME, {"--gpus": "; ".join(start.notes)} if start.notes else {})
     if parsed.is_on("detach"):
         launch.start_detached(start)

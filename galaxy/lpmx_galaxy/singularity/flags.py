@@ -5,6 +5,7 @@ To support a flag, add a row and use its name in start.py.
 
 from __future__ import annotations
 
+from lpmx_galaxy import composition
 from lpmx_galaxy.docker.flags import switch, value
 from lpmx_galaxy.words import Flag, table
 
@@ -37,6 +38,7 @@ _EFFECTIVE = (
     switch("--nvccli"),
     switch("--rocm"),
     switch("-h", "--help"),
+    *(value(name) for name in composition.FLAGS),
 )
 # Nothing has to be done for these: so it is anyway, or there is nothing of the kind here.
 _NEEDLESS = (

@@ -11,6 +11,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from lpmx_galaxy.composition import composed, with_host_environment
 from lpmx_galaxy.docker.volumes import bind_text, parse_mount
 from lpmx_galaxy.words import parse
 from lpmx_runtime.errors import LpmxError, UsageError
@@ -85,7 +86,7 @@ def _plan(store: Store, container: Container, here: Surroundings) -> Launch:
         notes.note(store, NAME, {"--nv": error.message})
         start = launch.plan_launch(store, replace(container, gpus=""), here)
     notes.note(store, NAME, {"--nv": "; ".join(start.notes)} if start.notes else {})
-    return start
+    return with_host_environment(start)
 
 
 def _set_processors(parsed: Parsed) -> None:
@@ -138,28 +139,24 @@ def decide(
     everything = parsed.is_on("containall") or parsed.is_on("compat")
     contained = everything or parsed.is_on("contain")
     clean = everything or parsed.is_on("cleanenv")
-    kept = {name: environ[name] for name in (*KEPT, "HOME", "PWD") if name in environ}
+    kept = {name: environ[name] for name in (*KEPT, "HOME", "PWD", "PATH") if name in environ}
     here = launch.surroundings(kept)
     home_bind, home = _home(parsed, here.place.home)
     env = _variables(store, image, parsed, environ, clean=clean)
     env |= {"HOME": home or "/"} | _names(parsed.rest[0])
     volumes = (*home_bind, *_binds(parsed))
-    draft = launch.draft_container(
-        store,
-        _without_place(image),
-        launch.Options(
-            command=_command(store, image, action, parsed),
-            entrypoint=None if action == "run" else (),
-            env=env,
-            cwd=parsed.last("pwd"),
-            fakeroot=parsed.is_on("fakeroot") and os.getuid() != 0,
-            volumes=volumes,
-            no_bind=_hidden(parsed, contained=contained, homed=bool(home_bind)),
-            gpus=_gpus(parsed),
-        ),
-        here,
-        auto_remove=True,
+    options = launch.Options(
+        command=_command(store, image, action, parsed),
+        entrypoint=None if action == "run" else (),
+        env=env,
+        cwd=parsed.last("pwd"),
+        fakeroot=parsed.is_on("fakeroot") and os.getuid() != 0,
+        volumes=volumes,
+        no_bind=_hidden(parsed, contained=contained, homed=bool(home_bind)),
+        gpus=_gpus(parsed),
     )
+    image, options = composed(store, image, options, parsed)
+    draft = launch.draft_container(store, _without_place(image), options, here, auto_remove=True)
     return Decision(draft, _fresh(parsed, volumes, home if contained else ""), here)
 
 

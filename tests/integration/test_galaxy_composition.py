@@ -1,0 +1,60 @@
+"""A tool's container calls programs of another image and of the host, by the front ends' flags."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def front(store):
+    """front(name): one of the front ends."""
+
+    def call(name):
+        return dataclasses.replace(store, command=(str(Path(store.command[0]).with_name(name)),))
+
+    return call
+
+
+@pytest.fixture
+def flags(image):
+    return [f"--lpmx-map=greet=image:{image('biocontainer')}", "--lpmx-map", "tell=host:printenv"]
+
+
+SCRIPT = "greet >/dev/null && echo greeted; tell ONLY_OF_THE_HOST; echo ${ONLY_OF_THE_HOST:-hidden}"
+
+
+def test_docker_tool_calls_another_image_and_the_host(front, flags, busybox_image):
+    done = front("lpmx-docker")(
+        "run", "--rm", *flags, busybox_image, "sh", "-c", SCRIPT, env={"ONLY_OF_THE_HOST": "yes"}
+    )
+    assert done.stdout == "greeted\nyes\nhidden\n", done.stderr
+
+
+def test_singularity_tool_does_too(front, flags, busybox_image):
+    done = front("lpmx-singularity")(
+        "exec", "--contain", "--cleanenv", *flags, f"docker://{busybox_image}", "sh", "-c", SCRIPT,
+        env={"ONLY_OF_THE_HOST": "yes"},
+    )  # fmt: skip
+    assert done.stdout == "greeted\nyes\nhidden\n", done.stderr
+
+
+def test_environment_stands_for_a_tools_image(front, image, busybox_image, tmp_path):
+    (tmp_path / "env.yaml").write_text(
+        f"image: {busybox_image}\ncommands:\n  greet: {{image: {image('biocontainer')}}}\n"
+    )
+    done = front("lpmx-docker")(
+        "run", "--rm", "--lpmx-env", tmp_path / "env.yaml", busybox_image, "sh", "-c", "greet",
+    )  # fmt: skip
+    assert done.stdout
+
+
+def test_image_that_a_command_needs_is_asked_for(front, busybox_image):
+    done = front("lpmx-docker")(
+        "run", "--rm", "--lpmx-map", "x=image:localhost:1/no/such:1", busybox_image, "true",
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 125
+    assert "localhost:1/no/such:1" in done.stderr
