@@ -41,6 +41,7 @@ _EFFECTIVE = (
     value("--env-file"),
     value("--device"),
     value("--gpus"),
+    value("--lpmx-provenance"),
     value("--mount"),
     value("--name"),
     value("--platform"),

@@ -129,6 +129,10 @@ def _start(store: Store, image: Image, parsed: Parsed) -> int:
     if parsed.last("cidfile"):
         with open(parsed.last("cidfile"), "x", encoding="ascii") as file:
             file.write(container.id)
+    if parsed.last("lpmx-provenance"):
+        from lpmx_galaxy import provenance
+
+        provenance.write(parsed.last("lpmx-provenance"), container)
     _limit(parsed)
     start = with_host_environment(launch.plan_launch(store, container, wanted.here))
     notes.note(store, NAME, {"--gpus": "; ".join(start.notes)} if start.notes else {})

@@ -24,6 +24,7 @@ __all__ = ["PROGRAMS", "RUNNERS", "Site", "write"]
 PROGRAMS = {
     "lpmx-docker": "lpmx-docker",
     "docker": "lpmx-docker",
+    "podman": "lpmx-docker",
     "lpmx-singularity": "lpmx-singularity",
     "apptainer": "lpmx-singularity",
     "singularity": "lpmx-singularity",

@@ -1,0 +1,1 @@
+"""On the search path of Galaxy's resolvers; see lpmx_galaxy.native."""
