@@ -53,7 +53,7 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_install(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("image", metavar="IMAGE", help="an image, as `lpmx images` names it")
+    parser.add_argument("image", metavar="IMAGE", help="an image, or an environment, ENV.yaml")
     parser.add_argument("--name", default="", help="name of the kernel (default: the image's)")
     parser.add_argument("--display-name", default="", help="name that Jupyter shows")
     _add_place(parser)
@@ -74,6 +74,15 @@ def _add_install(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--transport", choices=["tcp", "ipc"], default="", help="default: ipc where it is possible"
     )
+    parser.add_argument(
+        "-m",
+        "--map",
+        action="append",
+        default=[],
+        metavar="NAME=TARGET",
+        help="run command NAME somewhere else, as of `lpmx run`",
+    )
+    parser.add_argument("--batch", default="", metavar="auto|...", help="as of `lpmx run`")
     parser.add_argument("--gpus", default="", metavar="all|N|...", help="as of `lpmx run`")
     parser.add_argument(
         "--survive", action="store_true", help="outlive the server; the next one finds it again"
@@ -141,6 +150,8 @@ def _install(args: argparse.Namespace) -> int:
         persist=args.persist,
         user=args.as_user,
         transport=args.transport,
+        map=tuple(args.map),
+        batch=args.batch,
         gpus=args.gpus,
         survive=args.survive,
         plain=args.plain,
@@ -303,11 +314,11 @@ def _payload(args: argparse.Namespace) -> int:
 def _payload_build(args: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from lpmx_kernels import payload_build, probe
+    from lpmx_kernels import payload_build, probe, source
     from lpmx_runtime.store import Store
 
     store = Store.open()
-    image = store.resolve(args.image)
+    image = source.find_image(store, args.image)
     found, refused = probe.find_pythons(store, image, wanted=args.python)
     if not found:
         why = "; ".join(refused) or "no Python is there"

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lpmx_kernels import payload
+from lpmx_kernels import payload, source
 from lpmx_kernels.settings import PROVISIONER, SpecFile, read_json, read_spec
 from lpmx_runtime.errors import LpmxError
 from lpmx_runtime.finding import Finding
@@ -91,7 +91,7 @@ class Doctor:
     def _check_image(self) -> str:
         settings = self.spec.settings
         store = Store.open(settings.store or None)
-        image = store.resolve(settings.image)
+        image = source.find_image(store, settings.image)
         kept = f", kept in container {settings.persist}" if settings.persist else ""
         return (
             f"{image.name} ({image.short_id}, {len(image.diff_ids)} layers) in {store.root}{kept}"
@@ -133,7 +133,7 @@ def installed_kernels(site: Site) -> Iterator[Finding]:
             root = Path(settings.store or site.store)
             if not (root / "version").exists():  # looking must not make one
                 raise LpmxError(f"{root}: no store")
-            Store.open(root).resolve(settings.image)
+            source.find_image(Store.open(root), settings.image)
         except LpmxError as error:
             lost.append(f"{spec.name} ({error.message})")
     if lost:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import fnmatch
 import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from lpmx_kernels import kernelspec, tiers
+from lpmx_kernels import kernelspec, source, tiers
 from lpmx_kernels.settings import KernelSettings
+from lpmx_runtime.cli.options import commands
+from lpmx_runtime.compose.envfile import Kernel
+from lpmx_runtime.compose.start import variables
 from lpmx_runtime.errors import LpmxError, UsageError
 from lpmx_runtime.store import Store
 
@@ -35,6 +38,8 @@ class Wishes:
     persist: str = ""
     user: str = ""
     transport: str = ""
+    map: tuple[str, ...] = ()
+    batch: str = ""
     gpus: str = ""
     survive: bool = False
     plain: bool = False
@@ -54,22 +59,34 @@ class Installed:
 def install(wishes: Wishes, kernels: Path) -> Installed:
     """Make an image a kernel in the folder `kernels`; one of ours of that name is replaced."""
     store = Store.open()
-    image = store.resolve(wishes.image)
-    name = kernelspec.check_name(wishes.name or kernelspec.default_name(wishes.image))
-    tier = tiers.choose(store, image, wanted=wishes.tier, python=wishes.python)
+    if source.is_environment(wishes.image):
+        wishes = replace(wishes, image=os.path.abspath(wishes.image))
+    image = source.find_image(store, wishes.image)
+    section = source.kernel_section(wishes.image) or Kernel()
+    commands(wishes.map)  # a bad one is refused now
+    name = wishes.name or section.name or kernelspec.default_name(wishes.image)
+    name = kernelspec.check_name(name)
+    if section.argv and wishes.tier == tiers.AUTO and not wishes.python:
+        tier = tiers.of_argv(section.argv, section.language)
+    else:
+        tier = tiers.choose(store, image, wanted=wishes.tier, python=wishes.python)
     transport = _transport(wishes.transport, tier)
     spec = kernelspec.KernelSpec(
         name=name,
-        display_name=wishes.display_name or kernelspec.default_display_name(wishes.image),
+        display_name=wishes.display_name
+        or section.display_name
+        or kernelspec.default_display_name(wishes.image),
         settings=KernelSettings(
             image=wishes.image,
             command=tier.command,
             binds=wishes.binds,
-            env=wishes.env,
+            env={**variables(section.env, os.environ), **wishes.env},
             persist=wishes.persist,
             user=wishes.user,
             store=str(store.root) if os.environ.get("LPMX_HOME") else "",
             payload=tier.payload,
+            map=wishes.map,
+            batch=wishes.batch,
             gpus=wishes.gpus,
             survive=wishes.survive,
             host_kernel=tier.host_kernel,

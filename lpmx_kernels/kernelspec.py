@@ -123,13 +123,18 @@ def check_name(name: str) -> str:
 
 def default_name(image: str) -> str:
     """The kernel name of an image name: `quay.io/biocontainers/bwa:0.7` becomes `bwa-0.7`."""
-    last = image.rsplit("/", 1)[-1].split("@", 1)[0].removesuffix(":latest")
+    last = _last_part(image)
     return re.sub(r"[^a-z0-9._-]+", "-", last.lower()).strip("-") or "lpmx"
+
+
+def _last_part(image: str) -> str:
+    last = image.rsplit("/", 1)[-1].split("@", 1)[0].removesuffix(":latest")
+    return re.sub(r"\.ya?ml$", "", last)  # an environment file
 
 
 def default_display_name(image: str) -> str:
     """What the launcher of JupyterLab shows, which has room for about 25 letters."""
-    last = image.rsplit("/", 1)[-1].split("@", 1)[0].removesuffix(":latest")
+    last = _last_part(image)
     return f"{last.replace(':', ' ')} (LPMX)"
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import sys
 import uuid
@@ -17,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from lpmx_kernels import hostpath, notebook, payload, processes
+from lpmx_kernels import hostpath, notebook, payload, processes, source
 from lpmx_kernels.environment import MARKER, kernel_environment
 from lpmx_kernels.settings import CONNECTION_FILE, SHELL_INSIDE, KernelSettings, read_spec
 from lpmx_runtime import container as containers
@@ -46,8 +47,8 @@ if TYPE_CHECKING:
     from lpmx_runtime.image import Image
 
 
-MARKER_FILE = "kernel"
-"""Holds the marker of the last kernel of a container (see environment.py)."""
+NOTE = "kernel.json"
+"""Says which kernel a container was last started for: its marker (environment.py), its image."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,8 @@ def plan_kernel(settings: KernelSettings, request: KernelRequest) -> KernelStart
     launch = _plan(store, container, settings, request, here)
     with storage_errors(f"container {container.label}"):
         launch.prepare()
-        containers.write_file(container.path(MARKER_FILE), os.fsencode(request.marker))
+        note = {"marker": request.marker, "image": settings.image}
+        containers.write_file(container.path(NOTE), json.dumps(note).encode())
         if settings.host_kernel:
             argv, env = _host_kernel(launch, request), _host_environment(request)
         else:
@@ -100,11 +102,12 @@ def plan_kernel(settings: KernelSettings, request: KernelRequest) -> KernelStart
 
 def _host_kernel(launch: Launch, request: KernelRequest) -> tuple[str, ...]:
     """The command of a kernel that runs on the host and has its shell in the container."""
-    plan = launch.container.path(f"plan-{request.marker}")
-    containers.write_file(plan, launch.whole_plan())
+    start = launch.container.path(f"start-{request.marker}")  # not bound: it tells the host's env
+    data = json.dumps({"argv": launch.argv, "env": launch.env}).encode()
+    containers.write_file(start, data)
     folder = _shell_folder(launch.container, request)
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    module = ("-m", "lpmx_kernels.shell", launch.plan.loader, plan, folder)
+    module = ("-m", "lpmx_kernels.shell", start, folder)
     return (sys.executable, *module, "-f", request.connection_file)
 
 
@@ -152,12 +155,7 @@ def remove_leftovers(store: Store) -> None:
 
 def _end_background_jobs(container: Container) -> None:
     """End what a kernel left running that nobody could clean up after."""
-    try:
-        with open(container.path(MARKER_FILE), "rb") as file:
-            marker = os.fsdecode(file.read())
-    except FileNotFoundError:
-        return
-    if marker:
+    if marker := _read_note(container).get("marker"):
         processes.end(marker, grace=0)
 
 
@@ -242,22 +240,31 @@ def _container(
             found = containers.find(store, name) if name else None
         except containers.ContainerNotFoundError:
             continue
-        if found and (found.image_name == settings.image or not _is_other(store, found, settings)):
+        if found and not _is_of_another_image(found, settings):
             return found
-    image = store.resolve(settings.image)
-    options = Options(user=settings.user or _own_user(), volumes=settings.binds, gpus=settings.gpus)
+    image, options = source.start_options(store, settings, request.env)
+    options = replace(options, user=options.user or _own_user())
     try:
         return _draft(store, image, options, here, name=settings.persist).create(store)
     except InUseError:  # another kernel has just made it
         return containers.find(store, settings.persist)
 
 
-def _is_other(store: Store, container: Container, settings: KernelSettings) -> bool:
-    """Say whether a kernel comes back with another image: its notebook has named one since."""
-    other = container.auto_remove and store.resolve(settings.image).id != container.image
+def _is_of_another_image(container: Container, settings: KernelSettings) -> bool:
+    """Discard the container of a kernel whose notebook has named another image since its start."""
+    last = _read_note(container).get("image", settings.image)
+    other = container.auto_remove and last != settings.image
     if other:
         containers.discard_own(container)
     return other
+
+
+def _read_note(container: Container) -> dict[str, str]:
+    try:
+        with open(container.path(NOTE), "rb") as file:
+            return dict(json.load(file))
+    except (OSError, ValueError):
+        return {}
 
 
 def _draft(

@@ -73,6 +73,8 @@ class LpmxProvisioner(LocalProvisioner):
         config=True,
         help="Transport to use; empty: ipc, unless the client asks for another one.",
     )
+    map = List(Unicode(), config=True, help="Commands that run elsewhere, as NAME=TARGET.")
+    batch = Unicode("", config=True, help="Batch system whose jobs come back into the image.")
     gpus = Unicode("", config=True, help="GPUs to show, as after `lpmx run --gpus`.")
     survive = Bool(default_value=False, config=True, help="Outlive the server, to be found again.")
     launch_timeout = Float(60.0, config=True, help="Seconds a kernel may need until it answers.")
@@ -105,6 +107,8 @@ class LpmxProvisioner(LocalProvisioner):
             store=self.store,
             payload=self.payload,
             host_kernel=self.host_kernel,
+            map=tuple(self.map),
+            batch=self.batch,
             gpus=self.gpus,
             survive=self.survive,
         )

@@ -37,6 +37,8 @@ class KernelSettings:
     user: str = ""
     store: str = ""  # where it is not the default store of whoever starts the kernel
     payload: str = ""  # id of the payload that brings ipykernel; empty: the image has its own
+    map: tuple[str, ...] = ()  # the exec map: as after -m
+    batch: str = ""  # as after --batch
     gpus: str = ""  # as after --gpus
     survive: bool = False  # outlive the server
     host_kernel: str = ""  # "shell": the kernel runs on the host, `command` is the image's shell
@@ -46,9 +48,20 @@ class KernelSettings:
         config: dict[str, Any] = {"image": self.image, "command": list(self.command)}
         if self.binds:
             config["binds"] = list(self.binds)
+        if self.map:
+            config["map"] = list(self.map)
         if self.env:
             config["env"] = dict(self.env)
-        for name in ("persist", "user", "store", "payload", "gpus", "survive", "host_kernel"):
+        for name in (
+            "persist",
+            "user",
+            "store",
+            "payload",
+            "batch",
+            "gpus",
+            "survive",
+            "host_kernel",
+        ):
             if value := getattr(self, name):
                 config[name] = value
         return config
@@ -62,9 +75,12 @@ class KernelSettings:
             raise KernelSpecError(f"{where}: names no image", hint=_AGAIN)
         if not _is_strings(chosen.get("command")) or not chosen["command"]:
             raise KernelSpecError(f"{where}: names no command to start in the image", hint=_AGAIN)
+        if not _is_strings(chosen.get("map", [])):
+            raise KernelSpecError(f"{where}: map is a list of NAME=TARGET")
         if not _is_strings(chosen.get("binds", [])) or not isinstance(chosen.get("env", {}), dict):
             raise KernelSpecError(f"{where}: binds is a list and env a mapping of strings")
         chosen["command"] = tuple(chosen["command"])
+        chosen["map"] = tuple(chosen.get("map", ()))
         chosen["binds"] = tuple(chosen.get("binds", ()))
         return cls(**chosen)
 

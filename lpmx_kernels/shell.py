@@ -1,18 +1,19 @@
 """The shell kernel: for images without Python. It runs on the host, its shell in the container.
 
-`python -m lpmx_kernels.shell LOADER PLAN FOLDER -f FILE`; launch.py composes that. The cells' shell
-is the image's own bash or sh (shell_session.py), so nothing of ours has to run in the image.
+`python -m lpmx_kernels.shell START FOLDER -f FILE`; launch.py composes that. The cells' shell is
+the image's own bash or sh (shell_session.py), so nothing of ours has to run in the image.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import shlex
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ipykernel.kernelapp import IPKernelApp
 from ipykernel.kernelbase import Kernel
@@ -20,6 +21,9 @@ from ipykernel.kernelbase import Kernel
 from lpmx_kernels.settings import SHELL_INSIDE as INSIDE
 from lpmx_kernels.shell_session import ShellEndedError, ShellSession
 from lpmx_runtime import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 INTERRUPTED = 130
 UNFINISHED = re.compile(r"unexpected (end of file|EOF)|end of file unexpected|[Uu]nterminated")
@@ -39,7 +43,8 @@ class ShellKernel(Kernel):
         "codemirror_mode": "shell",
         "pygments_lexer": "bash",
     }
-    command: tuple[str, ...] = ()  # these two are set by main
+    command: tuple[str, ...] = ()  # these three are set by main
+    env: Mapping[str, str]
     folder = Path()
 
     def __init__(self, **kwargs: Any) -> None:
@@ -47,7 +52,7 @@ class ShellKernel(Kernel):
         self._silent = False
         self._started = False
         self._request: dict[str, Any] = {}
-        self._session = ShellSession(self.command, self.folder, INSIDE, output=self._show)
+        self._session = ShellSession(self.command, self.env, self.folder, INSIDE, output=self._show)
 
     async def _shell(self) -> ShellSession:
         """The running shell; a new one where the last one has ended."""
@@ -145,8 +150,10 @@ def _names_of(word: str) -> str:
 
 def main(arguments: list[str]) -> None:
     """Run the kernel; fails at once where its shell cannot start."""
-    loader, plan, folder, *rest = arguments
-    ShellKernel.command, ShellKernel.folder = (loader, "--plan", plan), Path(folder)
+    start, folder, *rest = arguments
+    how = json.loads(Path(start).read_text(encoding="utf-8"))
+    ShellKernel.command, ShellKernel.env = tuple(how["argv"]), how["env"]
+    ShellKernel.folder = Path(folder)
     asyncio.run(_try_shell())
     app: Any = IPKernelApp.instance(kernel_class=ShellKernel)
     app.initialize(rest)
@@ -156,8 +163,8 @@ def main(arguments: list[str]) -> None:
 
 async def _try_shell() -> None:
     """Start the shell once, so that what keeps it from starting is said by the kernel's end."""
-    kernel = ShellKernel
-    session = ShellSession(kernel.command, kernel.folder, INSIDE, output=lambda *_: None)
+    how = ShellKernel
+    session = ShellSession(how.command, how.env, how.folder, INSIDE, output=lambda *_: None)
     try:
         await session.start()
     except ShellEndedError as error:

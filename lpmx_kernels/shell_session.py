@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 START_TIMEOUT = 60.0
@@ -59,6 +59,7 @@ class ShellSession:
     def __init__(
         self,
         command: Sequence[str],
+        env: Mapping[str, str],
         folder: Path,
         inside: str,
         *,
@@ -66,6 +67,7 @@ class ShellSession:
     ) -> None:
         self.command = tuple(command)
         self.output = output  # called with stdout or stderr, and text
+        self._env = env
         self._folder = folder  # for cells and the FIFO
         self._inside = inside  # the name the shell knows it by
         self._process: subprocess.Popen[bytes] | None = None
@@ -85,6 +87,7 @@ class ShellSession:
         self._status_fd = os.open(status, os.O_RDONLY | os.O_NONBLOCK)
         self._process = subprocess.Popen(
             self.command,
+            env=self._env,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

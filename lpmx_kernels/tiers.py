@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lpmx_kernels import payload, probe
 from lpmx_kernels.errors import NoKernelProgramError, NoPayloadError
+from lpmx_kernels.settings import CONNECTION_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,6 +63,17 @@ def choose(store: Store, image: Image, *, wanted: str = AUTO, python: str = "") 
     if tier := _of_shell(store, image):
         return tier
     return _nothing(image, "; ".join(["no Python, no R with IRkernel, no shell", *refused]))
+
+
+def of_argv(argv: tuple[str, ...], language: str) -> Tier:
+    """The kernel whose command line an environment file gives."""
+    if not any(CONNECTION_FILE in word for word in argv):
+        raise NoKernelProgramError(
+            f"kernel argv {' '.join(argv)!r}: names no {CONNECTION_FILE}",
+            hint="that is where Jupyter's file goes: `-f {connection_file}` for most kernels",
+        )
+    about = f"as the environment says: {' '.join(argv)}"
+    return Tier("argv", argv, about, language=language or "python", debugger=language == "python")
 
 
 def _of_pythons(store: Store, image: Image, path: str, allowed: Sequence[str]) -> Tier:

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PACKAGES = (
-    "cffi", "flaky", "ipykernel", "ipywidgets", "jupyter-console", "jupyter_kernel_test",
-    "jupyterlab", "nbclient", "nbconvert", "nbmake", "papermill", "playwright", "psutil",
-    "pytest<10", "pytest-asyncio", "pytest-console-scripts", "pytest-jupyter", "pytest-timeout",
+    "cffi", "flaky", "ipykernel", "ipyparallel", "ipywidgets", "jupyter-console",
+    "jupyter_kernel_test", "jupyterlab", "nbclient", "nbconvert", "nbmake", "papermill",
+    "playwright", "psutil",     "pytest<10", "pytest-asyncio", "pytest-cov",
+    "pytest-console-scripts", "pytest-jupyter", "pytest-timeout",
     "pyyaml", "setuptools", "testpath", "trio", "wheel", "xmltodict", "zstandard",
 )  # fmt: skip
 

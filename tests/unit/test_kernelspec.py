@@ -68,10 +68,10 @@ def test_spec_has_only_keys_that_jupyter_knows(kernels: Path) -> None:
 def test_every_setting_is_a_trait_of_the_provisioner() -> None:
     from lpmx_kernels.provisioner import LpmxProvisioner
 
-    texts = ["p", "u", "s", "y", "all"]
     settings = KernelSettings(
-        "i", ("c",), ("b",), {"e": "v"}, *texts, survive=True, host_kernel="shell"
-    )
+        "i", ("c",), ("b",), {"e": "v"}, "p", "u", "s", "y", ("m",), "auto", "all",
+        survive=True, host_kernel="shell",
+    )  # fmt: skip
     config = settings.to_config()
     assert len(config) == len(dataclasses.fields(KernelSettings))
     assert set(config) <= set(LpmxProvisioner.class_trait_names(config=True))
