@@ -10,15 +10,18 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from .plan import PlanError, parse_plan
 from .view import check_result, load_library
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .container import Container
+    from .plan import Bind
     from .view import View
 
 __all__ = ["ADDED", "CHANGED", "DELETED", "Change", "Entry", "changes", "read_upper"]
@@ -139,7 +142,7 @@ class _Reader:
         shown = container.identity
         self._default = (shown.uid, shown.gid) if shown else (0, 0)
         self._mounts = {
-            os.fsencode(bind.dst.strip("/")) for bind in container.binds if not bind.seed
+            os.fsencode(bind.dst.strip("/")) for bind in _binds(container) if not bind.seed
         }
 
     def folder(self, path: bytes) -> Iterator[Entry]:
@@ -201,6 +204,15 @@ class _Reader:
             xattrs=self._records.xattrs(host, status.st_mode),
             recorded=bool(shown.known),
         )
+
+
+def _binds(container: Container) -> Iterator[Bind]:
+    """Those it was made with, and those that its starts added: GPUs, jobs, commands."""
+    yield from container.binds
+    for name in os.listdir(container.folder):
+        if name == "plan" or name.startswith("plan-"):
+            with suppress(OSError, PlanError), open(container.path(name), "rb") as file:
+                yield from parse_plan(file.read()).binds
 
 
 def _with_marks(entry: Entry, gone: tuple[bytes, ...], opaque: bool) -> Entry:

@@ -261,6 +261,17 @@ def test_image_of_a_mapping_is_in_use(store, image, run_lpmx):
     assert "in use by container" in done.stderr
 
 
+def test_places_of_commands_are_not_changes_of_the_container(store, image, run_lpmx):
+    name = f"t.{os.urandom(4).hex()}"
+    image("biocontainer")
+    maps = ["-m", f"greet={BIOCONTAINER}", "-m", f"/opt/new/greet={BIOCONTAINER}"]
+    run_lpmx("run", "--name", name, *maps, image("tools"), "sh", "-c",
+             "greet; /opt/new/greet; ls /opt/new /etc/profile.d; echo x > /srv/mine")  # fmt: skip
+    done = run_lpmx("diff", name)
+    run_lpmx("rm", name)
+    assert lines(done) == ["C /srv", "A /srv/mine"]
+
+
 def test_plan_tells_the_map_and_does_nothing(composed, run_lpmx, image):
     done = run_lpmx("--json", "run", "--print-plan", "-m", f"greet={BIOCONTAINER}",
                     image("tools"), "true")  # fmt: skip

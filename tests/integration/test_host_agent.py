@@ -145,6 +145,13 @@ def test_descriptors_of_any_number_reach_the_command(host, tmp_path):
     assert "4" not in numbers, f"nothing of ours, 3 is ls's own: {numbers}"
 
 
+def test_many_and_long_arguments(host, tmp_path):
+    words = " ".join(str(n) for n in range(20000))
+    script = f"hsh -c 'echo $# ${{#1}}' x {words}; A=$(head -c 100000 /dev/zero | tr '\\0' a)"
+    done = host(script + "; hsh -c 'echo ${#1}' x $A; exec /bin/echo end")
+    assert lines(done) == ["20000 1", "100000", "end"]
+
+
 def test_three_hundred_descriptors(host):
     body = (
         "import os,sys; print(sum(1 for n in range(1000) if os.path.exists(f'/proc/self/fd/{n}')))"
