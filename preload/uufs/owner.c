@@ -149,6 +149,14 @@ side_get(const struct uufs *fs, const struct owner_file *file, const char *name,
     return r;
 }
 
+/* Modes are set, not only asked for: the program's umask may be anything. */
+static void
+make_folder(const char *path)
+{
+    if (!sys3(SYS_mkdirat, AT_FDCWD, path, 0700))
+        sys3(SYS_fchmodat, AT_FDCWD, path, 0700);
+}
+
 /* Make the folder of @path (its last part cut off) and the one above. */
 static void
 side_make_folders(const struct uufs *fs, char *path)
@@ -157,11 +165,11 @@ side_make_folders(const struct uufs *fs, char *path)
     char cut = path[all];
 
     path[all] = '\0';
-    sys3(SYS_mkdirat, AT_FDCWD, path, 0700);
+    make_folder(path);
     path[all] = cut;
     cut = path[own];
     path[own] = '\0';
-    sys3(SYS_mkdirat, AT_FDCWD, path, 0700);
+    make_folder(path);
     path[own] = cut;
 }
 
@@ -172,6 +180,7 @@ write_file(const char *path, const void *value, size_t size)
 
     if (fd < 0)
         return (int)fd;
+    sys2(SYS_fchmod, fd, 0600);
     r = sys3(SYS_write, fd, value, size);
     sys1(SYS_close, fd);
     if (r == (long)size)
