@@ -50,8 +50,15 @@ class _Target(Protocol):
 
 
 class _TarTarget:
-    def __init__(self, out: IO[bytes]) -> None:
+    """A tar. Its members are root's, or with @own the user's.
+
+    skopeo unpacks OCI archives, and fails as an ordinary user where that would need a chown.
+    """
+
+    def __init__(self, out: IO[bytes], *, own: bool) -> None:
         self._out = out
+        self._owner = (os.getuid(), os.getgid()) if own else (0, 0)
+        self._folders: set[str] = set()
 
     def put(self, name: str, data: bytes) -> None:
         self._out.write(self._header(name, len(data)))
@@ -66,9 +73,19 @@ class _TarTarget:
         self._out.write(bytes(-size % _BLOCK))
         source.unlink()
 
-    @staticmethod
-    def _header(name: str, size: int) -> bytes:
-        return header(os.fsencode(name), b"0", mode=0o644, mtime=0, size=size)
+    def _header(self, name: str, size: int) -> bytes:
+        """The header of a file, behind those of folders that were not there yet."""
+        uid, gid = self._owner
+        parts = name.split("/")[:-1]
+        above = ["/".join(parts[: n + 1]) for n in range(len(parts))]
+        new = [folder for folder in above if folder not in self._folders]
+        self._folders.update(new)
+        folders = b"".join(
+            header(os.fsencode(folder) + b"/", b"5", mode=0o755, mtime=0, uid=uid, gid=gid)
+            for folder in new
+        )
+        own = header(os.fsencode(name), b"0", mode=0o644, mtime=0, size=size, uid=uid, gid=gid)
+        return folders + own
 
     def finish(self) -> None:
         self._out.write(bytes(2 * _BLOCK))
@@ -135,7 +152,7 @@ def save(
         writer = _Writer(store, workspace, compress=compress)
         with storage_errors("the archive"):
             if not isinstance(output, str):
-                writer.write(form, images, names, _TarTarget(output))
+                writer.write(form, images, names, _TarTarget(output, own=form != FORMATS[0]))
             elif form == "oci-dir":
                 _check_folder(output)
                 writer.write(form, images, names, _FolderTarget(output))
@@ -156,7 +173,7 @@ def _write_file(
     temporary = f"{path}.{os.getpid()}.partial"
     try:
         with open(temporary, "xb") as file:
-            writer.write(form, images, names, _TarTarget(file))
+            writer.write(form, images, names, _TarTarget(file, own=form != FORMATS[0]))
         os.rename(temporary, path)
     except BaseException:
         if os.path.lexists(temporary):
