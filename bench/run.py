@@ -44,6 +44,14 @@ print((time.perf_counter() - begin) / 20000)
 """
 MISS_LOOP = STAT_LOOP.replace("os.stat(path)", 'os.path.exists("/usr/lib/python3/no/such/file")')
 OPEN_LOOP = STAT_LOOP.replace("os.stat(path)", "os.close(os.open(path, os.O_RDONLY))")
+CALL_LOOP = """
+import os, sys, time
+program, environment = sys.argv[1], dict(os.environ)
+begin = time.perf_counter()
+for _ in range(300):
+    os.waitpid(os.posix_spawn(program, [program], environment), 0)
+print((time.perf_counter() - begin) / 300)
+"""
 IMPORTS = "import sys; sys.path.insert(0, '/opt/bench/modules'); import bench_all"
 
 
@@ -184,6 +192,26 @@ class Bench:
         script = "for i in {1..200}; do /bin/true; done"
         return self.compare("A shell loop", note, "bash", "-c", script)
 
+    def calls(self) -> Table:
+        plan = self.folder / "calls.plan"
+        other = f"image:{self.reference}:/bin/true"
+        maps = ["-m", f"other={other}", "-m", "host=host:/bin/true"]
+        self.lpmx("create", "--plan", plan, *maps, self.reference, "true")
+        inside = [str(self.loader), "--plan", str(plan), "--", "python3", "-c", CALL_LOOP]
+
+        def call(name: str, *argv: str) -> Command:
+            return Command(name, argv, reports=True)
+
+        commands = [
+            call("host: no container at all", sys.executable, "-c", CALL_LOOP, "/bin/true"),
+            call("container: its own", *inside, "/bin/true"),
+            call("container: another container's", *inside, "/.lpmx/bin/other"),
+            call("container: the host's, by the agent", *inside, "/.lpmx/bin/host"),
+        ]
+        note = "One call of `/bin/true` from start to end, in a loop of 300 in Python."
+        times = medians(commands, self.rounds, Path("/tmp"))
+        return Table("Commands that are called", note, commands[0].name, times)
+
     def load(self) -> Table:
         if os.geteuid() != 0:  # the layers by themselves are root's
             return Table("Load", "", "tar", {}, {"`lpmx load`": "needs root"})
@@ -241,6 +269,7 @@ TABLES = (
     "compile",
     "imports",
     "shell",
+    "calls",
     "load",
 )
 

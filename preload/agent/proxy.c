@@ -14,7 +14,10 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
-#define FDS_MAX     65536
+#define FDS_MAX 65536
+#define NO_AGENT                                                                                   \
+    "the host agent of this container has ended (start the container again to call commands of "   \
+    "the host)"
 #define FROM_KERNEL 0x80 /* SI_KERNEL */
 
 struct proxy {
@@ -183,9 +186,7 @@ connect_agent(struct proxy *p)
     if (!r)
         r = p->agent < 0 ? p->agent : sys3(SYS_connect, p->agent, &address, size);
     if (r || !message_peer_is_own(p->agent))
-        fail(p, 126,
-             "the host agent of this container has ended (start the container again to call"
-             " commands of the host)");
+        fail(p, 126, NO_AGENT);
 }
 
 static void
@@ -207,7 +208,7 @@ hand_over(struct proxy *p, char **argv, char **envp)
         r = message_send(p->agent, AGENT_MORE, 0, fds + i,
                          (size_t)(n - i < AGENT_FDS ? n - i : AGENT_FDS));
     if (r)
-        fail(p, 126, "the host agent has ended");
+        fail(p, 126, NO_AGENT);
     /* Ours would keep pipes open that the program closes. Standard error stays, for a last word. */
     for (long i = 0; i < n; i++)
         if (fds[i] != 2)

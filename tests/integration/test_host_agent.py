@@ -69,6 +69,12 @@ def agents(store):
     return found
 
 
+def only_agent(store):
+    """The pid of the agent there is, once it has settled and those of earlier tests are gone."""
+    waiting.until(lambda: len(agents(store)) == 1, what="one agent")
+    return agents(store)[0]
+
+
 def word(process):
     return int(process.stdout.readline().split()[1])
 
@@ -231,10 +237,9 @@ def test_text_without_a_first_line_is_run_by_the_shell(host, tmp_path):
 
 
 def test_command_that_vanished_since_the_start(host, tmp_path):
-    program = tmp_path / "gone"
-    shutil.copy("/bin/true", program)
-    done = host(f"gone && rm {program}; gone; echo $?; chmod 644 {program}", f"gone=host:{program}",
-                check=False)  # fmt: skip
+    (tmp_path / "cwd").mkdir()
+    shutil.copy("/bin/true", tmp_path / "cwd" / "gone")
+    done = host("gone && rm ./gone; gone; echo $?", f"gone=host:{tmp_path}/cwd/gone")
     assert lines(done) == ["127"]
     assert "gone: no such command on the host" in done.stderr
 
@@ -366,7 +371,7 @@ def test_agent_is_forked_only_where_the_map_needs_it(begin, store, busybox_image
     assert not re.search(r"@lpmx-[0-9a-f]{32}$", other.stdout, re.MULTILINE) or agents(store)
     process = begin("echo ready $$; exec sleep 100")
     word(process)
-    assert len(agents(store)) == 1
+    only_agent(store)
 
 
 def test_agent_serves_what_the_program_leaves_running(host, store):
@@ -374,7 +379,7 @@ def test_agent_serves_what_the_program_leaves_running(host, store):
     name = f"t.{os.urandom(4).hex()}"
     done = host(script, options=["--name", name])
     assert lines(done) == ["left"]
-    assert len(agents(store)) == 1
+    only_agent(store)
     waiting.until(lambda: not agents(store), what="the agent's end")
     store("rm", name)
 
@@ -388,7 +393,7 @@ def test_output_ends_with_the_program_though_the_agent_lives_a_moment_longer(hos
 def test_commands_fail_clearly_when_the_agent_died_and_the_next_start_is_fresh(begin, store, host):
     process = begin("hsh -c 'echo ready $$; exec sleep 100'; echo $?; hsh -c true; echo $?; read x")
     command = word(process)
-    (agent,) = agents(store)
+    agent = only_agent(store)
     os.kill(agent, signal.SIGKILL)
     assert [process.stdout.readline() for _ in range(2)] == ["126\n", "126\n"]
     waiting.until(lambda: not alive(command), what="the command's end")
@@ -430,7 +435,7 @@ def test_plan_without_python_has_the_host_s_environment(run_lpmx, store, busybox
 
 def agent_name(store):
     """The socket of the only agent: what its listening descriptor is in /proc/net/unix."""
-    (agent,) = agents(store)
+    agent = only_agent(store)
     inodes = set()
     for fd in Path(f"/proc/{agent}/fd").iterdir():
         with contextlib.suppress(OSError):
