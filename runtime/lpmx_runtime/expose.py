@@ -178,7 +178,7 @@ def _host_folders(store: Store, image: Image) -> list[str]:
 
     found = []
     with View(store.view_path(image.chain_id)) as view:
-        for name in sorted(set(os.listdir("/")) - _NOT_SHOWN):
+        for name in (*sorted(set(os.listdir("/")) - _NOT_SHOWN), "var/tmp"):
             node = view.lookup(f"/{name}")
             if os.path.isdir(f"/{name}") and (node is None or not view.children(node)):
                 found.append(f"/{name}".replace(":", "\\:"))
