@@ -145,6 +145,22 @@ class Bench:
         times = medians(commands, self.rounds * 10, Path("/tmp"))
         return Table("Start of a container", note, "chroot", times, missing)
 
+    def exposed(self) -> Table:
+        """A command that `lpmx expose` put on the host's PATH."""
+        folder = self.folder / "exposed"
+        self.lpmx("expose", self.reference, "true=/bin/true", "--to", str(folder))
+        commands = [
+            Command("plain exec on the host", ["/bin/true"]),
+            Command("a shell that executes it", ["/bin/sh", "-c", "exec /bin/true"]),
+            Command("exposed command", [str(folder / "true")]),
+        ]
+        times = medians(commands, self.rounds * 5, Path("/tmp"))
+        note = (
+            "`/bin/true` of the image as a program of the host: a script of /bin/sh that becomes"
+            " `lpmx-exec`. No Python runs."
+        )
+        return Table("Start of an exposed command", note, commands[0].name, times)
+
     def start_by_command(self) -> Table:
         env = {**os.environ, **self.lpmx.environment()}
         run = [*self.lpmx.command, "run", self.reference, "/bin/true"]
@@ -261,6 +277,7 @@ class Bench:
 
 TABLES = (
     "start",
+    "exposed",
     "start_by_command",
     "stat",
     "miss",
