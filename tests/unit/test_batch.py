@@ -67,6 +67,7 @@ def test_sbatch_keeps_directives_and_options() -> None:
     assert done.payload == script
     lines = done.script.splitlines()
     assert lines[:3] == ["#!/bin/sh", "#SBATCH -J mine --mem=4G", "#SBATCH -o out.%j"]
+    assert "export SLURM_SUBMIT_DIR=/home/u/work" in lines
     assert "#SBATCH -n 9" not in lines, "a directive behind a command is none"
     back = way_back(done)
     assert back["--plan"] == "/c/plan"

@@ -104,7 +104,8 @@ def _sbatch(
         kept.append(Option("job-name", "wrap", ("--job-name=wrap",)))
     back = job_command(inside, script_command(inside, payload, "", args), cwd=cwd, take=TAKE)
     kept_lines = [_directive(line, inside) for line in lines]
-    script = wrapper([text for text in kept_lines if text], back, binds=inside.binds)
+    workdir = f"export SLURM_SUBMIT_DIR={shlex.quote(inside.cwd)}\n"
+    script = wrapper([text for text in kept_lines if text], workdir + back, binds=inside.binds)
     return Rewritten(
         ("sbatch", *join(kept)),
         script,
