@@ -1,0 +1,153 @@
+"""Workflow systems from PyPI, unchanged, run their steps in lpmx containers.
+
+cwltool's own tests of docker and singularity, and a workflow of three steps by Snakemake and by
+miniwdl. The programs are found on the PATH that `lpmx galaxy init` made. No network: their images
+are test images under the names that they ask for.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from images import build
+from support import users
+from support.lpmx import run
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("cwltool", "miniwdl", "snakemake", "pytest")
+# What cwltool's tests and miniwdl ask for; `demo` is Debian with Python
+NAMES = (
+    "debian:stable-slim", "debian:latest", "debian:8", "python:3-slim", "python:3", "alpine:latest",
+    "alpine:3", "busybox:latest", "bash:4.4", "ubuntu:16.04",
+)  # fmt: skip
+# They make an image from a Dockerfile, by a definition file for singularity: refused, see the docs.
+BUILDS = {
+    f"test_singularity_dockerfile_{name}_name_{cache}_cache"
+    for name in ("no", "with")
+    for cache in ("no", "with")
+}
+SNAKEFILE = """
+rule all:
+    input: "count.txt"
+rule make:
+    output: "letters.txt"
+    container: "docker://IMAGE"
+    shell: "cat /etc/lpmx-image > {output}; printf 'c\\nb\\na\\n' >> {output}"
+rule sort:
+    input: "letters.txt"
+    output: "sorted.txt"
+    container: "docker://IMAGE"
+    shell: "sort {input} > {output}"
+rule count:
+    input: "sorted.txt"
+    output: "count.txt"
+    container: "docker://IMAGE"
+    shell: "cat {input} > {output}; wc -l < {input} >> {output}"
+"""
+WDL = """
+version 1.0
+workflow letters {
+  call make
+  call sorted { input: file = make.out }
+  call count { input: file = sorted.out }
+  output { String said = count.said }
+}
+task make {
+  command { cat /etc/lpmx-image > out; printf 'c\\nb\\na\\n' >> out }
+  output { File out = "out" }
+  runtime { docker: "IMAGE" }
+}
+task sorted {
+  input { File file }
+  command { sort ~{file} > out }
+  output { File out = "out" }
+  runtime { docker: "IMAGE" }
+}
+task count {
+  input { File file }
+  command { cat ~{file}; wc -l < ~{file} }
+  output { String said = read_string(stdout()) }
+  runtime { docker: "IMAGE" }
+}
+"""
+RESULT = ["a", "b", "c", "demo", "4"]
+
+
+@pytest.fixture(scope="session")
+def systems():
+    """The folder of their programs; made once in the test cache."""
+    folder = build.cache_folder() / "workflows" / "venv"
+    ready = folder / ".ready"
+    if not ready.exists():
+        subprocess.run([users.SYSTEM_PYTHON, "-m", "venv", "--clear", folder], check=True)
+        pip = [folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run(["nice", *pip, *PACKAGES], check=True)
+        ready.touch()
+    return folder / "bin"
+
+
+@pytest.fixture(scope="session")
+def environ(store, image, systems, tmp_path_factory):
+    """The environment in which docker, podman, apptainer and singularity are lpmx."""
+    site = tmp_path_factory.mktemp("site")
+    for name in NAMES:
+        store("tag", image("demo"), name)
+    store("galaxy", "init", site, "--force")
+    return {"PATH": f"{site}/bin:{systems}:/usr/bin:/bin", **store.environment()}
+
+
+def failed_tests(output):
+    return set(re.findall(r"^FAILED \S*::(\w+)", output, re.MULTILINE))
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(
+    ("module", "expected"), [("test_docker", set()), ("test_singularity", BUILDS)]
+)
+def test_cwltools_own_tests(environ, systems, tmp_path, module, expected):
+    done = run(
+        ["nice", systems / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--pyargs",
+         f"cwltool.tests.{module}"],
+        env=environ, cwd=tmp_path, check=False, timeout=1100,
+    )  # fmt: skip
+    assert failed_tests(done.stdout) == expected, done.stdout[-3000:]
+    assert int(re.search(r"(\d+) passed", done.stdout)[1]) >= 15
+
+
+@pytest.mark.timeout(600)
+def test_snakemake_runs_three_steps(environ, image, tmp_path):
+    (tmp_path / "Snakefile").write_text(SNAKEFILE.replace("IMAGE", image("demo")))
+    run(["nice", "snakemake", "--sdm", "apptainer", "-c", "1"], env=environ, cwd=tmp_path)
+    assert (tmp_path / "count.txt").read_text().split() == RESULT
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("backend", ["lpmx", "podman", "singularity"])
+def test_miniwdl_runs_three_steps(environ, image, tmp_path, backend):
+    (tmp_path / "letters.wdl").write_text(WDL.replace("IMAGE", image("demo")))
+    env = {
+        **environ,
+        "MINIWDL__SCHEDULER__CONTAINER_BACKEND": backend,
+        "PYTHONPATH": f"{plugin(tmp_path)}:{ROOT}/galaxy:{ROOT}/runtime",
+    }
+    env |= {"MINIWDL__PODMAN__EXE": '["podman"]', "HOME": str(tmp_path)}
+    done = run(["nice", "miniwdl", "run", "letters.wdl", "--dir", "out"], env=env, cwd=tmp_path,
+               check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = re.search(r'"letters.said": "([^"]*)"', done.stdout)[1]
+    assert said.split("\\n") == RESULT
+    assert os.listdir(tmp_path / "out")
+
+
+def plugin(folder):
+    """What an installation of the project beside miniwdl would say: its entry points."""
+    info = folder / "plugin" / "lpmx_kernels-0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: lpmx-kernels\nVersion: 0\n")
+    points = "[miniwdl.plugin.container_backend]\nlpmx = lpmx_galaxy.miniwdl:LpmxContainer\n"
+    (info / "entry_points.txt").write_text(points)
+    return info.parent
