@@ -5,8 +5,14 @@ All of it as an ordinary user. See support/galaxy.py for what it takes.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
+import sqlite3
+import subprocess
+import urllib.request
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from support import galaxy as stand
@@ -14,6 +20,7 @@ from support import users
 from support.waiting import until
 
 IMAGE = "lpmx-test/biocontainer:latest"
+PYTHON = "lpmx-test/demo:latest"
 PACKAGE = "quay.io/biocontainers/greet:1.0--0"
 LOOK = """
 <tool id="{name}" name="{name}" version="1.0" profile="23.0">
@@ -58,6 +65,25 @@ TOOLS = {
     ),
     "sleeps": simple("sleeps", "echo up; sleep 3617"),
 }
+SERVES = rf"""
+<tool id="serves" name="serves" version="1.0" tool_type="interactive" profile="23.0">
+  <requirements><container type="docker">{PYTHON}</container></requirements>
+  <entry_points>
+    <entry_point name="Server" requires_domain="True">
+      <port>8888</port><url>hello</url>
+    </entry_point>
+  </entry_points>
+  <command><![CDATA[
+    echo "hello \$WHO" > hello && echo said > '$out' && python3 -m http.server 8888 2>/dev/null
+  ]]></command>
+  <environment_variables>
+    <environment_variable name="WHO">$text</environment_variable>
+  </environment_variables>
+  <inputs><param name="text" type="text" value="x"/></inputs>
+  <outputs><data name="out" format="txt"/></outputs>
+</tool>
+"""
+TOOLS["serves"] = SERVES
 PLACES = """
 - id: look_singularity
   environment: lpmx_singularity
@@ -70,7 +96,8 @@ def galaxy(ordinary_user, user_archive):
     home = Path(users.ensure_user().pw_dir) if os.geteuid() == 0 else Path.home()
     data = stand.fresh_folder(home, "lpmx-test-galaxy")
     site = stand.fresh_folder(home, "lpmx-test-site")
-    ordinary_user("load", user_archive("biocontainer"))
+    for name in ("biocontainer", "demo"):
+        ordinary_user("load", user_archive(name))
     ordinary_user("tag", IMAGE, PACKAGE)
     ordinary_user("galaxy", "init", site)
     with open(site / "job_conf.yml", "a") as file:
@@ -146,3 +173,63 @@ def sleepers():
         except OSError:
             continue
     return found
+
+
+@pytest.mark.timeout(1200)
+def test_two_interactive_tools_serve_side_by_side(galaxy, jobs):
+    """Both listen on port 8888 of their container; Galaxy learns the host's by `docker port`."""
+    started = [job_of(galaxy.start("serves", text=name)) for name in ("one", "two")]
+    galaxy.until(lambda: len(entry_points(galaxy)) == 2, "both entry points")
+    places = proxied(galaxy)
+    assert len({port for _, port in places}) == 2
+    assert sorted(get(f"http://{host}:{port}/hello") for host, port in places) == [
+        "hello one\n", "hello two\n",
+    ]  # fmt: skip
+    targets = [one["target"] for one in entry_points(galaxy)]
+    with proxy(galaxy) as address:
+        said = [get(address + "/hello", Host=urlsplit(target).netloc) for target in targets]
+    assert sorted(said) == ["hello one\n", "hello two\n"]
+    for job in started:
+        galaxy.call("DELETE", f"jobs/{job}")
+
+
+@contextlib.contextmanager
+def proxy(galaxy):
+    """The address at which Galaxy's proxy listens: where users' browsers arrive."""
+    program, port = stand.proxy_program(), stand.free_port()
+    if program is None:
+        pytest.skip("no npm on this machine, for Galaxy's proxy")
+    table = galaxy.data / "interactivetools_map.sqlite"
+    process = subprocess.Popen(
+        [program, "--ip", "127.0.0.1", "--port", str(port), "--sessions", table],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        until(lambda: listens(port), what="the proxy", timeout=60)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def listens(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def entry_points(galaxy):
+    return [one for one in galaxy.call("GET", "entry_points?running=true") if one["active"]]
+
+
+def proxied(galaxy):
+    """Host and port of each entry point, where Galaxy's proxy reads them."""
+    with sqlite3.connect(galaxy.data / "interactivetools_map.sqlite") as table:
+        return list(table.execute("SELECT host, port FROM gxitproxy"))
+
+
+def get(url, **headers):
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=20) as answer:
+        return answer.read().decode()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 VERSION = "26.1.1"
+PROXY = "gx-it-proxy@0.2.3"
 ADMIN, BOOTSTRAP = "admin@example.org", "bootstrap-key-of-the-test"
 START, JOB = 300.0, 300.0  # seconds that starting, and one job, may take
 CONFIG = """\
@@ -66,6 +67,19 @@ def environment() -> Path:
         subprocess.run(["nice", *pip, f"galaxy=={VERSION}", "galaxy-test-driver"], check=True)
         ready.touch()
     return folder
+
+
+def proxy_program() -> Path | None:
+    """Galaxy's proxy for interactive tools, put into the test cache by npm; None without npm."""
+    folder = build.cache_folder() / "gx-it-proxy"
+    program = folder / "node_modules" / ".bin" / "gx-it-proxy"
+    if not program.exists():
+        if not shutil.which("npm"):
+            return None
+        folder.mkdir(parents=True, exist_ok=True)
+        npm = ["nice", "npm", "install", "--no-audit", "--no-fund", f"@galaxyproject/{PROXY}"]
+        subprocess.run(npm, check=True, cwd=folder, stdout=subprocess.DEVNULL)
+    return program
 
 
 def free_port() -> int:
