@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support.lpmx import clean_environment
+from support.lpmx import clean_environment, run
 from support.waiting import until
 
 
@@ -224,3 +224,20 @@ def test_ordinary_user_and_denied_user_run_alike(nopriv, user_archive):
     done = docker("run", "--rm", "--user", "0:0", "lpmx-test/biocontainer", "id", "-u")
     assert done.stdout == "0\n"
     assert docker("kill", "nobody", check=False).returncode == 1
+
+
+def test_frequent_commands_import_little(docker, busybox_image):
+    """Galaxy starts three a job. What costs time is not read for a question or a kill."""
+    heavy = {"argparse", "cffi", "lpmx_runtime.launch", "lpmx_runtime.load", "subprocess", "yaml"}
+    for words in (["inspect", busybox_image], ["kill", "nobody"]):
+        code = (
+            "import sys\nfrom lpmx_galaxy.docker.main import main\n"
+            f"main({words!r})\nprint(*sys.modules, file=sys.stderr)"
+        )
+        done = run_python(docker, code)
+        assert heavy & set(done.stderr.split()) == set()
+
+
+def run_python(docker, code):
+    python = Path(docker.command[0]).with_name("python")
+    return run([python, "-c", code], env=docker.environment())
