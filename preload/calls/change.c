@@ -179,14 +179,17 @@ link_descriptor(const struct call *c, struct uufs_hit *to)
 static int
 links_descriptor(const struct call *c)
 {
-    int empty;
+    char first;
+    int err;
 
     if (c->row->nr == SYS_link || !(c->a[4] & AT_EMPTY_PATH))
         return 0;
-    empty = call_path_empty(c);
-    if (empty <= 0 || (int)c->a[0] == AT_FDCWD)
-        return empty;
-    return sys3(SYS_fcntl, c->a[0], F_GETFD, 0) < 0 ? -EBADF : 1;
+    err = user_copy(&first, c->a[1], 1);
+    if (err || first == '/' || (int)c->a[0] == AT_FDCWD)
+        return err ? err : !first;
+    /* may we? the kernel looks at the descriptor first, and "/" is there already */
+    err = (int)sys5(SYS_linkat, c->a[0], "", AT_FDCWD, "/", AT_EMPTY_PATH);
+    return err == -EEXIST ? !first : err;
 }
 
 long

@@ -18,7 +18,6 @@ FOUND = {
         0 rename -1 /t/absent/x -1 /t/y 3
         0 rename -1 /t/f -1 /t/f/x 4
         0 rename -1 /t/f -1 /t/d 4
-        0 rename -1 /t/f -1 /t/h 4
         """,
     "rename looks at both parents before it minds dots": """
         layer
@@ -113,6 +112,17 @@ FOUND = {
         0 linkfd 30 0 -1 /t/f
         0 linkfd 30 0 -1 /t/f/x
         """,
+    "whether a descriptor may be linked is asked before where to": """
+        layer
+        file t/f 644 1000000000 7 2
+        script
+        0 tmpfile 1 -1 /t 2 448
+        0 fork 1
+        1 linkfd 1 1 -1 /t/f
+        1 linkfd 1 1 -1 /t/f/x
+        1 linkfd 1 1 -1 /t/g
+        0 linkfd 1 1 -1 /t/h
+        """,
     "open judges its flags before its path": """
         layer
         file t/f 644 1000000000 7 2
@@ -159,8 +169,15 @@ FOUND = {
         """,
 }
 
-# Of files with several names, which a plain tree keeps together where a union takes one out.
-FOUND_WITH_HARD_LINKS = {
+# Of files with several names, which a plain tree keeps together where a union takes one out, and of
+# what a plain tree allows.
+FOUND_WITH_OVERLAYFS = {
+    "a union leaves no whiteouts for programs": """
+        layer
+        file t/f 644 1000000000 0 0
+        script
+        0 rename -1 /t/f -1 /t/h 4
+        """,
     "removing an attribute that is not there copies nothing up": """
         layer
         file t/h0 755 1000000000 7 3
@@ -205,6 +222,6 @@ def test_found(oracle: Oracle, text: str) -> None:
 
 
 @pytest.mark.needs_root
-@pytest.mark.parametrize("text", FOUND_WITH_HARD_LINKS.values(), ids=FOUND_WITH_HARD_LINKS.keys())
-def test_found_with_hard_links(oracle: Oracle, text: str) -> None:
+@pytest.mark.parametrize("text", FOUND_WITH_OVERLAYFS.values(), ids=FOUND_WITH_OVERLAYFS.keys())
+def test_found_with_overlayfs(oracle: Oracle, text: str) -> None:
     oracle.check(text)
