@@ -246,6 +246,11 @@ class Bench:
         )
         return Table("Load of an image", note, "`tar -x` of the same layers", times)
 
+    def kernel(self) -> list[Table]:
+        import kernel  # it needs a package index for the payload
+
+        return list(kernel.prepare(self.lpmx, self.reference, self.folder, self.rounds).tables())
+
     def _big_layers(self) -> list[Path]:
         chains = (RECIPES["tools"].top.chain(), RECIPES["demo"].top.chain()[1:])
         folder = build.cache_folder() / "layers"
@@ -288,6 +293,7 @@ TABLES = (
     "shell",
     "calls",
     "load",
+    "kernel",
 )
 
 
@@ -301,7 +307,8 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="lpmx-bench-", dir="/var/tmp") as folder:
         try:
             bench = Bench(Path(folder), options.rounds)
-            tables = [getattr(bench, name)() for name in options.only or TABLES]
+            found = [getattr(bench, name)() for name in options.only or TABLES]
+            tables = [each for one in found for each in (one if isinstance(one, list) else [one])]
         except MeasureError as error:
             print(f"bench: {error}", file=sys.stderr)
             return 1
