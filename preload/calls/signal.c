@@ -4,10 +4,11 @@
 #include "../fast/fast.h"
 #include "call.h"
 
-#define SIGSYS_NR    31
-#define SIGCANCEL_NR 32 /* of glibc: pthread_cancel */
-#define SIGSYS_BIT   (1UL << (SIGSYS_NR - 1))
-#define KEEP_BITS    (1UL << 8 | 1UL << 18) /* SIGKILL and SIGSTOP cannot be blocked */
+#define SIGSYS_NR       31
+#define SIGCANCEL_NR    32 /* of glibc: pthread_cancel */
+#define SA_RESTART_FLAG 0x10000000
+#define SIGSYS_BIT      (1UL << (SIGSYS_NR - 1))
+#define KEEP_BITS       (1UL << 8 | 1UL << 18) /* SIGKILL and SIGSTOP cannot be blocked */
 
 /* The mask becomes live when the handler returns: it is the saved mask of the interrupted thread.
  */
@@ -78,8 +79,12 @@ call_rt_sigaction(struct call *c)
     if (err)
         return err;
     act.mask &= ~SIGSYS_BIT;
-    if (c->a[0] == SIGCANCEL_NR)
+    if (c->a[0] == SIGCANCEL_NR) {
         fast_expect_cancellation();
+        /* From 2.41 on glibc's handler does nothing unless it interrupted glibc's own instruction,
+         * and lets an open that waits in here start anew. It takes EINTR for a cancellation. */
+        act.flags &= ~(unsigned long)SA_RESTART_FLAG;
+    }
     return sys4(SYS_rt_sigaction, c->a[0], &act, c->a[2], 8);
 }
 

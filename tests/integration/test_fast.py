@@ -62,6 +62,20 @@ def test_hazard(mode: str, engine: str, fastpath: Callable[..., Completed]) -> N
     assert (done.returncode, done.stdout) == (0, "ok\n"), (done.stdout, done.stderr)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_hazards_with_a_newer_libc(
+    engine: str, image: Callable[[str], str], run_lpmx: Callable[..., Completed], programs: Path
+) -> None:
+    """From glibc 2.41 on a cancellation looks at the instruction that it interrupted."""
+    script = f"for mode in sites {' '.join(MODES)}; do {programs}/fastpath $mode; done"
+    done = run_lpmx(
+        "run", "-v", f"{programs}:{programs}", image("samtools-newer"), "sh", "-c", script,
+        env={"LPMX_ENGINE": engine}, check=False,
+    )  # fmt: skip
+    wanted = [f"access {int(engine != 'trap')}", *["ok"] * (1 + len(MODES))]
+    assert done.stdout.splitlines() == wanted, (done.stdout, done.stderr)
+
+
 @pytest.mark.parametrize(("engine", "jumps"), [("fast", 1), ("trap", 0), ("eager", 1)])
 def test_a_hot_call_site_becomes_a_jump_unless_the_engine_is_trap(
     engine: str, jumps: int, fastpath: Callable[..., Completed]
