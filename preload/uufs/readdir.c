@@ -89,6 +89,23 @@ put_dotdot(struct reader *r)
 
 /* ---- the lower names ---- */
 
+/* Does a bind lie on @name? Its type is then not the layer's: a file may cover a symlink. */
+static bool
+is_bound(const struct reader *r, const char *name)
+{
+    size_t len = strlen(name), dir_len = r->len == 1 ? 0 : r->len;
+
+    for (uint32_t i = 0; i < r->fs->n_binds; i++) {
+        const struct uufs_bind *b = &r->fs->binds[i];
+        const char *dst = r->fs->strings + b->dst;
+
+        if (b->dst_len == dir_len + 1 + len && !memcmp(dst, r->ctr, dir_len) &&
+            dst[dir_len] == '/' && !memcmp(dst + dir_len + 1, name, len))
+            return true;
+    }
+    return false;
+}
+
 static bool
 put_child(struct reader *r, int64_t i)
 {
@@ -104,8 +121,8 @@ put_child(struct reader *r, int64_t i)
         return emit_put(&r->out, upper->ino, FIRST_CHILD + i + 1, upper->type, name);
     if (listing_hides(&r->upper, name, strlen(name)))
         return true;
-    return emit_put(&r->out, node_ino(r, child), FIRST_CHILD + i + 1, (n->mode & S_IFMT) >> 12,
-                    name);
+    return emit_put(&r->out, node_ino(r, child), FIRST_CHILD + i + 1,
+                    is_bound(r, name) ? DT_UNKNOWN : (n->mode & S_IFMT) >> 12, name);
 }
 
 /* ---- the upper's names ---- */

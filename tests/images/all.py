@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from images import analysis, recipes
+from images import analysis, recipes, suites
 
-RECIPES = recipes.RECIPES | {recipe.name: recipe for recipe in analysis.ANALYSIS}
+RECIPES = recipes.RECIPES | {recipe.name: recipe for recipe in (*analysis.ANALYSIS, *suites.ALL)}

@@ -39,6 +39,18 @@ def test_habit_is_served(
     assert (done.returncode, done.stdout) == (0, "ok\n")
 
 
+def test_listing_does_not_tell_the_type_of_what_a_bind_covers(
+    image: Callable[[str], str], run_lpmx: Callable[..., Completed], tmp_path: Path
+) -> None:
+    """A file bound over a symlink of the image: `cp -a` and shutil believed the listing."""
+    (tmp_path / "file").write_text("bound")
+    bind = f"{tmp_path}/file:/etc/os-release"
+    find = "find /etc -maxdepth 1 -name os-release -type f"
+    script = f"{find}; cp -a /etc /srv/copy; cat /srv/copy/os-release"
+    done = run_lpmx("run", "-v", bind, image("c-probes"), "sh", "-c", script)
+    assert done.stdout == "/etc/os-release\nbound"
+
+
 @pytest.mark.needs_ptrace
 @pytest.mark.parametrize("habit", ["longjmp", "vfork-in-threads", "close-all"])
 def test_habit_is_served_under_strace(
@@ -52,3 +64,14 @@ def test_habit_is_served_under_strace(
     )
     assert (done.returncode, done.stdout) == (0, "ok\n")
     assert "SIGSYS" in (tmp_path / "trace").read_text(errors="replace")
+
+
+@pytest.mark.long
+@pytest.mark.needs_ptrace
+@pytest.mark.timeout(600)
+def test_strace_runs_inside(
+    image: Callable[[str], str], run_lpmx: Callable[..., Completed]
+) -> None:
+    command = "strace -f -o /tmp/trace /bin/sh -c 'ls /usr | wc -l; echo ok'"
+    done = run_lpmx("run", image("suites"), "bash", "-c", command)
+    assert "ok" in done.stdout.splitlines(), done.stdout + done.stderr
