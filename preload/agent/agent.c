@@ -394,8 +394,8 @@ serve(void)
 static int
 settle(void)
 {
-    static const int ignored[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGPIPE, SIGALRM,
-                                  SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2};
+    static const int ignored[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGPIPE, SIGALRM, SIGTSTP,
+                                  SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2, SIGTERM};
     struct kernel_sigaction ignore = {(void *)1, 0, 0, 0}, plain = {0};
     uint64_t child = 1UL << (SIGCHLD - 1);
     struct agent_limit files;
@@ -405,7 +405,6 @@ settle(void)
     for (size_t i = 0; i < ARRAY_LEN(ignored); i++)
         sys4(SYS_rt_sigaction, ignored[i], &ignore, 0, 8);
     sys4(SYS_rt_sigaction, SIGCHLD, &plain, 0, 8);
-    sys4(SYS_rt_sigaction, SIGTERM, &plain, 0, 8);
     sys4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &child, 0, 8);
     sys2(SYS_setpgid, 0, 0);
     sys1(SYS_chdir, "/");

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -39,11 +40,11 @@ def begin(store, busybox_image):
     """begin(SCRIPT): the same in the background, its output to be read; ended with the test."""
     started = []
 
-    def call(script, *options, **more):
-        command = [*store.command, "run", "-m", SH, *options, busybox_image, "sh", "-c", script]
+    def call(script, *words):
+        command = [*store.command, "run", "-m", SH, busybox_image, "sh", "-c", script, *words]
         process = subprocess.Popen(
             command, env=clean_environment(store.environment()), text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, **more,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.PIPE,
         )  # fmt: skip
         started.append(process)
         return process
@@ -268,6 +269,23 @@ def test_signal_to_the_proxy_reaches_the_command(begin, number):
     assert process.wait(timeout=20) == 3
 
 
+def test_command_called_from_another_session_gets_its_own(begin):
+    command = (
+        "trap 'echo got; exit 3' TERM; set -- $(cat /proc/self/stat); echo ready $5 $6;"
+        " while :; do sleep 0.05; done"
+    )
+    process = begin('busybox setsid hsh -c "$0" & echo pid $!; wait $!; echo $?', command)
+    found = dict(process.stdout.readline().split(maxsplit=1) for _ in range(2))
+    group, session = found["ready"].split()
+    assert group == session != str(os.getsid(int(found["pid"])))
+    os.kill(int(found["pid"]), signal.SIGTERM)
+    assert [process.stdout.readline() for _ in range(2)] == ["got\n", "3\n"]
+
+
+def test_signal_to_the_parent_does_not_end_the_agent(host):
+    assert lines(host("hsh -c 'kill -TERM $PPID; kill -INT $PPID'; hsh -c 'echo on'")) == ["on"]
+
+
 def test_command_that_dies_by_a_signal_takes_the_proxy_along(begin):
     process = begin("exec hsh -c 'echo ready $$; exec sleep 100'")
     os.kill(word(process), signal.SIGKILL)
@@ -397,8 +415,7 @@ def test_commands_fail_clearly_when_the_agent_died_and_the_next_start_is_fresh(b
     os.kill(agent, signal.SIGKILL)
     assert [process.stdout.readline() for _ in range(2)] == ["126\n", "126\n"]
     waiting.until(lambda: not alive(command), what="the command's end")
-    process.wait(timeout=20)
-    said = process.stderr.read()
+    said = process.communicate(timeout=20)[1]
     assert "hsh: the host agent died, and the command with it" in said
     assert "hsh: the host agent of this container has ended" in said
     assert lines(host("hsh -c 'echo fresh'")) == ["fresh"]
@@ -474,11 +491,74 @@ def test_another_user_is_turned_away(begin, store):
 
 @pytest.mark.parametrize("data", [b"", b"x", b"\0" * 8, b"\xff" * 8, b"\2" + b"\0" * 7])
 def test_agent_survives_nonsense(begin, store, data):
-    process = begin("echo ready $$; sleep 1; hsh -c 'echo well'")
+    process = begin("echo ready $$; read x; hsh -c 'echo well'")
     word(process)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as knock:
         knock.settimeout(10)
         knock.connect("\0" + agent_name(store)[1:])
         with contextlib.suppress(BrokenPipeError):
             knock.send(data)
+    process.stdin.write("\n")
+    process.stdin.flush()
     assert process.stdout.readline() == "well\n"
+
+
+HEAD = "<5I 2I 2I 3i 2I 4x 2Q 32Q 1024s"  # struct agent_request of preload/agent/agent.h
+
+
+def request(size, *, argc=1, argv=0, n_fds=0, fds=0, command=0):
+    """The start of a request; what an honest one would say of it is in the default values."""
+    end = struct.calcsize(HEAD)
+    return struct.pack(
+        HEAD, size, argc, argv or end, 0, end, n_fds, fds or end, command or end, end + 5, 0, 0, 0,
+        0, 0, 0, 0, *[2**64 - 1] * 32, b"",
+    )  # fmt: skip
+
+
+SIZE = struct.calcsize(HEAD)
+HOSTILE = {
+    "nothing": b"",
+    "short": b"\0" * 100,
+    "noise": bytes(range(256)) * 16,
+    "no arguments": request(SIZE + 8, argc=0) + b"true\0\0\0\0",
+    "more arguments than there are": request(SIZE + 8, argc=100) + b"true\0\0\0\0",
+    "arguments elsewhere": request(SIZE + 8, argv=1 << 31) + b"true\0\0\0\0",
+    "no end": request(SIZE + 8) + b"aaaaaaaa",
+    "descriptors elsewhere": request(SIZE + 8, n_fds=1 << 30, fds=4) + b"true\0\0\0\0",
+    "another size": request(SIZE + 9) + b"true\0\0\0\0",
+    "no command": request(SIZE + 8) + b"\0" * 8,
+}
+
+
+@pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE.keys())
+def test_agent_survives_hostile_requests(begin, store, data):
+    process = begin("echo ready $$; read x; hsh -c 'echo well'")
+    word(process)
+    memory = os.memfd_create("request")
+    os.write(memory, data)
+    folder = os.open("/", os.O_PATH)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as knock:
+        knock.settimeout(10)
+        knock.connect("\0" + agent_name(store)[1:])
+        socket.send_fds(knock, [struct.pack("ii", 0, 0)], [memory, folder])
+        assert knock.recv(100) == b"", "refused"
+    os.close(memory)
+    os.close(folder)
+    process.stdin.write("\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "well\n"
+
+
+def test_request_of_this_page_is_what_the_agent_takes(begin, store):
+    """Else the hostile ones would be refused for the wrong reason."""
+    process = begin("echo ready $$; exec sleep 100")
+    word(process)
+    memory = os.memfd_create("request")
+    os.write(memory, request(SIZE + 8) + b"true\0\0\0\0")
+    folder = os.open("/", os.O_PATH)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as knock:
+        knock.settimeout(10)
+        knock.connect("\0" + agent_name(store)[1:])
+        socket.send_fds(knock, [struct.pack("ii", 0, 0)], [memory, folder])
+        assert struct.unpack("ii", knock.recv(100))[0] == 3, "AGENT_STARTED"
+        assert struct.unpack("ii", knock.recv(100)) == (6, 0), "AGENT_ENDED, well"
