@@ -67,23 +67,17 @@ show_link(const char *link, struct stat *st)
 {
     struct owner_file file = {.path = link, .follow = true, .st = *st};
     char host[LPMX_PATH_MAX];
-    const struct view_node *n = NULL;
-    struct owner owner;
-    long len;
+    const struct view_node *n;
+    long len = sys4(SYS_readlinkat, AT_FDCWD, link, host, sizeof(host) - 1);
 
-    if (owner_read(&engine.fs, &file, &owner) == 1) {
-        owner_apply(&owner, st);
-        return;
-    }
-    len = sys4(SYS_readlinkat, AT_FDCWD, link, host, sizeof(host) - 1);
-    if (len > 0) {
-        host[len] = '\0';
-        n = node_behind(host, st);
-    }
+    host[len > 0 ? len : 0] = '\0';
+    n = node_behind(host, st);
     if (n)
         show_node(n, st);
+    else if (ownership_in_upper(host)) /* also when its name is gone */
+        ownership_show_upper(&file, st);
     else
-        show_default(st, len > 0 && ownership_in_upper(host));
+        show_default(st, false);
 }
 
 static bool
