@@ -3,7 +3,10 @@ as people write them, for all four batch systems."""
 
 from __future__ import annotations
 
+import json
+import os
 import shlex
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +16,9 @@ from lpmx_runtime.batch.job import Inside, Rewritten, Submission
 from lpmx_runtime.batch.words import GetoptRules, WordRules, join
 from lpmx_runtime.errors import LpmxError, UsageError
 from lpmx_runtime.plan import Bind
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 INSIDE = Inside(
     loader="/lib/lpmx-exec",
@@ -406,6 +412,34 @@ def test_the_number_of_a_job_is_read_from_the_answer(said: str, number: str) -> 
 )
 def test_a_job_is_over_only_when_the_batch_system_says_so(system, status, out, err, over) -> None:
     assert jobs._answer(system, status, out, err) is over
+
+
+def test_a_job_that_never_got_a_number_goes_with_its_submitter(tmp_path: Path) -> None:
+    container = tmp_path / "c"
+    for name in ("jobs", "runs"):
+        (container / name).mkdir(parents=True)
+    job = jobs.Job(jobs.new_folder(str(container)), "slurm", "/bin/sbatch", ["sbatch"])
+    os.makedirs(job.folder)
+    job.note()
+    assert jobs.forget_finished(str(container)) == 1, "its submitter, this process, is there"
+    (note,) = (container / "runs").iterdir()
+    data = json.loads(note.read_text())
+    data["submitter"]["start"] += 1  # another process that had the same pid
+    note.write_text(json.dumps(data))
+    assert jobs.forget_finished(str(container)) == 0
+    assert not os.path.exists(job.folder)
+
+
+def test_folders_of_steps_go_when_nothing_runs(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "jobs" / "step").mkdir(parents=True)
+    assert jobs.forget_finished(str(tmp_path)) == 0
+    assert os.listdir(tmp_path / "jobs") == []
+
+
+def test_questions_about_a_job_leave_no_note() -> None:
+    assert slurm.adapt(submission("sbatch", "--test-only", "j"), INSIDE).follow
+    assert sge.adapt(submission("qsub", "-verify", "j"), INSIDE).follow
 
 
 def test_words_are_put_together_as_they_were() -> None:

@@ -16,6 +16,8 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from lpmx_runtime import runs
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -57,6 +59,7 @@ class Job:
     argv: list[str]
     number: str = ""
     env: Mapping[str, str] = field(default_factory=dict)  # by which the system is found again
+    submitter: runs.Process | None = None  # who has yet to hear the number
 
     @property
     def _note_file(self) -> str:
@@ -74,6 +77,7 @@ class Job:
             "pid": 0, "start": 0, "boot": "", "namespace": 0, "host": where, "kind": "job",
             "argv": self.argv, "since": time.time(), "system": self.system,
             "command": self.command, "number": self.number,
+            "submitter": dict(vars(runs.this_process())),
             "env": {name: value for name, value in self.env.items() if _FINDS_SYSTEM.match(name)},
         }  # fmt: skip
         path = self._note_file
@@ -91,7 +95,7 @@ class Job:
     def is_over(self) -> bool:
         """Does the batch system say that it has no such job any more? In doubt it has."""
         if not self.number:
-            return False
+            return self.submitter is not None and not self.submitter.is_alive()
         asked = _question(self)
         if asked is None:
             return False
@@ -154,6 +158,7 @@ def list_jobs(container: str) -> list[Job]:
                     list(data["argv"]),
                     str(data["number"]),
                     dict(data["env"]),
+                    runs.Process.from_dict(data["submitter"]),
                 )
             )
         except (OSError, ValueError, KeyError, TypeError):
@@ -163,10 +168,19 @@ def list_jobs(container: str) -> list[Job]:
 
 def forget_finished(container: str, *, all_of_them: bool = False) -> int:
     """Forget the jobs of the container in folder @container that are over; how many are left."""
-    left = 0
+    left = set()
     for job in list_jobs(container):
         if all_of_them or job.is_over():
             job.forget()
         else:
-            left += 1
-    return left
+            left.add(os.path.basename(job.folder))
+    if all_of_them or not runs.live_runs(os.path.join(container, "runs")):
+        _forget_folders(container, left)
+    return len(left)
+
+
+def _forget_folders(container: str, but: set[str]) -> None:
+    """Remove what srun and the like have left, which are not noted: they end with their caller."""
+    folder = os.path.join(container, "jobs")
+    for name in set(os.listdir(folder)) - but if os.path.isdir(folder) else ():
+        shutil.rmtree(os.path.join(folder, name), ignore_errors=True)

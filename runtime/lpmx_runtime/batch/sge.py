@@ -31,7 +31,7 @@ _COUNTS = dict.fromkeys(
        N now o ot P p pty q R r S sc shell soft_l sync t tc v w wd @ he bgio""".split(), 1,
 ) | {"pe": 2, "mattr": 4}  # fmt: skip
 _RULES = WordRules("qsub", _COUNTS, {"binding": frozenset({"env", "pe", "set"})})
-_NO_JOB = {"help", "verify"}
+_NO_JOB = {"help"}
 _HERE = {"V", "v", "S", "C", "b", "shell", "@"}  # ours to carry out
 _PATHS = {"o", "e", "i"}
 
@@ -104,6 +104,7 @@ def _qsub(
         as_stdin=name == "STDIN",
         payload=payload,
         env=_env(every),
+        follow=any(option.name == "verify" for option in every),
     )
 
 

@@ -113,6 +113,7 @@ def _sbatch(
         as_stdin=wrapped is None and not operands,
         payload=payload,
         env=_export(value_of(every, "export"), inside),
+        follow=any(option.name == "test-only" for option in every),
     )
 
 

@@ -195,8 +195,8 @@ def _call(
             job = job.with_number(number)
             job.note()
     status = child.wait()
-    if not job.number:
-        job.forget()
+    if not job.number and status:
+        job.forget()  # else there may be a job, whatever the answer meant
     return status if status >= 0 else 128 - status
 
 
