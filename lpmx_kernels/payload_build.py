@@ -72,6 +72,7 @@ def build(store: Store, image: Image, python: FoundPython, wanted: Wanted) -> Pa
         _install(store, image, python, wanted, work, pip.name)
         pip.unlink()
         _strip(work / "site", wanted)
+        _add_magics(work / "site")
         _in_container(store, image, python, _COMPILE, work)
         (work / "start.py").write_bytes(
             (resources.files("lpmx_kernels") / "inside" / "start.py").read_bytes()
@@ -175,6 +176,14 @@ def _strip(site: Path, wanted: Wanted) -> None:
     for name in ("bin", "share", "etc"):
         if (site / name).exists():
             remove_tree(site / name)
+
+
+def _add_magics(site: Path) -> None:
+    """Put in what `%load_ext lpmx_kernels` needs, and no more of this package."""
+    target = site / "lpmx_kernels"
+    target.mkdir()
+    for name in ("__init__.py", "magics.py"):
+        (target / name).write_bytes((resources.files("lpmx_kernels") / name).read_bytes())
 
 
 def _describe(site: Path, python: FoundPython) -> Payload:

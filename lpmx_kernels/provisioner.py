@@ -12,7 +12,6 @@ import asyncio
 import os
 import shutil
 import sys
-import tempfile
 import time
 import uuid
 from pathlib import Path
@@ -29,6 +28,7 @@ from lpmx_kernels import (
     notebook,
     processes,
     readiness,
+    sockets,
     survivors,
 )
 from lpmx_kernels.errors import KernelStartError
@@ -281,7 +281,7 @@ class LpmxProvisioner(LocalProvisioner):
         manager = self.parent
         if manager is None or self._ipc_directory or manager.transport == "ipc":
             return
-        self._ipc_directory = tempfile.mkdtemp(prefix="lpmx-", dir="/tmp")
+        self._ipc_directory = sockets.make_folder()
         manager.transport = "ipc"
         manager.cache_ports = False
         manager.ip = f"{self._ipc_directory}/k"

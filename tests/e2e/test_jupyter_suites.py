@@ -50,6 +50,13 @@ SUITES = {
 }  # fmt: skip
 
 
+# They take it for granted that a kernel's address is one of tcp.
+OF_TCP = {
+    "tests.test_curve::test_curve_unauthenticated_socket_messages_dropped",
+    "tests.test_curve::test_curve_authenticated_socket_can_communicate",
+}
+
+
 @dataclass(frozen=True)
 class Result:
     """How one run ended."""
@@ -112,6 +119,8 @@ def test_suite_fails_nowhere_where_plain_kernels_do_not(
     print(f"{project} {transport}: {ours.passed} passed, {len(ours.failed)} failed,"
           f" {ours.kernels} kernels", file=sys.stderr)  # fmt: skip
     assert ours.kernels >= suite.kernels
+    if transport == "ipc":
+        ours = replace(ours, failed=ours.failed - OF_TCP)
     if ours.failed:  # one that passes when it is run again is not ours to blame
         again = run(
             lab, sources, suite, tmp_path / "again",

@@ -92,6 +92,23 @@ def test_map_of_the_command_line_and_a_shell_kernel(
     assert "nonsense" in refused.stderr
 
 
+def test_magics_of_a_payload_reach_the_hosts_lpmx(
+    bare_jupyter: Jupyter,
+    start: Callable[..., Session],
+    image: Callable[[str], str],
+    payload_image: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LPMX_HOME", str(bare_jupyter.store.home))
+    mapping = f"lpmx=host:{bare_jupyter.store.command[0]}"
+    name = image("musl")
+    bare_jupyter.lpmx("kernel", "install", payload_image, "--name", "tools", "-m", mapping)
+    kernel = start("tools")
+    assert kernel.run("%load_ext lpmx_kernels") == ""
+    assert kernel.run(f"%%lpmx {name}\ncat /etc/lpmx-image") == "musl\n"
+    assert kernel.value("open('/etc/lpmx-image').read()") == "tools\n"
+
+
 def test_doctor_and_list_know_environments(bare_jupyter: Jupyter, environment: Path) -> None:
     bare_jupyter.lpmx("kernel", "install", str(environment), "--name", "other")
     assert "1+1 = 2" in bare_jupyter.lpmx("kernel", "doctor", "other").stdout

@@ -36,7 +36,8 @@ def output(kernel: Session, code: str) -> list[tuple[str, str]]:
     def collect(message: dict[str, Any]) -> None:
         content = message["content"]
         if message["msg_type"] == "stream":
-            found.append((content["name"], content["text"]))
+            before = found.pop()[1] if found and found[-1][0] == content["name"] else ""
+            found.append((content["name"], before + content["text"]))
         elif message["msg_type"] == "error":
             found.append((content["ename"], content["evalue"]))
 
