@@ -6,6 +6,7 @@ All of it as an ordinary user. See support/galaxy.py for what it takes.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import sqlite3
@@ -18,6 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 from support import galaxy as stand
 from support import users
+from support.lpmx import run
 from support.waiting import until
 
 IMAGE = "lpmx-test/biocontainer:latest"
@@ -46,6 +48,12 @@ SIMPLE = """
   <command detect_errors="exit_code"><![CDATA[ {command} ]]></command>
   <inputs><param name="text" type="text" value="x"/></inputs>
   <outputs><data name="out" format="txt"/></outputs>
+  <tests><test expect_num_outputs="1">
+    <param name="text" value="x"/>
+    <output name="out">
+      <assert_contents><has_text text="in the container"/></assert_contents>
+    </output>
+  </test></tests>
 </tool>
 """
 
@@ -64,6 +72,7 @@ TOOLS = {
     "package": simple(
         "package", "greet > '$out'", '<requirement type="package" version="1.0">greet</requirement>'
     ),
+    "tested": simple("tested", "cat /etc/lpmx-image > '$out'; echo in the container >> '$out'"),
     "sleeps": simple("sleeps", "echo up; sleep 3617"),
 }
 SERVES = rf"""
@@ -153,6 +162,19 @@ def test_missing_image_says_so_in_the_jobs_stderr(galaxy, jobs):
 def test_packages_image_is_found_by_its_name(galaxy, jobs):
     galaxy.wait(job_of(jobs["package"]))
     assert galaxy.text(jobs["package"]["outputs"][0]["id"])
+
+
+@pytest.mark.timeout(1200)
+def test_galaxys_own_tool_tester_is_content(galaxy, jobs, tmp_path):
+    program = stand.environment() / "bin" / "galaxy-tool-test"
+    report = tmp_path / "report.json"
+    done = run(
+        ["nice", program, "-u", galaxy.url, "-k", galaxy.key, "-a", stand.BOOTSTRAP, "-t", "tested",
+         "-j", report],
+        cwd=tmp_path, check=False, timeout=900,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert json.loads(report.read_text())["tests"][0]["data"]["status"] == "success"
 
 
 @pytest.mark.timeout(1200)
