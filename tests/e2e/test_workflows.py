@@ -24,12 +24,6 @@ NAMES = (
     "debian:stable-slim", "debian:latest", "debian:8", "python:3-slim", "python:3", "alpine:latest",
     "alpine:3", "busybox:latest", "bash:4.4", "ubuntu:16.04",
 )  # fmt: skip
-# They make an image from a Dockerfile, by a definition file for singularity: refused, see the docs.
-BUILDS = {
-    f"test_singularity_dockerfile_{name}_name_{cache}_cache"
-    for name in ("no", "with")
-    for cache in ("no", "with")
-}
 SNAKEFILE = """
 rule all:
     input: "count.txt"
@@ -100,21 +94,15 @@ def environ(store, image, systems, tmp_path_factory):
     return {"PATH": f"{site}/bin:{systems}:/usr/bin:/bin", **store.environment()}
 
 
-def failed_tests(output):
-    return set(re.findall(r"^FAILED \S*::(\w+)", output, re.MULTILINE))
-
-
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize(
-    ("module", "expected"), [("test_docker", set()), ("test_singularity", BUILDS)]
-)
-def test_cwltools_own_tests(environ, systems, tmp_path, module, expected):
+@pytest.mark.parametrize("module", ["test_docker", "test_singularity"])
+def test_cwltools_own_tests(environ, systems, tmp_path, module):
     done = run(
         ["nice", systems / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--pyargs",
          f"cwltool.tests.{module}"],
         env=environ, cwd=tmp_path, check=False, timeout=1100,
     )  # fmt: skip
-    assert failed_tests(done.stdout) == expected, done.stdout[-3000:]
+    assert done.returncode == 0, done.stdout[-3000:]
     assert int(re.search(r"(\d+) passed", done.stdout)[1]) >= 15
 
 

@@ -13,6 +13,7 @@ import struct
 import pytest
 from support import mkimage as mk
 
+from lpmx_galaxy.singularity.definition import parse_definition
 from lpmx_galaxy.singularity.flags import ACTION
 from lpmx_galaxy.singularity.main import main
 from lpmx_galaxy.singularity.reference import HEAD
@@ -191,7 +192,7 @@ def test_env_lists():
         (["exec", "missing.sif", "true"], "no such file"),
         (["exec", "library://a/b:c", "true"], "library images are not fetched"),
         (["instance", "list"], "no such command"),
-        (["build", "x.sif", "x.def"], "definition files"),
+        (["build", "x.sif", "x.def"], "No such file"),
         (["exec", "--overlay", "o.img", "x.sif", "true"], "unknown flag --overlay"),
     ],
 )
@@ -297,6 +298,36 @@ def test_sif_keeps_the_images_variables(tmp_path):
         "Env": ["PATH=/usr/local/bin:/bin", "LANG=C.UTF-8"],
         "Entrypoint": ["/.singularity.d/runscript"],
     }
+
+
+# ---- definition files
+
+
+def test_definition_that_only_names_an_image_is_built(store, tmp_path):
+    text = (
+        f"Bootstrap: docker\nFrom: {IMAGE}\nStage: spython-base\n\n%post\n# nothing\n%environment\n"
+    )
+    text += '  export LC_ALL="C.UTF-8"\n%runscript\nexec /bin/echo "$@"\n%startscript\nx\n'
+    (tmp_path / "x.def").write_text(text)
+    assert main(["build", str(tmp_path / "x.sif"), str(tmp_path / "x.def")]) == 0
+    image = find_image(store, str(tmp_path / "x.sif"))
+    assert image.diff_ids == tuple(SPEC.diff_ids)
+    assert image.env == {"PATH": "/usr/local/bin:/bin", "X": "image", "LC_ALL": "C.UTF-8"}
+    assert image.entrypoint == ("/bin/sh", "-c", 'exec /bin/echo "$@"', "runscript")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"Bootstrap: docker\nFrom: {IMAGE}\n%post\napt-get install x\n", "%post"),
+        (f"Bootstrap: docker\nFrom: {IMAGE}\n%files\na /b\n", "%files"),
+        ("Bootstrap: debootstrap\nFrom: x\n", "debootstrap"),
+        ("%runscript\ntrue\n", "nothing"),
+    ],
+)
+def test_definition_that_would_build_is_refused(text, said):
+    with pytest.raises(UsageError, match=said):
+        parse_definition(text, "x.def")
 
 
 def test_unenforced_flags_are_noted(store):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lpmx_galaxy.docker.flags import switch, value
 from lpmx_galaxy.words import parse, table
-from lpmx_runtime.errors import InUseError, LpmxError, UsageError
+from lpmx_runtime.errors import InUseError, UsageError
 
 from .reference import Reference, in_folder, write_reference
 from .sources import file_name, find_image
@@ -111,15 +111,15 @@ def build_command(words: Sequence[str]) -> int:
     if len(parsed.rest) != 2:
         raise UsageError("lpmx-singularity build: FILE docker://NAME")
     target, source = parsed.rest
-    if source.endswith(".def"):
-        raise LpmxError(
-            f"{source}: images are not built from definition files here",
-            hint="build it with apptainer elsewhere and give the SIF file",
-        )
     force = parsed.is_on("force")
     if os.path.lexists(target) and not force:
         raise InUseError(f"{target} exists already", hint="--force replaces it")
-    image = find_image(_store(), source)
+    if source.endswith(".def"):
+        from .definition import build
+
+        image = build(_store(), source)
+    else:
+        image = find_image(_store(), source)
     if parsed.is_on("sandbox"):
         os.makedirs(target, exist_ok=True)
         target = in_folder(target)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lpmx_runtime.image import Image
     from lpmx_runtime.store import Store
 
-__all__ = ["find_partition", "is_sif", "load_sif", "read_config"]
+__all__ = ["find_partition", "is_sif", "load_sif", "read_config", "read_exports"]
 
 _MAGIC = b"SIF_MAGIC\0"
 _MAGIC_AT = 32
@@ -33,7 +33,7 @@ _HEADER = struct.Struct("<32s10s3s3s16s8q")
 _DESCRIPTOR = struct.Struct("<i?III7q128s384s")
 _PARTITION = struct.Struct("<ii")  # kind of file system, role
 _DATA_PARTITION, _SQUASHFS, _SYSTEM = 0x4004, 1, 2
-_EXPORT = re.compile(r"^export ([A-Za-z_][A-Za-z0-9_]*)=(.*)$", re.MULTILINE)
+_EXPORT = re.compile(r"^\s*export ([A-Za-z_][A-Za-z0-9_]*)=(.*)$", re.MULTILINE)
 _DEFAULT = re.compile(r'^"?\$\{[A-Za-z_][A-Za-z0-9_]*:-(.*)\}"?$')
 _TABLE_MAX = 1 << 20  # bytes of descriptors that we read
 
@@ -117,14 +117,17 @@ def read_config(tree: Path) -> dict[str, Any]:
     env: dict[str, str] = {}
     folder = tree / ".singularity.d" / "env"
     for script in sorted(folder.glob("*.sh")) if folder.is_dir() else ():
-        for name, raw in _EXPORT.findall(script.read_text(errors="replace")):
-            value = _value(raw)
-            if "$" not in value:
-                env[name] = value
+        env.update(read_exports(script.read_text(errors="replace")))
     config: dict[str, Any] = {"Env": [f"{name}={value}" for name, value in env.items()]}
     if (tree / ".singularity.d" / "runscript").exists():
         config["Entrypoint"] = ["/.singularity.d/runscript"]
     return config
+
+
+def read_exports(script: str) -> dict[str, str]:
+    """The variables that a script exports with values that need no shell."""
+    found = {name: _value(raw) for name, raw in _EXPORT.findall(script)}
+    return {name: value for name, value in found.items() if "$" not in value}
 
 
 def _value(raw: str) -> str:
