@@ -25,6 +25,7 @@ struct proxy {
     const struct exec_state *state;
     uint64_t ignored, blocked; /* as the caller left them */
     int agent, signals;
+    bool started;
     bool together; /* the program is in our process group: what the terminal sends reaches it too */
 };
 
@@ -298,9 +299,10 @@ take_message(struct proxy *p)
     size_t n;
 
     if (message_receive(p->agent, &m, fds, &n) <= 0)
-        fail(p, 126, "the host agent died, and the command with it");
+        fail(p, 126, p->started ? "the host agent died, and the command with it" : NO_AGENT);
     switch (m.kind) {
     case AGENT_STARTED:
+        p->started = true;
         p->together = m.value;
         break;
     case AGENT_FAILED:
