@@ -168,6 +168,8 @@ link_descriptor(const struct call *c, struct uufs_hit *to)
 
     if (lower && !err)
         err = uufs_walk(&engine.fs, "/", ctr, 0, &from);
+    if (lower && !err && from.where != UUFS_LOWER)
+        err = -ENOENT; /* the name may mean another file by now */
     if (lower)
         return err ? err : uufs_link(&engine.fs, &from, to);
     err = to->in_union ? uufs_prepare_create(&engine.fs, to) : 0;

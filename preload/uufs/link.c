@@ -5,10 +5,13 @@
 int
 uufs_link(const struct uufs *fs, struct uufs_hit *from, struct uufs_hit *to)
 {
-    int err = from->magic ? uufs_leave_magic(fs, from) : 0;
+    bool magic = from->magic;
+    int err = magic ? uufs_leave_magic(fs, from) : 0;
 
     if (err)
         return err;
+    if (magic && !from->magic && from->where != UUFS_LOWER)
+        return -ENOENT; /* the name may mean another file by now */
     if (from->where == UUFS_ABSENT)
         return -ENOENT;
     if (to->where != UUFS_ABSENT)

@@ -122,6 +122,17 @@ same_lower_file(const struct move *m)
            !is_dir(m->from) && a->ino && a->ino == b->ino && a->layer == b->layer;
 }
 
+static bool
+same_upper_file(const struct move *m)
+{
+    struct stat a, b;
+
+    return m->from->where == UUFS_UPPER && m->to->where == UUFS_UPPER &&
+           !sys4(SYS_newfstatat, AT_FDCWD, m->from->host, &a, AT_SYMLINK_NOFOLLOW) &&
+           !sys4(SYS_newfstatat, AT_FDCWD, m->to->host, &b, AT_SYMLINK_NOFOLLOW) &&
+           a.st_ino == b.st_ino && a.st_dev == b.st_dev;
+}
+
 static int
 check_types(const struct move *m)
 {
@@ -184,8 +195,8 @@ rename_check(const struct move *m)
     if (!strcmp(m->from->ctr, m->to->ctr) || same_lower_file(m))
         return 1;
     err = check_types(m);
-    if (!err && m->flags & RENAME_WHITEOUT)
-        err = -EINVAL; /* the union's own business */
+    if (!err && m->flags & RENAME_WHITEOUT) /* the union's own business */
+        return same_upper_file(m) ? 1 : -EINVAL;
     if (!err)
         err = check_movable(m, m->from);
     if (!err && exchanges(m))

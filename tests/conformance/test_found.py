@@ -123,6 +123,17 @@ FOUND = {
         1 linkfd 1 1 -1 /t/g
         0 linkfd 1 1 -1 /t/h
         """,
+    "a descriptor is never linked as another file of its name": """
+        layer
+        file t/f 644 1000000000 5 56
+        file t/g 644 1000000000 7 3
+        script
+        0 open 5 -1 /t/g 0 0
+        0 rename -1 /t/f -1 /t/g 0
+        0 linkfd 5 0 -1 /t/new
+        0 linkfd 5 1 -1 /t/new
+        0 dump /t
+        """,
     "open judges its flags before its path": """
         layer
         file t/f 644 1000000000 7 2
@@ -177,6 +188,10 @@ FOUND_WITH_OVERLAYFS = {
         file t/f 644 1000000000 0 0
         script
         0 rename -1 /t/f -1 /t/h 4
+        0 put -1 /t/g 65 420 1 1
+        0 link -1 /t/g -1 /t/i 0
+        0 rename -1 /t/g -1 /t/i 4
+        0 rename -1 /t/g -1 /t/f 4
         """,
     "removing an attribute that is not there copies nothing up": """
         layer
