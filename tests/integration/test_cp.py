@@ -13,9 +13,15 @@ from support.lpmx import lpmx_command
 
 
 @pytest.fixture(scope="module")
-def box(store, busybox_image, tmp_path_factory):
+def bound(tmp_path_factory):
+    """A folder of the host that the container shows at its own path."""
+    return tmp_path_factory.mktemp("box")
+
+
+@pytest.fixture(scope="module")
+def box(store, busybox_image, bound):
     """A container with a few things in /data."""
-    folder = tmp_path_factory.mktemp("box")
+    folder = bound
     store("create", "--fakeroot", "--name", "box-for-cp", busybox_image, cwd=folder)
     script = (
         "mkdir -p /data/sub && cd /data && echo one > one && chown 5:6 one && chmod 4751 one"
@@ -199,18 +205,18 @@ def test_streams(run_lpmx, store, box, shell, fresh):
     assert shell(f"stat -c '%u:%g' {fresh}/data/one") == "0:0"
 
 
-def test_a_hostile_stream_stays_inside(run_lpmx, store, box, tmp_path, fresh):
+def test_a_hostile_stream_stays_inside(run_lpmx, store, box, bound, fresh):
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w") as tar:
         link = tarfile.TarInfo("out")
-        link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path)
+        link.type, link.linkname = tarfile.SYMTYPE, str(bound)
         tar.addfile(link)
         inner = tarfile.TarInfo("out/planted")
         inner.size = 1
         tar.addfile(inner, io.BytesIO(b"x"))
     done = stream(run_lpmx, store, "-", f"{box}:{fresh}", data=data.getvalue())
     assert b"a symlink leads to a bind" in done.stderr
-    assert not (tmp_path / "planted").exists()
+    assert not (bound / "planted").exists()
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w") as tar:
         tar.addfile(tarfile.TarInfo("../../x"))

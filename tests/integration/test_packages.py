@@ -9,6 +9,8 @@ import re
 import pytest
 from support.packages import make_machine
 
+pytestmark = pytest.mark.timeout(600)  # the first test waits for the packages
+
 # With maintainer scripts that make users, set owners and setuid bits, and replace files in /etc
 SMALL = ("cron", "dbus", "tzdata", "python3-pip")
 LARGE = (
