@@ -15,6 +15,7 @@ PAGE = ROOT / "docs" / "limits.md"
 BEGIN, END = "<!-- made from calls.def -->", "<!-- end -->"
 WHEN = {
     "always": "",
+    "traceme": "only to be traced (PTRACE_TRACEME)",
     "identity": "only where other ids are shown",
     "fakeroot": "only with --fakeroot",
     "sets_mask": "only when it blocks signals",

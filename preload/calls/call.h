@@ -86,6 +86,10 @@ long call_raw(const struct call *c);
 /* Is the user's path empty (AT_EMPTY_PATH)? 1, 0 or -EFAULT. */
 int call_path_empty(const struct call *c);
 
+/* trace.c */
+void trace_mark_process(void); /* once in every new image */
+void trace_before_exec(void);
+
 /* exec.c */
 long exec_program(struct call *c, int dirfd, const char *path, bool follow, char **argv,
                   char **envp);

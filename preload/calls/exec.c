@@ -238,6 +238,7 @@ exec_loader(const struct call *c, char **argv, char **envp)
             old = NULL;
         sys1(SYS_set_tid_address, slot_word(c->slot));
     }
+    trace_before_exec();
     r = sys3(SYS_execve, engine.loader, argv, envp);
     if (c->slot >= 0)
         sys1(SYS_set_tid_address, old);

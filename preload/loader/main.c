@@ -536,6 +536,7 @@ start_plan(int argc, char **argv, char **envp)
             die(125, "the agent for commands of the host", err);
     }
     trap_install_handler();
+    trace_mark_process();
     if (emulates_root())
         cred_start();
     err = trap_install_filter(engine.plan->flags);
@@ -590,8 +591,10 @@ loader_main(uint64_t *sp)
     engine.plan_path = keep_text(state.plan);
     engine.exe = keep_text(state.exe);
     copy_agent(state.agent);
-    if (state.life == LIFE_PROGRAM)
+    if (state.life == LIFE_PROGRAM) {
         trap_install_handler();
+        trace_mark_process();
+    }
     load_plan_or_die(engine.plan_path);
     if (emulates_root() && state.life == LIFE_CALLEE)
         cred_start(); /* another container: its root is its own */

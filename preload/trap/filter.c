@@ -43,6 +43,7 @@ enum when {
     WHEN_arg3,
     WHEN_arg4,
     WHEN_arg5,
+    WHEN_traceme, /* ptrace: only PTRACE_TRACEME */
     WHEN_refuse,
     WHEN_new_mount_ns, /* unshare, clone: EPERM for CLONE_NEWNS */
 };
@@ -151,6 +152,11 @@ emit_rule(struct program *p, struct rule rule)
     case WHEN_address:
     case WHEN_arg4:
         emit_unless_zero(p, 4);
+        break;
+    case WHEN_traceme:
+        LOAD(ARG(0));
+        emit(p, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, 0 /* PTRACE_TRACEME */);
+        ANSWER(SECCOMP_RET_ALLOW);
         break;
     case WHEN_arg3:
         emit_unless_zero(p, 3);

@@ -69,9 +69,18 @@ def test_habit_is_served_under_strace(
 @pytest.mark.long
 @pytest.mark.needs_ptrace
 @pytest.mark.timeout(600)
-def test_strace_runs_inside(
-    image: Callable[[str], str], run_lpmx: Callable[..., Completed]
+@pytest.mark.parametrize(
+    "command",
+    [
+        "strace -f -o /tmp/trace /bin/sh -c 'ls /usr > /dev/null; echo ok'",
+        # gdb starts its shell by vfork: the child is traced from its execve on
+        "gdb -q -batch -ex 'handle SIGSYS nostop noprint pass' -ex run"
+        " --args /bin/sh -c 'ls /usr > /dev/null; echo ok'",
+    ],
+    ids=["strace", "gdb"],
+)
+def test_tracer_runs_inside(
+    command: str, image: Callable[[str], str], run_lpmx: Callable[..., Completed]
 ) -> None:
-    command = "strace -f -o /tmp/trace /bin/sh -c 'ls /usr | wc -l; echo ok'"
     done = run_lpmx("run", image("suites"), "bash", "-c", command)
     assert "ok" in done.stdout.splitlines(), done.stdout + done.stderr

@@ -31,7 +31,7 @@ modify_ldt move_pages mprotect mq_getsetattr mq_notify mq_open mq_timedreceive m
 mq_unlink mremap msgctl msgget msgrcv msgsnd msync munlock munlockall munmap nanosleep
 nfsservctl pause perf_event_open personality pidfd_getfd pidfd_open pidfd_send_signal pipe
 pipe2 pkey_alloc pkey_free pkey_mprotect poll pread64 preadv preadv2 prlimit64
-process_madvise process_mrelease process_vm_readv process_vm_writev ptrace putpmsg pwrite64
+process_madvise process_mrelease process_vm_readv process_vm_writev putpmsg pwrite64
 pwritev pwritev2 query_module quotactl_fd read readahead readv reboot recvfrom recvmmsg
 recvmsg remap_file_pages request_key restart_syscall rseq rt_sigpending rt_sigqueueinfo
 rt_sigreturn rt_sigtimedwait rt_tgsigqueueinfo sched_get_priority_max sched_get_priority_min

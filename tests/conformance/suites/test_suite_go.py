@@ -13,15 +13,14 @@ if TYPE_CHECKING:
     from conformance.suites.conftest import Side
 
 PACKAGES = "os os/exec os/signal os/user path/filepath io/fs io/ioutil syscall internal/poll net"
-# What these want is not there by design: docs/limits.md (mount namespaces; a tracer that waits for
-# exec alone; another user in a store of root's)
+# What these want is not there by design: docs/limits.md (mount namespaces; another user in a store
+# of root's)
 REFUSED = {"TestUnshareMountNameSpace", "TestUnshareMountNameSpaceChroot", "TestDeathSignal"}
-NEVER_ENDS = "TestExecPtrace"
 SCRIPT = """
 export GOCACHE=/tmp/cache GOFLAGS=-vet=off GOTOOLCHAIN=local CGO_ENABLED=0 HOME=/tmp
 cd /tmp
 for package in {packages}; do
-    list=$(go test -list . $package | grep '^Test' | grep -v '^{never}$' | tr '\\n' '|')
+    list=$(go test -list . $package | grep '^Test' | tr '\\n' '|')
     go test -v -timeout 300s -run "^(${{list%|}})$" $package < /dev/null 2>&1 \\
         | grep -E '^ *--- |^(ok|FAIL|panic)'
     echo "@@ $package"
@@ -31,7 +30,7 @@ done
 
 def outcomes(side: Side) -> tuple[dict[str, str], str]:
     """Test to PASS, FAIL or SKIP, and what was printed."""
-    script = SCRIPT.format(packages=PACKAGES, never=NEVER_ENDS)
+    script = SCRIPT.format(packages=PACKAGES)
     done = side("bash", "-c", script, timeout=3000)
     assert done.stdout.count("@@ ") == len(PACKAGES.split()), done.stdout[-2000:] + done.stderr
     return {name: how for how, name in re.findall(r"--- (\w+): (\S+)", done.stdout)}, done.stdout

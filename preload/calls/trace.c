@@ -1,0 +1,69 @@
+/* PTRACE_TRACEME of a vfork child, as debuggers and Go make it. From that call on a trap stops the
+ * child for its tracer; but the tracer is the parent, and waits for the child to execute. So the
+ * call is made at the moment of the execve, when no more traps come. Elsewhere it is the kernel's
+ * at once: a forked child may stop itself before it executes. */
+#include "call.h"
+
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+
+#ifndef MADV_WIPEONFORK
+#define MADV_WIPEONFORK 18
+#endif
+
+/* A fork's copy of this page is zeros, a vfork child sees ours. */
+static union {
+    int pid;
+    char page[4096];
+} owner __attribute__((aligned(4096)));
+
+static int pending[8]; /* vfork children that will be traced */
+
+void
+trace_mark_process(void)
+{
+    if (!sys3(SYS_madvise, &owner, sizeof(owner), MADV_WIPEONFORK))
+        owner.pid = (int)sys0(SYS_getpid);
+}
+
+static bool
+is_vfork_child(void)
+{
+    int pid = (int)sys0(SYS_getpid), known = owner.pid;
+
+    return known && known != pid;
+}
+
+long
+call_ptrace(struct call *c)
+{
+    int tid = (int)sys0(SYS_gettid);
+
+    if (!is_vfork_child())
+        return call_raw(c);
+    for (size_t i = 0; i < ARRAY_LEN(pending); i++) {
+        int none = 0;
+
+        if (__atomic_compare_exchange_n(&pending[i], &none, tid, false, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_RELAXED))
+            return 0;
+    }
+    return call_raw(c);
+}
+
+void
+trace_before_exec(void)
+{
+    int tid = -1;
+
+    for (size_t i = 0; i < ARRAY_LEN(pending); i++) {
+        if (!__atomic_load_n(&pending[i], __ATOMIC_RELAXED))
+            continue;
+        if (tid < 0)
+            tid = (int)sys0(SYS_gettid);
+        if (__atomic_load_n(&pending[i], __ATOMIC_RELAXED) != tid)
+            continue;
+        __atomic_store_n(&pending[i], 0, __ATOMIC_RELEASE);
+        sys4(SYS_ptrace, PTRACE_TRACEME, 0, 0, 0);
+    }
+}
