@@ -74,8 +74,10 @@ def test_habit_is_served_under_strace(
     [
         "strace -f -o /tmp/trace /bin/sh -c 'ls /usr > /dev/null; echo ok'",
         # gdb starts its shell by vfork: the child is traced from its execve on
-        "gdb -q -batch -ex 'handle SIGSYS nostop noprint pass' -ex run"
-        " --args /bin/sh -c 'ls /usr > /dev/null; echo ok'",
+        (
+            "gdb -q -batch -ex 'handle SIGSYS nostop noprint pass' -ex run"
+            " --args /bin/sh -c 'ls /usr > /dev/null; echo ok'"
+        ),
     ],
     ids=["strace", "gdb"],
 )
