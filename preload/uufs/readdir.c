@@ -89,9 +89,10 @@ put_dotdot(struct reader *r)
 
 /* ---- the lower names ---- */
 
-/* Does a bind lie on @name? Its type is then not the layer's: a file may cover a symlink. */
-static bool
-is_bound(const struct reader *r, const char *name)
+/* The type of the lower name @n. Where a bind lies on it that is the bind's: a folder, or some kind
+ * of file, which may cover a symlink. */
+static unsigned
+shown_type(const struct reader *r, const struct view_node *n, const char *name)
 {
     size_t len = strlen(name), dir_len = r->len == 1 ? 0 : r->len;
 
@@ -101,9 +102,9 @@ is_bound(const struct reader *r, const char *name)
 
         if (b->dst_len == dir_len + 1 + len && !memcmp(dst, r->ctr, dir_len) &&
             dst[dir_len] == '/' && !memcmp(dst + dir_len + 1, name, len))
-            return true;
+            return b->flags & (UUFS_BIND_FILE | UUFS_BIND_SEED) ? DT_UNKNOWN : DT_DIR;
     }
-    return false;
+    return (n->mode & S_IFMT) >> 12;
 }
 
 static bool
@@ -121,8 +122,7 @@ put_child(struct reader *r, int64_t i)
         return emit_put(&r->out, upper->ino, FIRST_CHILD + i + 1, upper->type, name);
     if (listing_hides(&r->upper, name, strlen(name)))
         return true;
-    return emit_put(&r->out, node_ino(r, child), FIRST_CHILD + i + 1,
-                    is_bound(r, name) ? DT_UNKNOWN : (n->mode & S_IFMT) >> 12, name);
+    return emit_put(&r->out, node_ino(r, child), FIRST_CHILD + i + 1, shown_type(r, n, name), name);
 }
 
 /* ---- the upper's names ---- */

@@ -134,6 +134,11 @@ FOUND = {
         0 linkfd 5 1 -1 /t/new
         0 dump /t
         """,
+    "a folder that is mounted is listed as a folder": """
+        layer
+        script
+        0 list -1 / 300
+        """,
     "open judges its flags before its path": """
         layer
         file t/f 644 1000000000 7 2
