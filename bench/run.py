@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure starts, system calls and work against chroot, bubblewrap and tar of the same machine.
+"""Measure starts, system calls and work against chroot, bubblewrap, PRoot, fakechroot and tar.
 
 usage: run.py [--rounds N] [--write FILE] [--only WORD]...
 
@@ -22,14 +22,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "bench")]
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from images import build
 from images.all import RECIPES
 from images.archive import write_archive
-from measure import Command, MeasureError, medians, medians_of
+from measure import Command, MeasureError, medians, medians_of, time_once
 from report import Table, page
 from support.lpmx import Lpmx
+
+from lpmx_runtime.plan import compile_plan, parse_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,6 +46,11 @@ for _ in range(20000):
 print((time.perf_counter() - begin) / 20000)
 """
 MISS_LOOP = STAT_LOOP.replace("os.stat(path)", 'os.path.exists("/usr/lib/python3/no/such/file")')
+ACCESS_LOOP = STAT_LOOP.replace("os.stat(path)", "os.access(path, os.R_OK)")
+LINK_LOOP = STAT_LOOP.replace("os.stat(path)", 'os.readlink("/usr/bin/awk")')
+AT_LOOP = STAT_LOOP.replace(
+    "begin =", "path, folder = os.path.basename(path), os.open(os.path.dirname(path), 0)\nbegin ="
+).replace("os.stat(path)", "os.stat(path, dir_fd=folder)")
 OPEN_LOOP = STAT_LOOP.replace("os.stat(path)", "os.close(os.open(path, os.O_RDONLY))")
 CALL_LOOP = """
 import os, sys, time
@@ -65,6 +73,10 @@ class Bench:
         self.reference = build.reference("tools")
         self.lpmx("load", build.archive("tools"))
         self.plan = self._compile_plan()
+        self.trap_plan = folder / "trap-plan"
+        self.trap_plan.write_bytes(
+            compile_plan(replace(parse_plan(self.plan.read_bytes()), engine="trap"))
+        )
         self.tree, self.no_tree = self._merged_tree()
         self.environment = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "HOME": "/", "LC_ALL": "C"}
 
@@ -108,6 +120,7 @@ class Bench:
         if plain:
             add("plain exec on the host")
         add("lpmx, compiled plan", str(self.loader), "--plan", str(self.plan), "--")
+        add("lpmx, LPMX_ENGINE=trap", str(self.loader), "--plan", str(self.trap_plan), "--")
         if self.tree:
             add("chroot", "chroot", str(self.tree))
         else:
@@ -117,7 +130,27 @@ class Bench:
             add("bubblewrap", "bwrap", *binds)
         else:
             missing["bubblewrap"] = self.no_tree or "not installed"
+        if self.tree:
+            self._add_emulators(add, commands, missing)
         return commands, missing
+
+    def _add_emulators(
+        self, add: Callable[..., None], commands: list[Command], missing: dict[str, str]
+    ) -> None:
+        """PRoot and fakechroot, where they can run this command."""
+        for name, prefix in (
+            ("PRoot", ("proot", "-r", str(self.tree), "-b", "/proc", "-b", "/dev", "-w", "/")),
+            ("fakechroot", ("fakechroot", "chroot", str(self.tree))),
+        ):
+            if not shutil.which(prefix[0]):
+                missing[name] = "not installed"
+                continue
+            add(name, *prefix)
+            try:
+                time_once(commands[-1], Path("/tmp"))
+            except (MeasureError, ValueError):
+                commands.pop()
+                missing[name] = "does not run this"
 
     @property
     def loader(self) -> Path:
@@ -186,6 +219,18 @@ class Bench:
         note = "The same for a path that does not exist."
         return self.compare("stat of nothing", note, "python3", "-c", MISS_LOOP, reports=True)
 
+    def access(self) -> Table:
+        note = "One `os.access` of the same file."
+        return self.compare("access", note, "python3", "-c", ACCESS_LOOP, reports=True)
+
+    def readlink(self) -> Table:
+        note = "One `os.readlink` of a symlink in a lower layer."
+        return self.compare("readlink", note, "python3", "-c", LINK_LOOP, reports=True)
+
+    def stat_at(self) -> Table:
+        note = "One `os.stat` of a name below a directory's descriptor, as find and du make it."
+        return self.compare("stat below a descriptor", note, "python3", "-c", AT_LOOP, reports=True)
+
     def open(self) -> Table:
         note = "One `os.open` and `os.close` of a file of a lower layer, in the same loop."
         return self.compare("open", note, "python3", "-c", OPEN_LOOP, reports=True)
@@ -193,6 +238,9 @@ class Bench:
     def find(self) -> Table:
         note = "The whole of /usr, which lies in three layers."
         return self.compare("find /usr", note, "find", "/usr")
+
+    def du(self) -> Table:
+        return self.compare("du /usr", "The same tree, every file's size.", "du", "-s", "/usr")
 
     def compile(self) -> Table:
         note = "`gcc -O2 -c` of a program of 600 lines."
@@ -286,8 +334,12 @@ TABLES = (
     "start_by_command",
     "stat",
     "miss",
+    "access",
+    "readlink",
+    "stat_at",
     "open",
     "find",
+    "du",
     "compile",
     "imports",
     "shell",
@@ -298,7 +350,7 @@ TABLES = (
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(description="measure against chroot, bubblewrap and tar")
+    parser = argparse.ArgumentParser(description="measure against chroot and its kin")
     parser.add_argument("--rounds", type=int, default=9, help="rounds of each comparison")
     parser.add_argument("--write", type=Path, help="the page to write; none: print it")
     parser.add_argument("--only", action="append", choices=TABLES, help="only this table")
