@@ -50,8 +50,10 @@ SUITES = {
 }  # fmt: skip
 
 
-# They take it for granted that a kernel's address is one of tcp.
+# They ask for tcp, and that a kernel's address is one of tcp.
 OF_TCP = {
+    "tests.test_multikernelmanager.TestKernelManager::test_tcp_cinfo",
+    "tests.test_multikernelmanager.TestAsyncKernelManager::test_tcp_cinfo",
     "tests.test_curve::test_curve_unauthenticated_socket_messages_dropped",
     "tests.test_curve::test_curve_authenticated_socket_can_communicate",
 }
