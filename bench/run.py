@@ -66,12 +66,13 @@ IMPORTS = "import sys; sys.path.insert(0, '/opt/bench/modules'); import bench_al
 class Bench:
     """What is compared: a loaded store, a container's plan, and the same tree for the peers."""
 
-    def __init__(self, folder: Path, rounds: int) -> None:
+    def __init__(self, folder: Path, rounds: int, image: str = "tools") -> None:
+        self.image = image
         self.folder = folder
         self.rounds = rounds
         self.lpmx = Lpmx(folder / "store")
-        self.reference = build.reference("tools")
-        self.lpmx("load", build.archive("tools"))
+        self.reference = build.reference(image)
+        self.lpmx("load", build.archive(image))
         self.plan = self._compile_plan()
         self.trap_plan = folder / "trap-plan"
         self.trap_plan.write_bytes(
@@ -101,7 +102,7 @@ class Bench:
             mknod -m 444 "$1/dev/urandom" c 1 9
             chmod 1777 "$1/tmp"
         """
-        lower = ":".join(layer.key for layer in reversed(RECIPES["tools"].top.chain()))
+        lower = ":".join(layer.key for layer in reversed(RECIPES[self.image].top.chain()))
         trees = build.cache_folder() / "trees"
         subprocess.run(
             ["unshare", "-m", "bash", "-c", script, "merge", tree, trees, lower], check=True

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Build the test images, or say where they are.
 
-usage: build.py [--list | --paths | --refs] [NAME...]     no NAME: all of them
+usage: build.py [--list | --paths | --refs] [NAME...]     no NAME: all that tests need
 
 The cache is tests/.cache, or $LPMX_TEST_CACHE. What is cached and made by the present recipe is not
 built again.
@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--refs", action="store_true", help="print only the images' names")
     parser.add_argument("names", nargs="*", choices=[*RECIPES, []], metavar="NAME")
     options = parser.parse_args(arguments)
-    names = options.names or list(RECIPES)
+    names = options.names or [name for name, r in RECIPES.items() if not r.on_demand]
     for name in names:
         if options.list:
             print(name)

@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+"""Measure what the system is for: genome analysis, and compiling its tools, against chroot.
+
+usage: analysis.py [--rounds N] [--write FILE] [--bases N] [--only WORD]...
+
+As run.py, with the image `workbench` and simulated reads. The page is docs/benchmarks-analysis.md.
+"""
+
+from __future__ import annotations
+
+# ruff: noqa: E402
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "bench")]
+from measure import MeasureError
+from report import Table, page
+from run import Bench
+
+SHARED = Path("/tmp/lpmx-bench-data")  # noqa: S108  a path that is the same in all three
+COMPILE = """
+set -e
+rm -rf /srv/build
+cp -r /opt/src /srv/build
+cd /srv/build/htslib
+./configure --with-external-htscodecs > /dev/null
+make -s -j2 > /dev/null
+cd ../samtools
+./configure --without-curses > /dev/null
+make -s -j2 > /dev/null
+rm -rf /srv/build
+"""
+
+
+class Analysis(Bench):
+    """Work on reads of a random genome, which lie outside the container."""
+
+    def __init__(self, folder: Path, rounds: int, bases: int) -> None:
+        super().__init__(folder, rounds, image="workbench")
+        self.bases = bases
+        places = [SHARED] + ([Path(f"{self.tree}{SHARED}")] if self.tree else [])
+        for place in places:
+            for kind in ("pairs", "long"):
+                simulate = [sys.executable, str(ROOT / "examples/simulate.py"), kind]
+                subprocess.run([*simulate, str(place), str(bases)], check=True)
+
+    def bwa(self) -> Table:
+        note = f"`bwa index` and `bwa mem` of 20x read pairs of {self.bases / 1e6:g} Mb."
+        files = "ref.fa reads_1.fq reads_2.fq"
+        return self._work("bwa", note, f"bwa index ref.fa && bwa mem {files} > out.sam")
+
+    def minimap2(self) -> Table:
+        note = "`minimap2 -a` of 25x long reads."
+        return self._work("minimap2", note, "minimap2 -ax map-hifi ref.fa long.fq > long.sam")
+
+    def samtools(self) -> Table:
+        note = "`samtools sort`, `index` and `flagstat` of the aligned long reads."
+        script = (
+            "minimap2 -ax map-hifi ref.fa long.fq 2> /dev/null | samtools sort -o s.bam -"
+            " && samtools index s.bam && samtools flagstat s.bam"
+        )
+        return self._work("samtools", note, script)
+
+    def _work(self, title: str, note: str, script: str) -> Table:
+        return self.compare(title, note, "sh", "-c", f"cd {SHARED} && {{ {script}; }} 2> log")
+
+    def compile(self) -> Table:
+        note = (
+            "configure and make of htslib and samtools, sources and results in the container's "
+            "own file system. (Compiling was the worst case of the paper's engine: 1.5.)"
+        )
+        return self.compare("Compiling samtools", note, "sh", "-c", COMPILE, rounds=3)
+
+
+TABLES = ("bwa", "minimap2", "samtools", "compile")
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description="measure genome analysis against chroot")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each comparison")
+    parser.add_argument("--bases", type=int, default=500_000, help="length of the genome")
+    parser.add_argument("--write", type=Path, help="the page to write; none: print it")
+    parser.add_argument("--only", action="append", choices=TABLES, help="only this table")
+    options = parser.parse_args(arguments)
+    write = options.write.absolute() if options.write else None
+    with tempfile.TemporaryDirectory(prefix="lpmx-bench-", dir="/var/tmp") as folder:
+        try:
+            bench = Analysis(Path(folder), options.rounds, options.bases)
+            tables = [getattr(bench, name)() for name in options.only or TABLES]
+        except MeasureError as error:
+            print(f"bench: {error}", file=sys.stderr)
+            return 1
+    text = page(tables, options.rounds)
+    if write:
+        write.write_text(text)
+    else:
+        print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
