@@ -21,7 +21,7 @@ from measure import MeasureError
 from report import Table, page
 from run import Bench
 
-SHARED = Path("/tmp/lpmx-bench-data")  # noqa: S108  a path that is the same in all three
+SHARED = Path("/tmp/lpmx-bench-data")
 COMPILE = """
 set -e
 rm -rf /srv/build

@@ -212,7 +212,7 @@ def _batch(
     from .batch import systems, wiring
 
     path = here.environ.get("PATH", os.defpath)
-    system = systems.find_system(options.batch, path)
+    system = systems.find_system(options.batch, path, here.environ)
     if not system:
         return "", options.commands
     note_file = os.path.join(store.containers_dir, container_id, wiring.NOTE)

@@ -24,7 +24,8 @@ WORKBENCH = DEBIAN.then(
     "workbench",
     apt(
         "gcc", "make", "libc6-dev", "zlib1g-dev", "libbz2-dev", "liblzma-dev", "libncurses-dev",
-        "libdeflate-dev", "libhtscodecs-dev", "bzip2", "xz-utils", "automake", "bwa", "minimap2", "samtools", "python3",
+        "libdeflate-dev", "libhtscodecs-dev", "bzip2", "xz-utils", "automake", "bwa",
+        "minimap2", "samtools", "python3",
     ),
 ).then(
     "workbench-sources",

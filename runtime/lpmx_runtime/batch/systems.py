@@ -18,6 +18,13 @@ __all__ = ["SYSTEMS", "System", "commands_here", "find_system", "system_module"]
 # In the order in which `auto` looks: qsub is Grid Engine's and PBS's, so a command of only one
 # system decides.
 SYSTEMS = {"slurm": "sbatch", "lsf": "bsub", "sge": "qconf", "pbs": "pbsnodes"}
+# Variables that say which of several systems the user's shell has been set up for.
+SIGNS = {
+    "slurm": ("SLURM_CONF", "SLURM_CLUSTER_NAME"),
+    "lsf": ("LSF_ENVDIR",),
+    "sge": ("SGE_ROOT",),
+    "pbs": ("PBS_CONF_FILE", "PBS_DEFAULT", "PBS_SERVER"),
+}
 
 
 class System(Protocol):
@@ -37,8 +44,10 @@ def system_module(name: str) -> System:
     return module
 
 
-def find_system(wanted: str, path: str) -> str:
+def find_system(wanted: str, path: str, environ: Mapping[str, str]) -> str:
     """The batch system that @wanted (a key of SYSTEMS, auto, none or "") means on this host.
+
+    @path: PATH of the host. Of several systems the one that @environ is set up for is taken.
 
     "" when there is none to be had and none is insisted on. LpmxError when @wanted is not here.
     """
@@ -46,7 +55,8 @@ def find_system(wanted: str, path: str) -> str:
         return ""
     if wanted == "auto":
         found = [name for name, sign in SYSTEMS.items() if shutil.which(sign, path=path)]
-        return found[0] if found else ""
+        meant = [name for name in found if any(environ.get(sign) for sign in SIGNS[name])]
+        return (meant or found or [""])[0]
     adapted = system_module(wanted).ADAPTED[0]
     if shutil.which(adapted, path=path) is None:
         raise LpmxError(

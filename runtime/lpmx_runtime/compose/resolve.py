@@ -350,7 +350,7 @@ def _batch_error(environment: Environment, environ: Mapping[str, str]) -> list[L
     from lpmx_runtime.batch.systems import find_system
 
     try:
-        find_system(environment.batch, environ.get("PATH", DEFAULT_PATH))
+        find_system(environment.batch, environ.get("PATH", DEFAULT_PATH), environ)
     except LpmxError as error:
         return [EnvFileError(environment.batch_place, error.message, hint=error.hint)]
     return []
