@@ -334,13 +334,19 @@ def _load(root: str, name: str) -> Container | None:
 
 
 def remove(store: Store, container: Container, *, force: bool = False) -> None:
-    """Remove the container and what was written in it. @force kills what runs in it first."""
+    """Remove the container and what was written in it.
+
+    @force kills what runs in it first, and takes its jobs out of the batch system.
+    """
     if force:
         _kill_all(container)
-        if container.batch:
-            from .batch import jobs
+    if container.batch:
+        from .batch import jobs
 
-            jobs.forget_finished(container.folder, all_of_them=True)
+        if force:
+            jobs.cancel_all(container.folder)
+        else:
+            jobs.forget_finished(container.folder)
     _refuse_when_running(container)
     with storage_errors(f"container {container.label}"), store.lock("containers"):
         _discard(container)
@@ -350,8 +356,7 @@ def _refuse_when_running(container: Container) -> None:
     running = container.runs() or container.entries()
     if running:
         raise InUseError(
-            f"container {container.label} is in use by process {running[0].process.pid} on"
-            f" {running[0].process.host}",
+            f"container {container.label} is in use by {running[0].label}",
             hint=f"`lpmx stop {container.label}` first, or `lpmx rm -f`",
         )
 
@@ -360,7 +365,8 @@ def _kill_all(container: Container) -> None:
     import signal
 
     for run in container.runs():
-        runs.send_signal(run.process, signal.SIGKILL, group=True)
+        if run.kind != runs.JOB:
+            runs.send_signal(run.process, signal.SIGKILL, group=True)
     for run in container.entries():
         if run.process.is_here():
             runs.wait_gone(run.process, 5.0)

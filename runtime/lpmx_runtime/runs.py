@@ -126,6 +126,13 @@ class Run:
     argv: tuple[str, ...]
     since: float
 
+    @property
+    def label(self) -> str:
+        """What to call it in a message."""
+        if self.kind == JOB:  # its host is the batch system, with the job's number
+            return self.process.host
+        return f"process {self.process.pid} on {self.process.host}"
+
     def as_dict(self) -> dict[str, Any]:
         """For --json."""
         return {

@@ -184,6 +184,13 @@ def test_an_ephemeral_container_waits_for_its_jobs(slurm: Site) -> None:
     slurm.wait_until_gone(row)
 
 
+def test_removing_a_container_by_force_ends_its_jobs(slurm: Site) -> None:
+    number = slurm.run("sbatch --parsable -o long.txt --wrap 'sleep 1000'").stdout.strip()
+    slurm.store("rm", "-f", slurm.container_of(number), env=slurm.cluster.env)
+    until(lambda: not slurm.cluster.run("squeue", "-h", "-j", number), what="the job ended")
+    assert number not in json.dumps(slurm.containers())
+
+
 def test_what_cannot_come_back_is_said(slurm: Site) -> None:
     done = slurm.run("sbatch -o /opt/o --wrap true; sbatch nothing.sh; echo $?")
     assert "lpmx: sbatch: --output /opt/o: a path of the container alone" in done.stderr
@@ -272,6 +279,15 @@ def test_a_finished_job_of_grid_engine_lets_its_container_go(sge: Site) -> None:
     container = sge.container_of(done.stdout.strip())
     assert sge.text("quick.txt") == "written\n"
     sge.wait_until_gone(container)
+
+
+def test_a_named_container_can_be_removed_when_its_jobs_have_ended(sge: Site) -> None:
+    sge.run("qsub -sync y -cwd -o /dev/null -j y -b y 'cat /srv/mark'", "--name", "ended")
+
+    def removed() -> bool:
+        return sge.store("rm", "ended", check=False).returncode == 0
+
+    until(removed, what="the container removed")
 
 
 # ---- PBS and LSF: a server that only writes down what it gets, and runs it

@@ -21,7 +21,7 @@ from lpmx_runtime import runs
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Job", "forget_finished", "list_jobs", "new_folder", "number_in"]
+__all__ = ["Job", "cancel_all", "forget_finished", "list_jobs", "new_folder", "number_in"]
 
 _PREFIX = "job-"
 # sbatch; sbatch --parsable; qsub of Grid Engine (also -terse), of PBS; bsub
@@ -33,6 +33,14 @@ _NUMBERS = (
     re.compile(r"^(\d+)(?:[.;][\w.:;-]*)?\s*$", re.MULTILINE),
 )
 _FINDS_SYSTEM = re.compile(r"SLURM_CONF$|SGE_|PBS_(CONF_FILE|DEFAULT|SERVER)$|LSF_")
+# The commands that ask for a job's state, and that end it; its number follows.
+_STATE = {
+    "slurm": ("squeue", "-h", "-o", "%T", "-j"),
+    "sge": ("qstat", "-j"),
+    "pbs": ("qstat",),
+    "lsf": ("bjobs", "-noheader", "-o", "stat"),
+}
+_CANCEL = {"slurm": "scancel", "sge": "qdel", "pbs": "qdel", "lsf": "bkill"}
 _WAIT = 30.0  # seconds for a batch system to say whether it has a job
 
 
@@ -92,39 +100,36 @@ class Job:
             os.unlink(self._note_file)
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def cancel(self) -> None:
+        """Ask the batch system to end it. A job that is over already is no error."""
+        if self.number:
+            _ask(self, _CANCEL[self.system], self.number)
+
     def is_over(self) -> bool:
         """Does the batch system say that it has no such job any more? In doubt it has."""
         if not self.number:
             return self.submitter is not None and not self.submitter.is_alive()
-        asked = _question(self)
-        if asked is None:
-            return False
-        try:
-            done = subprocess.run(
-                asked,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=_WAIT,
-                env={**os.environ, **self.env},
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired):
+        done = _ask(self, *_STATE[self.system], self.number)
+        if done is None:
             return False
         return _answer(self.system, done.returncode, done.stdout, done.stderr)
 
 
-def _question(job: Job) -> list[str] | None:
-    folder = os.path.dirname(job.command)
-    words = {
-        "slurm": ["squeue", "-h", "-o", "%T", "-j", job.number],
-        "sge": ["qstat", "-j", job.number],
-        "pbs": ["qstat", job.number],
-        "lsf": ["bjobs", "-noheader", "-o", "stat", job.number],
-    }[job.system]
-    path = os.path.join(folder, words[0])
-    return [path, *words[1:]] if os.access(path, os.X_OK) else None
+def _ask(job: Job, name: str, *words: str) -> subprocess.CompletedProcess[str] | None:
+    """What command @name, which lies beside the one that submitted @job, says; None: no answer."""
+    try:
+        return subprocess.run(
+            [os.path.join(os.path.dirname(job.command), name), *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_WAIT,
+            env={**os.environ, **job.env},
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
 
 
 def _answer(system: str, status: int, out: str, err: str) -> bool:
@@ -166,15 +171,23 @@ def list_jobs(container: str) -> list[Job]:
     return found
 
 
-def forget_finished(container: str, *, all_of_them: bool = False) -> int:
+def cancel_all(container: str) -> None:
+    """End and forget all jobs of the container in folder @container."""
+    for job in list_jobs(container):
+        job.cancel()
+        job.forget()
+    _forget_folders(container, set())
+
+
+def forget_finished(container: str) -> int:
     """Forget the jobs of the container in folder @container that are over; how many are left."""
     left = set()
     for job in list_jobs(container):
-        if all_of_them or job.is_over():
+        if job.is_over():
             job.forget()
         else:
             left.add(os.path.basename(job.folder))
-    if all_of_them or not runs.live_runs(os.path.join(container, "runs")):
+    if not runs.live_runs(os.path.join(container, "runs")):
         _forget_folders(container, left)
     return len(left)
 
