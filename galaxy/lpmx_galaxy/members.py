@@ -13,20 +13,30 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
+from lpmx_runtime.native import loader_path
+
 if TYPE_CHECKING:
     from lpmx_runtime.container import Container
 
 __all__ = ["kill_all", "members", "wait_gone"]
 
 _ROUNDS = 20
+_UNSETTLED = 3  # scans that wait for a process to show whose it is
 _PAUSE = 0.02  # seconds: a process that is being killed is still to be seen for a moment
 
 
 def members(container: Container) -> list[int]:
     """The pids of all processes of @container on this node, this process never among them."""
-    mark = f"/{container.id}/dirty".encode()
-    own = os.getuid()
-    found = []
+    return _scan(container)[0]
+
+
+def _scan(container: Container) -> tuple[list[int], bool]:
+    """The pids, and whether some process is just becoming a program of a container, of any one.
+
+    Such a process has the loader mapped and not yet what tells whose it is.
+    """
+    mark, loader = f"/{container.id}/dirty".encode(), os.fsencode(loader_path())
+    own, found, unsettled = os.getuid(), [], False
     for name in os.listdir("/proc"):
         if not name.isdigit() or int(name) == os.getpid():
             continue
@@ -34,19 +44,24 @@ def members(container: Container) -> list[int]:
             if os.stat(f"/proc/{name}").st_uid != own:
                 continue
             with open(f"/proc/{name}/maps", "rb") as file:
-                if mark in file.read():
-                    found.append(int(name))
+                maps = file.read()
         except OSError:
             continue  # ended meanwhile, or none of our business
-    return found
+        if mark in maps:
+            found.append(int(name))
+        elif loader in maps and b"/dirty" not in maps:
+            unsettled = True
+    return found, unsettled
 
 
 def kill_all(container: Container) -> int:
     """Kill all of them, those that are just being born as well; how many there were."""
     killed: set[int] = set()
+    patience = _UNSETTLED  # a host agent looks so all its life
     for _ in range(_ROUNDS):
-        living = members(container)
-        if not living:
+        living, unsettled = _scan(container)
+        patience -= unsettled and not living
+        if not living and (not unsettled or not patience):
             break
         for pid in living:
             with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -52,7 +52,7 @@ def start(docker, tmp_path):
     for process in started:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        process.communicate(timeout=30)  # what still holds the pipe was left running
 
 
 def is_running(docker, name):
