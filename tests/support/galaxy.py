@@ -6,6 +6,7 @@ The environment (1.6 GB) is made once in the test cache. Galaxy needs about a mi
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from images import build
@@ -24,7 +26,6 @@ from support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 VERSION = "26.1.1"
 PROXY = "gx-it-proxy@0.2.3"
@@ -233,6 +234,11 @@ def stop(galaxy: Galaxy) -> None:
         except subprocess.TimeoutExpired:
             os.killpg(galaxy.process.pid, 9)
             galaxy.process.wait()
+    # Jobs are processes of their own, and interactive tools run on until somebody ends them.
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (folder / "cwd").resolve().is_relative_to(galaxy.data / "jobs_directory"):
+                os.kill(int(folder.name), 9)
 
 
 def fresh_folder(home: Path, name: str) -> Path:
