@@ -51,7 +51,6 @@ QUEUE = {
     "slots": SLOTS,
     "pe_list": "smp",
     "shell": "/bin/sh",
-    "tmpdir": "/tmp",
     "load_thresholds": "NONE",
 }
 
@@ -129,7 +128,10 @@ class GridEngine(Cluster):
         group = write(folder / "group", {"group_name": "@allhosts", "hostlist": self.host})
         self.run("qconf", "-Ahgrp", str(group))
         (folder / "template").write_text(self._queue_template())
-        self.run("qconf", "-Aq", str(_edit(folder / "template", folder / "queue", QUEUE)))
+        # Not /tmp: a job's folder there has the number of the job of another test's cell.
+        (folder / "tmp").mkdir()
+        queue = QUEUE | {"tmpdir": folder / "tmp"}
+        self.run("qconf", "-Aq", str(_edit(folder / "template", folder / "queue", queue)))
         (folder / "scheduler").write_text(self.run("qconf", "-ssconf"))
         hurry = {"schedule_interval": "0:0:1", "flush_submit_sec": 1, "flush_finish_sec": 1}
         self.run("qconf", "-Msconf", str(_edit(folder / "scheduler", folder / "hurry", hurry)))
