@@ -232,6 +232,18 @@ look_under(const char *dst, struct uufs_hit *hit)
     return uufs_walk(&engine.fs, "/", dst, UUFS_MISSING | UUFS_LAST, hit);
 }
 
+/* Is @dst below /dev, /proc or /sys? Those are the kernel's; root would leave files of ours there. */
+static bool
+is_kernels(const char *dst)
+{
+    static const char *const places[] = {"/dev/", "/proc/", "/sys/"};
+
+    for (size_t i = 0; i < ARRAY_LEN(places); i++)
+        if (!strncmp(dst, places[i], strlen(places[i])))
+            return true;
+    return false;
+}
+
 /* A bind needs a name to be seen in listings and by getcwd; where the image or an outer bind has
  * none, it gets one. */
 static void
@@ -241,7 +253,7 @@ make_mount_point(const struct uufs_bind *b)
     const char *dst = engine.fs.strings + b->dst;
     int err = look_under(dst, &hit);
 
-    if (b->flags & UUFS_BIND_SEED || (!err && hit.where != UUFS_ABSENT))
+    if (b->flags & UUFS_BIND_SEED || (!err && hit.where != UUFS_ABSENT) || is_kernels(dst))
         return;
     for (size_t i = 1; i <= b->dst_len; i++) {
         char part[LPMX_PATH_MAX];

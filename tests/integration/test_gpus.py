@@ -5,6 +5,8 @@ There is no GPU on test machines: the driver is that of support/fakegpu.py.
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from support.fakegpu import VERSION, build_driver, write_cdi
 
@@ -82,6 +84,12 @@ def test_programs_manifests_and_nodes_appear(run):
     assert run("all", "nvidia-smi").stdout == "fake smi\n"
     assert run("all", "cat", "/usr/share/vulkan/icd.d/nvidia_icd.json").stdout == '{"ICD": {}}'
     assert run("all", "cat", "/dev/nvidia1").stdout == "gpu 1"
+
+
+def test_no_name_is_left_in_the_hosts_dev(run):
+    before = sorted(os.listdir("/dev"))
+    assert run("all", "cat", "/dev/nvidia0", "/dev/nvidia-uvm").stdout == "gpu 0nvidia-uvm"
+    assert sorted(os.listdir("/dev")) == before
 
 
 def test_nothing_of_the_driver_is_written_into_the_container(run_lpmx, store, run, request):
