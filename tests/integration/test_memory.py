@@ -42,13 +42,11 @@ def idle(command, **options) -> int:
 
 
 @pytest.mark.parametrize("engine", ["", "trap"])
-def test_private_memory_added_to_a_process_is_under_a_mebibyte(
-    store, image, run_lpmx, engine, request
-):
+def test_private_memory_added_to_a_process_is_under_a_mebibyte(empty_store, archive, engine):
     """Twice the same Python of the image: with the engine, and with none by its own loader."""
-    name = f"memory-{engine or 'fast'}"
-    run_lpmx("create", "--name", name, image("demo"))
-    request.addfinalizer(lambda: run_lpmx("rm", name))
+    store, name = empty_store, "memory"
+    store("load", archive("demo"))
+    store("create", "--name", name, "lpmx-test/demo")
     env = clean_environment({**store.environment(), "LPMX_ENGINE": engine})
     inside = [*store.command, "exec", name, "python3", "-S", "-c", PROGRAM]
     with_engine = idle(inside, env=env)
