@@ -51,6 +51,7 @@ def start(docker, tmp_path):
     yield call
     for process in started:
         if process.poll() is None:
+            docker("kill", *docker("ps", "-q").stdout.split(), check=False)  # all, in any group
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate(timeout=30)  # what still holds the pipe was left running
 
@@ -90,7 +91,7 @@ def test_kill_by_name_ends_every_process_of_the_container(docker, start, busybox
     script = "setsid sleep 600 & (sleep 601 &) ; echo ready; sleep 602"
     process = start("run", "--rm", "--name", "to-kill", busybox_image, "sh", "-c", script)
     assert process.stdout.readline() == "ready\n"
-    assert count_of("sleep", "600", "601", "602") == 3
+    until(lambda: count_of("sleep", "600", "601", "602") == 3, what="all three")
     begun = time.monotonic()
     assert docker("kill", "to-kill").stdout == "to-kill\n"
     assert process.wait(10) != 0
