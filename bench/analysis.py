@@ -3,7 +3,8 @@
 
 usage: analysis.py [--rounds N] [--write FILE] [--bases N] [--only WORD]...
 
-As run.py, with the image `workbench` and simulated reads. The page is docs/benchmarks-analysis.md.
+As run.py, with the image `workbench` (built on demand: tests/images/build.py workbench) and simulated
+reads.
 """
 
 from __future__ import annotations
