@@ -3,8 +3,8 @@
 
 usage: analysis.py [--rounds N] [--write FILE] [--bases N] [--only WORD]...
 
-As run.py, with the image `workbench` (built on demand: tests/images/build.py workbench) and simulated
-reads.
+As run.py, with simulated reads and the image `workbench`, which `tests/images/build.py workbench`
+builds. The page is docs/benchmarks-analysis.md.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def main(arguments: list[str]) -> int:
         except MeasureError as error:
             print(f"bench: {error}", file=sys.stderr)
             return 1
-    text = page(tables, options.rounds)
+    text = page(tables, options.rounds, made_by="`bench/analysis.py --write`")
     if write:
         write.write_text(text)
     else:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-COMMAND = "sudo make bench"
+COMMAND = "`sudo make bench` (which runs `bench/run.py`)"
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class Table:
         return "\n".join(lines) + "\n"
 
 
-def page(tables: Sequence[Table], rounds: int) -> str:
-    """The whole of docs/benchmarks.md."""
+def page(tables: Sequence[Table], rounds: int, *, made_by: str = COMMAND) -> str:
+    """The whole of docs/benchmarks.md, or of another page of figures."""
     head = (
         "# Benchmarks\n\n"
-        f"Made by `{COMMAND}` (which runs `bench/run.py`); do not edit. The commands of a "
+        f"Made by {made_by}; do not edit. The commands of a "
         f"table ran interleaved, {rounds} rounds unless noted, all caches warm; times are medians, "
         "ratios are to the line with 1.00. "
         "Take the ratios, not the times: the machine is small and shared.\n\n"
