@@ -232,7 +232,7 @@ look_under(const char *dst, struct uufs_hit *hit)
     return uufs_walk(&engine.fs, "/", dst, UUFS_MISSING | UUFS_LAST, hit);
 }
 
-/* Is @dst below /dev, /proc or /sys? Those are the kernel's; root would leave files of ours there. */
+/* Is @dst below /dev, /proc or /sys? Root would leave files of ours there. */
 static bool
 is_kernels(const char *dst)
 {
