@@ -27,13 +27,20 @@ from .binds import find_bind, merge_binds, resolve_destination
 from .environment import DEFAULT_PATH, HOST_PASSED, OF_ONE_TREE
 from .errors import LpmxError, NotFoundError, UsageError
 from .execmap import Environment, EnvironmentTarget, ExecMap, HostTarget, ImageTarget, Mapping
-from .plan import Bind, LaunchPlan, PlanCommand, compile_plan, environment_dict, environment_list
+from .plan import (
+    Bind,
+    Exposure,
+    LaunchPlan,
+    PlanCommand,
+    compile_plan,
+    environment_dict,
+    environment_list,
+)
 
 if TYPE_CHECKING:
     from collections import abc
 
     from .container import Container
-    from .gpu import Exposure
     from .identity import Host
     from .image import Image
     from .store import Store
@@ -259,22 +266,20 @@ class _Composer:
 
         GpuError as of a start, for an environment's own wish.
         """
-        from . import gpu
+        text = environment.gpus or self.container.gpus
+        if not text:
+            return Exposure()
         from .gpu.errors import GpuError
-        from .gpu.host import this_host
+        from .gpu.expose import expose
 
-        request = gpu.parse_request(environment.gpus or self.container.gpus)
-        if request is None:
-            return gpu.Exposure()
-        host = this_host(self.environ)
         try:
-            return gpu.expose(
-                self.store, view, request, host, image=image.name, env=env, binds=binds
+            return expose(
+                self.store, view, text, self.environ, image=image.name, env=env, binds=binds
             )
         except GpuError:
             if environment.gpus:
                 raise
-            return gpu.Exposure()
+            return Exposure()
 
     def _plan_callee(
         self, image: Image, tree: _Tree, folder: str, plan_file: str, gpus: Exposure
@@ -291,7 +296,7 @@ class _Composer:
         )
         seed_folder = os.path.join(folder, f"seed{self.variant}")
         seeds = self._seeds(image)
-        shown = {dst: _kept(folder, data) for dst, data in gpus.files.items()}
+        shown = {dst: containers.kept_file(folder, data) for dst, data in gpus.files.items()}
         plan = replace(
             self.plan,
             view=os.fspath(self.store.view_path(image.chain_id)),
@@ -507,13 +512,6 @@ def _free(binds: tuple[Bind, ...], more: abc.Iterable[Bind]) -> list[Bind]:
     """Those of @more at whose place nothing else is bound."""
     taken = {bind.dst for bind in binds}
     return [bind for bind in more if bind.dst not in taken]
-
-
-def _kept(folder: str, data: bytes) -> str:
-    """Where a generated file is kept: by its contents, since two nodes may need different ones."""
-    import hashlib
-
-    return os.path.join(folder, f"gpu-{hashlib.sha256(data).hexdigest()[:16]}")
 
 
 # ---- looking for programs

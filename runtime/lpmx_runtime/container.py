@@ -261,6 +261,13 @@ def write_seeds(container: Container, seeds: Mapping[str, str], folder: str = "s
         write_file(path, text.encode("utf-8", "surrogateescape"), mode=0o644)
 
 
+def kept_file(folder: str, data: bytes) -> str:
+    """Where in @folder a generated file is kept: by its contents, since nodes may need others."""
+    import hashlib  # slow, and most starts generate nothing
+
+    return os.path.join(folder, f"gpu-{hashlib.sha256(data).hexdigest()[:16]}")
+
+
 def write_missing(files: Mapping[str, bytes]) -> None:
     """Write those of @files, by host path, that are missing; their names tell the contents."""
     for path, data in files.items():

@@ -13,7 +13,6 @@ tested without a container. container.py puts the result on disk, supervise.py s
 
 from __future__ import annotations
 
-import hashlib
 import os
 import posixpath
 from dataclasses import dataclass, field, replace
@@ -34,7 +33,15 @@ from .environment import build_environment
 from .errors import UsageError
 from .execmap import ExecMap
 from .native import loader_path
-from .plan import ENGINES, Bind, LaunchPlan, compile_plan, environment_dict, environment_list
+from .plan import (
+    ENGINES,
+    Bind,
+    Exposure,
+    LaunchPlan,
+    compile_plan,
+    environment_dict,
+    environment_list,
+)
 from .supervise import exec_in_place, run_and_wait, start_detached
 
 if TYPE_CHECKING:
@@ -42,7 +49,6 @@ if TYPE_CHECKING:
 
     from .binds import Place
     from .callees import Composition
-    from .gpu import Exposure
     from .identity import Accounts, Host, Shown
     from .image import Image
     from .store import Store
@@ -357,7 +363,9 @@ def plan_launch(
     who = other.container if other else container
     asked = {**container.env, **(env or {})}
     gpus = _expose_gpus(store, container, here, asked)
-    shown_files = {dst: _gpu_file(container, data) for dst, data in gpus.files.items()}
+    shown_files = {
+        dst: containers.kept_file(container.folder, data) for dst, data in gpus.files.items()
+    }
     variables = build_environment(
         {**gpus.env, **asked},
         here.environ,
@@ -433,38 +441,32 @@ def _job_files(container: Container, plan: LaunchPlan, plan_file: str) -> dict[s
 
 
 def _checked_gpus(text: str) -> str:
-    from .gpu import parse_request
+    if not text:
+        return ""
+    from .gpu.request import parse_request
 
-    return text if text and parse_request(text) else ""
+    return text if parse_request(text) else ""
 
 
 def _expose_gpus(
     store: Store, container: Container, here: Surroundings, env: Mapping[str, str]
 ) -> Exposure:
     """What this machine's GPUs need. Looked for at each start: each may be on another node."""
-    from . import gpu
-    from .gpu.host import this_host
-
-    request = gpu.parse_request(container.gpus) if container.gpus else None
-    if request is None:
-        return gpu.Exposure()
+    if not container.gpus:  # most: every start passes here
+        return Exposure()
+    from .gpu.expose import expose
     from .view import View
 
     with View(store.view_path(container.chain_id)) as view:
-        return gpu.expose(
+        return expose(
             store,
             view,
-            request,
-            this_host(here.environ),
+            container.gpus,
+            here.environ,
             image=container.image_name,
             env=env,
             binds=container.binds,
         )
-
-
-def _gpu_file(container: Container, data: bytes) -> str:
-    """Where a generated file is kept: by its contents, since two nodes may need different ones."""
-    return container.path(f"gpu-{hashlib.sha256(data).hexdigest()[:16]}")
 
 
 def _free(binds: tuple[Bind, ...], more: Iterable[Bind]) -> list[Bind]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .errors import LpmxError, UsageError
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ENGINES",
     "Bind",
+    "Exposure",
     "Identity",
     "LaunchPlan",
     "PlanCommand",
@@ -82,6 +83,16 @@ class Bind:
     def __str__(self) -> str:
         """As it is written after -v."""
         return f"{self.src}:{self.dst}" + (":ro" if self.read_only else "")
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """What devices of the host need of a plan: gpu/ decides it."""
+
+    binds: tuple[Bind, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)  # container path -> contents to show
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

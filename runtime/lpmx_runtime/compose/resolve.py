@@ -335,7 +335,7 @@ def _bind_errors(graph: Mapping[str, Environment]) -> Iterator[LpmxError]:
 
 
 def _gpu_errors(graph: Mapping[str, Environment]) -> Iterator[LpmxError]:
-    from lpmx_runtime.gpu import parse_request
+    from lpmx_runtime.gpu.request import parse_request
 
     for environment in graph.values():
         words = ",".join(environment.gpus)

@@ -8,8 +8,3 @@ with it. So the libraries are the host's, shown in the container's own library f
 nothing else of the host's folder comes along. Devices are not hidden from anyone: choosing some
 sets CUDA_VISIBLE_DEVICES, as a batch system does.
 """
-
-from .expose import Exposure, expose
-from .request import GpuRequest, parse_request
-
-__all__ = ["Exposure", "GpuRequest", "expose", "parse_request"]

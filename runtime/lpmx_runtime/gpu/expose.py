@@ -19,12 +19,14 @@ from lpmx_runtime.binds import find_bind
 from lpmx_runtime.elf import read_library
 from lpmx_runtime.imagefile import node_path, read_file
 from lpmx_runtime.ldcache import CacheEntry, add_libraries
-from lpmx_runtime.plan import Bind
+from lpmx_runtime.plan import Bind, Exposure
 
 from . import cdi, nvidia, rocm
 from .choose import choose_gpus
 from .cuda import check_driver
 from .errors import GpuError
+from .host import this_host
+from .request import parse_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -35,23 +37,13 @@ if TYPE_CHECKING:
     from .host import GpuHost
     from .request import GpuRequest
 
-__all__ = ["Exposure", "expose"]
+__all__ = ["expose"]
 
 _LOADER = "/lib64/ld-linux-x86-64.so.2"  # by the x86-64 psABI
 _CACHE = "/etc/ld.so.cache"
 _CACHE_MAX = 64 << 20
 _COMPAT = "/usr/local/cuda/compat/libcuda.so.1"
 _KIND = "nvidia.com/gpu"
-
-
-@dataclass(frozen=True)
-class Exposure:
-    """What to add to a plan."""
-
-    binds: tuple[Bind, ...] = ()
-    env: Mapping[str, str] = field(default_factory=dict)
-    files: Mapping[str, bytes] = field(default_factory=dict)  # container path -> contents to show
-    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -70,17 +62,22 @@ class _Wanted:
 def expose(
     store: Store,
     view: View,
-    request: GpuRequest,
-    host: GpuHost,
+    text: str,
+    environ: Mapping[str, str],
     *,
     image: str,
     env: Mapping[str, str],
     binds: Iterable[Bind],
 ) -> Exposure:
-    """Decide what @request needs in the image called @image, which has variables @env and @binds.
+    """Decide what @text, as after --gpus, needs in the image called @image with @view.
 
-    GpuError when the host has no such GPU or the image cannot use it.
+    The image has variables @env and @binds; @environ is the user's environment. GpuError when the
+    host has no such GPU or the image cannot use it.
     """
+    request = parse_request(text)
+    if request is None:
+        return Exposure()
+    host = this_host(environ)
     wanted = _find(request, host)
     if wanted.driver:
         compat = view.lookup(_COMPAT) is not None
