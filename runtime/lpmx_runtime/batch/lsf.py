@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 from lpmx_runtime.errors import UsageError
 
 from .job import Inside, JobEnv, Rewritten, Submission, job_command, script_command, wrapper
-from .words import Option, WordRules, join, quote_directive, value_of
+from .words import Option, WordRules, directive_words, join, kept_directives, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,7 +72,13 @@ def _script(submission: Submission, inside: Inside, options: list[Option]) -> Re
         cwd=_cwd(every, inside),
         take=TAKE,
     )
-    kept_lines = [text for line in lines if (text := _kept_line(line, inside))]
+    kept_lines = kept_directives(
+        lines,
+        "#BSUB",
+        "#BSUB",
+        options_of=_options_of,
+        change=lambda options: _kept(options, inside),
+    )
     return Rewritten(
         ("bsub", *join(_kept(options, inside))),
         wrapper(kept_lines, back, binds=inside.binds),
@@ -93,19 +98,7 @@ def directives(payload: bytes) -> tuple[list[str], list[Option]]:
 
 
 def _options_of(line: str) -> list[Option]:
-    try:
-        words = shlex.split(line.removeprefix("#BSUB"), comments=True)
-    except ValueError as error:
-        raise UsageError(f"bsub: {line}: {str(error).lower()}") from error
-    return _RULES.split(words)[0]
-
-
-def _kept_line(line: str, inside: Inside) -> str:
-    options = _options_of(line)
-    changed = _kept(options, inside)
-    if changed == options:
-        return line
-    return f"#BSUB {quote_directive(join(changed))}" if changed else ""
+    return _RULES.split(directive_words("bsub", line, "#BSUB"))[0]
 
 
 def _kept(options: Sequence[Option], inside: Inside) -> list[Option]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lpmx_runtime.errors import UsageError
 
 from .job import Inside, JobEnv, Rewritten, Submission, job_command, script_command, wrapper
-from .words import GetoptRules, Option, join, quote_directive, value_of
+from .words import GetoptRules, Option, directive_words, join, kept_directives, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +57,7 @@ def adapt(submission: Submission, inside: Inside) -> Rewritten:
     back = job_command(inside, command, cwd=_cwd(every, inside), take=TAKE)
     workdir = f"export PBS_O_WORKDIR={shlex.quote(inside.cwd)}\n"
     script = wrapper(_kept_lines(lines, prefix, inside), workdir + back, binds=inside.binds)
-    kept = [_translated(option, inside) for option in options if option.name not in _HERE]
+    kept = _translated_all(options, inside)
     return Rewritten(
         ("qsub", *join(kept), "-S", "/bin/sh"),
         script,
@@ -96,23 +96,21 @@ def directives(payload: bytes, prefix: str) -> tuple[list[str], list[Option]]:
 
 
 def _options_of(line: str, prefix: str) -> list[Option]:
-    try:
-        words = shlex.split(line.removeprefix(prefix), comments=True)
-    except ValueError as error:
-        raise UsageError(f"qsub: {line}: {str(error).lower()}") from error
-    return _RULES.split(words)[0]
+    return _RULES.split(directive_words("qsub", line, prefix))[0]
 
 
 def _kept_lines(lines: Sequence[str], prefix: str, inside: Inside) -> list[str]:
-    kept = []
-    for line in lines:
-        options = _options_of(line, prefix)
-        changed = [_translated(option, inside) for option in options if option.name not in _HERE]
-        if changed == options:
-            kept.append("#PBS" + line.removeprefix(prefix))
-        elif changed:
-            kept.append(f"#PBS {quote_directive(join(changed))}")
-    return kept
+    return kept_directives(
+        lines,
+        prefix,
+        "#PBS",
+        options_of=lambda line: _options_of(line, prefix),
+        change=lambda options: _translated_all(options, inside),
+    )
+
+
+def _translated_all(options: Sequence[Option], inside: Inside) -> list[Option]:
+    return [_translated(option, inside) for option in options if option.name not in _HERE]
 
 
 def _translated(option: Option, inside: Inside) -> Option:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lpmx_runtime.errors import UsageError
 
 from .job import Inside, JobEnv, Rewritten, Submission, job_command, script_command, wrapper
-from .words import Option, WordRules, join, quote_directive, value_of
+from .words import Option, WordRules, directive_words, join, kept_directives, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,7 +96,7 @@ def _qsub(
         binds=inside.binds,
     )
     # -S last: the wrapper is a script of sh, whatever reads the job's own script.
-    kept = [_translated(option, inside) for option in options if option.name not in _HERE]
+    kept = _translated_all(options, inside)
     return Rewritten(
         ("qsub", *join(kept), "-S", "/bin/sh"),
         script,
@@ -142,25 +142,24 @@ def directives(payload: bytes, prefix: str | None) -> tuple[list[str], list[Opti
 
 
 def _options_of(line: str, mark: str) -> list[Option]:
-    try:
-        words = shlex.split(line.removeprefix(mark), comments=True)
-    except ValueError as error:
-        raise UsageError(f"qsub: {line}: {str(error).lower()}") from error
+    words = directive_words("qsub", line, mark)
     return _RULES.split(words)[0] if words[:1] and words[0].startswith("-") else []
 
 
 def _kept_lines(lines: Sequence[str], inside: Inside, prefix: str | None) -> list[str]:
     """The directives for the wrapper, as they were unless something in them changes."""
     mark = "#$" if prefix is None else prefix
-    kept = []
-    for line in lines:
-        options = _options_of(line, mark)
-        changed = [_translated(option, inside) for option in options if option.name not in _HERE]
-        if changed == options:
-            kept.append("#$" + line.removeprefix(mark))
-        elif changed:
-            kept.append(f"#$ {quote_directive(join(changed))}")
-    return kept
+    return kept_directives(
+        lines,
+        mark,
+        "#$",
+        options_of=lambda line: _options_of(line, mark),
+        change=lambda options: _translated_all(options, inside),
+    )
+
+
+def _translated_all(options: Sequence[Option], inside: Inside) -> list[Option]:
+    return [_translated(option, inside) for option in options if option.name not in _HERE]
 
 
 def _translated(option: Option, inside: Inside) -> Option:
@@ -199,7 +198,7 @@ def _env(options: Sequence[Option]) -> JobEnv:
 
 def _qrsh(inside: Inside, options: list[Option], operands: tuple[str, ...]) -> Rewritten:
     """A command on a node, or on one of this job's nodes with -inherit HOST."""
-    kept = [_translated(option, inside) for option in options if option.name not in _HERE]
+    kept = _translated_all(options, inside)
     target: tuple[str, ...] = ()
     if any(option.name == "inherit" for option in options):
         target, operands = operands[:1], operands[1:]

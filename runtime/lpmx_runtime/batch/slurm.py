@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lpmx_runtime.errors import UsageError
 
 from .job import Inside, JobEnv, Rewritten, Submission, job_command, script_command, wrapper
-from .words import GetoptRules, Option, join, quote_directive, value_of
+from .words import GetoptRules, Option, directive_words, join, kept_directives, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,13 +99,19 @@ def _sbatch(
     every = [*in_script, *options]  # the command line wins
     _refuse(every)
     cwd = inside.absolute(value_of(every, "chdir", "D") or inside.cwd)
-    kept = [_translated(option, inside) for option in options if option.name not in _DROPPED]
+    kept = _translated_all(options, inside)
     if wrapped is not None and value_of(every, "job-name", "J") is None:
         kept.append(Option("job-name", "wrap", ("--job-name=wrap",)))
     back = job_command(inside, script_command(inside, payload, "", args), cwd=cwd, take=TAKE)
-    kept_lines = [_directive(line, inside) for line in lines]
+    kept_lines = kept_directives(
+        lines,
+        "#SBATCH",
+        "#SBATCH",
+        options_of=_options_of,
+        change=lambda options: _translated_all(options, inside),
+    )
     workdir = f"export SLURM_SUBMIT_DIR={shlex.quote(inside.cwd)}\n"
-    script = wrapper([text for text in kept_lines if text], workdir + back, binds=inside.binds)
+    script = wrapper(kept_lines, workdir + back, binds=inside.binds)
     return Rewritten(
         ("sbatch", *join(kept)),
         script,
@@ -142,25 +148,13 @@ def directives(payload: bytes) -> tuple[list[str], list[Option]]:
     return lines, options
 
 
-def _words_of(line: str) -> list[str]:
-    try:
-        return shlex.split(line.removeprefix("#SBATCH"), comments=True)
-    except ValueError as error:
-        raise UsageError(f"sbatch: {line}: {str(error).lower()}") from error
-
-
 def _options_of(line: str) -> list[Option]:
-    words = _words_of(line)
+    words = directive_words("sbatch", line, "#SBATCH")
     return [] if words[:1] in (["hetjob"], ["packjob"]) else _RULES["sbatch"].split(words)[0]
 
 
-def _directive(line: str, inside: Inside) -> str:
-    """The line for the wrapper: as it was, unless a path or --export in it changes. "": none."""
-    options = _options_of(line)
-    changed = [_translated(option, inside) for option in options if option.name not in _DROPPED]
-    if changed == options:
-        return line
-    return f"#SBATCH {quote_directive(join(changed))}" if changed else ""
+def _translated_all(options: Sequence[Option], inside: Inside) -> list[Option]:
+    return [_translated(option, inside) for option in options if option.name not in _DROPPED]
 
 
 def _translated(option: Option, inside: Inside) -> Option:
@@ -215,7 +209,7 @@ def _step(
             hint="start one srun for each program, with `:` or in the background",
         )
     groups = _groups(operands)
-    kept = [_translated(option, inside) for option in options if option.name not in _DROPPED]
+    kept = _translated_all(options, inside)
     cwd = inside.absolute(value_of(options, "chdir", "D") or inside.cwd)
     rebuilt = _command(inside, groups[0], cwd, program)
     for group in groups[1:]:

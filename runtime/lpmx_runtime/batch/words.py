@@ -13,9 +13,17 @@ from typing import TYPE_CHECKING
 from lpmx_runtime.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-__all__ = ["GetoptRules", "Option", "WordRules", "join", "quote_directive", "value_of"]
+__all__ = [
+    "GetoptRules",
+    "Option",
+    "WordRules",
+    "directive_words",
+    "join",
+    "kept_directives",
+    "value_of",
+]
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,37 @@ def quote_directive(words: Iterable[str]) -> str:
         word if word and not set(word) & set(" \t'\"\\#$&;|<>()`") else shlex.quote(word)
         for word in words
     )
+
+
+def directive_words(program: str, line: str, mark: str) -> list[str]:
+    """The words of directive @line behind @mark. UsageError, in the name of @program."""
+    try:
+        return shlex.split(line.removeprefix(mark), comments=True)
+    except ValueError as error:
+        raise UsageError(f"{program}: {line}: {str(error).lower()}") from error
+
+
+def kept_directives(
+    lines: Iterable[str],
+    mark: str,
+    own: str,
+    *,
+    options_of: Callable[[str], list[Option]],
+    change: Callable[[list[Option]], list[Option]],
+) -> list[str]:
+    """Directives for the wrapper: @lines as they were, with @own for @mark, unless @change acts.
+
+    A directive of whose options @change leaves none is left out.
+    """
+    kept = []
+    for line in lines:
+        options = options_of(line)
+        changed = change(options)
+        if changed == options:
+            kept.append(own + line.removeprefix(mark))
+        elif changed:
+            kept.append(f"{own} {quote_directive(join(changed))}")
+    return kept
 
 
 def _missing(program: str, option: str) -> UsageError:
