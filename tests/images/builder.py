@@ -194,8 +194,10 @@ class Builder:
 
     def _debootstrap(self, layer: Layer, tree: Path) -> None:
         debian = Debian.find(layer.suite)
+        # In a mount namespace of its own: what a busy /proc keeps mounted goes with the namespace.
+        private = ["unshare", "-m", "--propagation", "private"]
         command = ["debootstrap", "--variant=minbase", debian.suite, str(tree), debian.mirror]
-        self._run(layer, command, {}, "debootstrap")
+        self._run(layer, [*private, *command], {}, "debootstrap")
         self._run(layer, ["sh", "-e", "-c", layer.script], {"TREE": str(tree)}, "trim")
 
     def _scratch(self, layer: Layer, tree: Path) -> None:

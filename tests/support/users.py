@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-USER = "lpmxtest"
+USER = os.environ.get("LPMX_TEST_USER", "lpmxtest")
 SYSTEM_PYTHON = "/usr/bin/python3"
 TESTS = Path(__file__).resolve().parents[1]
 ROOT = TESTS.parent
