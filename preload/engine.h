@@ -30,8 +30,9 @@ struct engine {
     char agent[48];     /* name of the run's host agent, see agent/agent.h; "" for none */
     uint32_t page_size;
     struct kernel_sigaction sigsys; /* what the program believes its SIGSYS action to be */
-    size_t kept;                    /* bytes of text[] */
-    char text[3 * LPMX_PATH_MAX];   /* the strings, one behind the other */
+    size_t kept;                    /* bytes of room[] */
+    /* the strings above and the plan, one behind the other */
+    char room[8 * LPMX_PATH_MAX] __attribute__((aligned(8)));
 };
 
 extern struct engine engine;
@@ -54,14 +55,15 @@ enum exec_life {
 
 struct exec_state {
     const char *plan, *exe, *host,
-        *execfn;       /* plan file, container path, host path to map, AT_EXECFN */
-    const char *cred;  /* credentials under root emulation (calls/cred.h), else "" */
-    const char *agent; /* as engine.agent */
-    const char *cwd;   /* callee, proxy: directory to enter; "" to stay; "!DIR" is the caller's own
-                          and not there */
-    int fd;            /* descriptor that only serves to open host, or -1 */
-    int life;          /* enum exec_life */
-    int command;       /* proxy: row of the exec map */
+        *execfn;        /* plan file, container path, host path to map, AT_EXECFN */
+    const char *cred;   /* credentials under root emulation (calls/cred.h), else "" */
+    const char *agent;  /* as engine.agent */
+    const char *interp; /* host path of the program's ELF interpreter; "" for none */
+    const char *cwd;    /* callee, proxy: directory to enter; "" to stay; "!DIR" is the caller's own
+                           and not there */
+    int fd;             /* descriptor that only serves to open host, or -1 */
+    int life;           /* enum exec_life */
+    int command;        /* proxy: row of the exec map */
 };
 /* Write "LPMX_EXEC=..." to @buf. -E2BIG when it does not fit. */
 int state_format(const struct exec_state *s, char *buf, size_t cap);
@@ -72,13 +74,21 @@ int state_parse(char *text, struct exec_state *s);
 struct elf_image {
     uint64_t bias, entry, phdr;
     uint32_t phnum, phent;
-    bool has_interp, exec_stack;
-    char interp[LPMX_PATH_MAX];
+    bool exec_stack;
 };
+/* A file of which the first bytes are read already, which mostly are all that headers need. */
+#define ELF_HEAD 1024
+struct elf_file {
+    int fd;
+    size_t n; /* bytes of head[] */
+    char head[ELF_HEAD];
+};
+/* Read the head of @fd. 0 or -errno. */
+int elf_read_head(struct elf_file *f, int fd);
 /* Check a header: 0, -ENOEXEC (not ELF), -ELIBBAD (damaged or foreign). */
 int elf_check(const void *head, size_t size);
-/* The PT_INTERP of the file behind @fd into @interp ("" when static). */
-int elf_interp(int fd, char *interp, size_t cap);
+/* The PT_INTERP of @f into @interp ("" when static). */
+int elf_interp(const struct elf_file *f, char *interp, size_t cap);
 /* Map the program at host path @host; @main programs get the address range the kernel gives to
  * PIEs. */
 int elf_map(const char *host, bool is_main, struct elf_image *image);

@@ -43,6 +43,14 @@ memcpy(void *restrict dst, const void *restrict src, size_t n)
             *d++ = *s++;
         return dst;
     }
+    if (n <= 128) {
+        uint64_t tail = load64(s + n - 8);
+
+        for (size_t i = 0; i + 8 < n; i += 8)
+            store64(d + i, load64(s + i));
+        store64(d + n - 8, tail);
+        return dst;
+    }
     __asm__ volatile("rep movsb" : "+D"(d), "+S"(s), "+c"(n) : : "memory");
     return dst;
 }
@@ -53,9 +61,13 @@ memmove(void *dst, const void *src, size_t n)
     char *d = dst;
     const char *s = src;
 
-    /* A forward copy is right unless dst lies inside src. */
-    if ((uintptr_t)d - (uintptr_t)s >= n)
+    /* A copy is right unless the two overlap. */
+    if ((uintptr_t)d - (uintptr_t)s >= n && (uintptr_t)s - (uintptr_t)d >= n)
         return memcpy(dst, src, n);
+    if (d < s) {
+        __asm__ volatile("rep movsb" : "+D"(d), "+S"(s), "+c"(n) : : "memory");
+        return dst;
+    }
     for (; n >= 8; n -= 8)
         store64(d + n - 8, load64(s + n - 8));
     while (n--)

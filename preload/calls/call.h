@@ -14,6 +14,7 @@ struct call {
     bool signal_stack; /* the thread has an alternate signal stack: our own frame is on it */
     int slot;          /* the stack this handler runs on, see trap/slots.c; -1: none of those */
     bool fast;         /* it came without a signal (fast/): what may wait must be declined */
+    const void *sp;    /* then: the stack of the program's function, else NULL */
 };
 
 typedef long call_handler(struct call *c);
@@ -54,6 +55,11 @@ int user_writable(void *p, size_t size);
 int user_string(char *dst, size_t cap, unsigned long p); /* -EFAULT, -ENAMETOOLONG */
 int user_copy(void *dst, unsigned long p, size_t size);
 int user_put(unsigned long p, const void *src, size_t size);
+/* Does it lie in the page that @sp, a stack in use, points into? Then nobody has to be asked. */
+bool user_on_stack(const void *sp, unsigned long p, size_t size);
+/* user_copy and user_put for which that is tried first; @sp may be NULL. */
+int user_copy_near(const void *sp, void *dst, unsigned long p, size_t size);
+int user_put_near(const void *sp, unsigned long p, const void *src, size_t size);
 
 /* resolve.c */
 int call_dirfd(const struct call *c);
@@ -87,7 +93,9 @@ long call_raw(const struct call *c);
 int call_path_empty(const struct call *c);
 
 /* trace.c */
-void trace_mark_process(void); /* once in every new image */
+/* Does this process run on its parent's memory, as a vfork child does? 1, 0, or -1: the kernel does
+ * not tell (kcmp is not built in, or denied). */
+int trace_shares_memory(void);
 void trace_before_exec(void);
 
 /* exec.c */

@@ -15,35 +15,54 @@
 
 #define MAX_SCRIPTS  5    /* as the kernel's limit of nested interpreters */
 #define SMALL_VECTOR 2048 /* pointers kept on the handler's stack; more go into a mapping */
+#define ROOM         (20 * LPMX_PATH_MAX + SMALL_VECTOR * sizeof(char *))
 
+/* What an execve finds out. Strings lie one behind the other in the room, since each page of the
+ * stack that a forked child touches costs it a page fault. */
 struct program {
-    char path[LPMX_PATH_MAX];   /* as executed: what argv[0] of a script's interpreter gets */
-    char execfn[LPMX_PATH_MAX]; /* the name first executed */
-    struct uufs_hit hit;
-    char head[HASHBANG_SIZE + 1];
-    char cred[CRED_TEXT_MAX];    /* what root emulation hands on */
-    char cwd[LPMX_PATH_MAX + 1]; /* of a command that runs elsewhere */
-    char state[6 * LPMX_PATH_MAX + CRED_TEXT_MAX];
+    const char *path;                   /* as executed */
+    const char *execfn;                 /* the name first executed */
+    const char *exe, *host, *interp;    /* of the program found: see struct exec_state */
+    const char *cred;                   /* what root emulation hands on */
+    const char *state;                  /* the string for the loader */
     const struct plan_command *command; /* not NULL: it runs elsewhere, see command.c */
     int fd; /* >= 0: a program without a name in the container (memfd), kept open for the loader */
-    char *small[SMALL_VECTOR];
+    struct uufs_hit hit; /* of the program, then of its interpreter */
+    struct elf_file file;
+    size_t used;
+    char room[ROOM] __attribute__((aligned(8)));
 };
 
-/* The number of entries of a NULL-terminated vector in the program's memory, or -EFAULT. */
-static long
-vector_length(char **v)
+/* Where the next string may be written, and how long it may be. */
+static char *
+room_at(struct program *p, size_t *cap)
 {
-    long n = 0;
-
-    if (!v)
-        return 0;
-    for (;; n++) {
-        if ((n == 0 || !((unsigned long)&v[n] & 4095)) && user_readable(&v[n], sizeof(*v)))
-            return -EFAULT;
-        if (!v[n])
-            return n;
-    }
+    *cap = sizeof(p->room) - p->used;
+    return p->room + p->used;
 }
+
+/* A string that was written where room_at said stays there. */
+static const char *
+room_keep(struct program *p, const char *text)
+{
+    p->used += strlen(text) + 1;
+    return text;
+}
+
+/* A copy of @text that stays; NULL where there is no room left. */
+static const char *
+room_copy(struct program *p, const char *text)
+{
+    size_t cap, n = strlen(text) + 1;
+    char *at = room_at(p, &cap);
+
+    if (n > cap)
+        return NULL;
+    memcpy(at, text, n);
+    return room_keep(p, at);
+}
+
+/* ---- finding it ---- */
 
 /* A program named by a magic link: /proc/self/fd/N of a memfd or of a file that has no path here.
  * The descriptor may be close-on-exec, so the loader gets a copy that is not. */
@@ -96,14 +115,17 @@ magic_descriptor(const char *host)
 static int
 locate(struct program *p, int dirfd, bool follow)
 {
-    char base[LPMX_PATH_MAX];
+    const char *base = "";
     int err;
 
-    base[0] = '\0';
     if (p->path[0] != '/') {
-        err = call_base(dirfd, base, sizeof(base));
+        size_t cap;
+        char *room = room_at(p, &cap);
+
+        err = call_base(dirfd, room, cap);
         if (err)
             return err;
+        base = room;
     }
     err = uufs_walk(&engine.fs, base, p->path, follow ? UUFS_FOLLOW : 0, &p->hit);
     if (err)
@@ -135,75 +157,82 @@ check_permission(const struct program *p)
     return (int)sys3(SYS_faccessat, AT_FDCWD, p->hit.host, 1 /* X_OK */);
 }
 
-static int
-read_head(struct program *p)
+static bool
+is_script(const struct program *p)
 {
-    char interp[LPMX_PATH_MAX];
-    struct uufs_hit *hit = &p->hit;
-    long n, fd = uufs_open(hit->host, O_RDONLY, 0);
-    int err;
+    return p->file.n >= 2 && p->file.head[0] == '#' && p->file.head[1] == '!';
+}
+
+/* The program's first bytes; of an ELF file also the name of its interpreter, at @interp. */
+static int
+read_head(struct program *p, char *interp, size_t cap)
+{
+    int err, fd = uufs_open(p->hit.host, O_RDONLY, 0);
 
     if (fd < 0)
-        return (int)fd;
-    n = sys3(SYS_read, fd, p->head, HASHBANG_SIZE);
+        return fd;
+    err = elf_read_head(&p->file, fd);
     interp[0] = '\0';
-    err = n < 0 ? (int)n : 0;
-    if (!err) {
-        memset(p->head + n, 0, (size_t)(HASHBANG_SIZE + 1 - n));
-        if (p->head[0] != '#' || p->head[1] != '!') {
-            err = elf_check(p->head, (size_t)n);
-            if (!err)
-                err = elf_interp((int)fd, interp, sizeof(interp));
-        }
+    if (!err && !is_script(p)) {
+        err = elf_check(p->file.head, p->file.n);
+        if (!err)
+            err = elf_interp(&p->file, interp, cap);
     }
     sys1(SYS_close, fd);
-    if (!err && interp[0]) {
-        struct uufs_hit found;
-
-        err = uufs_walk(&engine.fs, "/", interp, UUFS_FOLLOW, &found);
-    }
     return err;
 }
 
-/* A vector of @n pointers. In a vfork child a mapping outlives us in the parent, so small ones live
- * on the stack. */
-static char **
-new_vector(struct program *p, size_t n)
+/* Under root emulation: the credentials that the program in p->hit will have. */
+static void
+hand_on_credentials(struct program *p)
 {
-    long r;
+    struct owner_file file = {.path = p->hit.host};
+    char caps[32], *text;
+    size_t cap;
+    long n = 0;
 
-    if (n <= SMALL_VECTOR)
-        return p->small;
-    r = sys6(SYS_mmap, 0, n * sizeof(char *), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-             -1, 0);
-    return sys_failed(r) ? NULL : (char **)r;
+    text = room_at(p, &cap);
+    if (cap < CRED_TEXT_MAX)
+        return;
+    if (owner_file_stat(&file))
+        memset(&file.st, 0, sizeof(file.st));
+    else if (p->hit.in_union)
+        n = extra_get(&engine.fs, &file, "security.capability", caps, sizeof(caps));
+    ownership_show(&p->hit, &file.st);
+    if (!p->hit.in_union) /* a host's file raises nothing */
+        file.st.st_mode &= ~(uint32_t)06000;
+    cred_exec_text(&file.st, caps, n, text);
+    p->cred = room_keep(p, text);
 }
 
-struct script { /* what one #! line adds in front of the arguments */
-    char interp[HASHBANG_SIZE + 1], arg[HASHBANG_SIZE + 1], name[LPMX_PATH_MAX];
-    bool has_arg;
-};
-
-/* Where the program is a script, @p becomes its interpreter and the line is kept in @s. 1 when it
- * was one. */
+/* Keep what the loader has to know of p->hit. */
 static int
-step_script(struct program *p, struct script *s, bool first)
+keep_program(struct program *p)
 {
-    char *interp, *arg;
-    int err;
+    p->interp = p->cred = "";
+    if (emulates_root())
+        hand_on_credentials(p);
+    p->exe = room_copy(p, p->hit.ctr);
+    p->host = room_copy(p, p->hit.host);
+    return p->exe && p->host ? 0 : -E2BIG;
+}
 
-    if (p->head[0] != '#' || p->head[1] != '!')
-        return 0;
-    err = hashbang_parse(p->head, &interp, &arg);
+/* Read the head of what was found, and find the interpreter that it may name. */
+static int
+find_interpreter(struct program *p)
+{
+    size_t cap;
+    char *name = room_at(p, &cap);
+    int err = read_head(p, name, cap);
+
+    if (err || !name[0])
+        return err;
+    room_keep(p, name);
+    err = uufs_walk(&engine.fs, "/", name, UUFS_FOLLOW, &p->hit);
     if (err)
         return err;
-    memcpy(s->interp, interp, strlen(interp) + 1);
-    s->has_arg = arg != NULL;
-    if (arg)
-        memcpy(s->arg, arg, strlen(arg) + 1);
-    memcpy(s->name, first ? p->execfn : p->path, sizeof(s->name));
-    memcpy(p->path, s->interp, strlen(s->interp) + 1);
-    return 1;
+    p->interp = room_copy(p, p->hit.host);
+    return p->interp ? 0 : -E2BIG;
 }
 
 static int
@@ -211,13 +240,58 @@ find_program(struct program *p, int dirfd, bool follow)
 {
     int err = locate(p, dirfd, follow);
 
-    if (!err) {
-        p->command = command_find(&p->hit);
-        if (p->command)
-            return 0;
+    if (err)
+        return err;
+    p->command = command_find(&p->hit);
+    if (!p->command)
         err = check_permission(p);
+    if (!err)
+        err = keep_program(p);
+    return err || p->command ? err : find_interpreter(p);
+}
+
+/* ---- scripts ---- */
+
+struct script { /* what one #! line adds in front of the arguments */
+    const char *interp, *arg, *name;
+};
+
+/* The program is a script: @p becomes its interpreter, and the line is kept in @s. */
+static int
+step_script(struct program *p, struct script *s, bool first)
+{
+    char head[HASHBANG_SIZE + 1], *interp, *arg;
+    size_t n = p->file.n < HASHBANG_SIZE ? p->file.n : HASHBANG_SIZE;
+    int err;
+
+    memcpy(head, p->file.head, n);
+    memset(head + n, 0, sizeof(head) - n);
+    err = hashbang_parse(head, &interp, &arg);
+    if (err)
+        return err;
+    s->interp = room_copy(p, interp);
+    s->arg = arg ? room_copy(p, arg) : NULL;
+    s->name = first ? p->execfn : p->path;
+    p->path = s->interp;
+    return !s->interp || (arg && !s->arg) ? -E2BIG : 0;
+}
+
+/* ---- executing it ---- */
+
+/* The number of entries of a NULL-terminated vector in the program's memory, or -EFAULT. */
+static long
+vector_length(char **v)
+{
+    long n = 0;
+
+    if (!v)
+        return 0;
+    for (;; n++) {
+        if ((n == 0 || !((unsigned long)&v[n] & 4095)) && user_readable(&v[n], sizeof(*v)))
+            return -EFAULT;
+        if (!v[n])
+            return n;
     }
-    return err ? err : read_head(p);
 }
 
 /* Execute the loader for @p. Returns only on failure. */
@@ -246,26 +320,6 @@ exec_loader(const struct call *c, char **argv, char **envp)
     return r;
 }
 
-static void
-hand_on_credentials(struct program *p)
-{
-    struct owner_file file = {.path = p->hit.host};
-    char caps[32];
-    long n = 0;
-
-    p->cred[0] = '\0';
-    if (!emulates_root())
-        return;
-    if (owner_file_stat(&file))
-        memset(&file.st, 0, sizeof(file.st));
-    else if (p->hit.in_union)
-        n = extra_get(&engine.fs, &file, "security.capability", caps, sizeof(caps));
-    ownership_show(&p->hit, &file.st);
-    if (!p->hit.in_union) /* a host's file raises nothing */
-        file.st.st_mode &= ~(uint32_t)06000;
-    cred_exec_text(&file.st, caps, n, p->cred);
-}
-
 /* The environment: the program's own, or what the exec map makes of it, and the state. */
 static long
 fill_environment(struct program *p, char **envp, long n, char **out)
@@ -277,7 +331,7 @@ fill_environment(struct program *p, char **envp, long n, char **out)
     } else if (n) {
         memcpy(out, envp, (size_t)n * sizeof(*out));
     }
-    out[n] = p->state;
+    out[n] = (char *)p->state;
     out[n + 1] = NULL;
     return 0;
 }
@@ -292,7 +346,7 @@ fill_arguments(struct program *p, const struct script *scripts, int n_scripts, c
 
     for (int s = n_scripts - 1; s >= 0; s--) {
         *out++ = (char *)scripts[s].interp;
-        if (scripts[s].has_arg)
+        if (scripts[s].arg)
             *out++ = (char *)scripts[s].arg;
     }
     if (n_scripts) {
@@ -311,16 +365,44 @@ static int
 fill_state(struct program *p)
 {
     struct exec_state state = {.plan = engine.plan_path,
-                               .exe = p->hit.ctr,
-                               .host = p->hit.host,
+                               .exe = p->exe,
+                               .host = p->host,
+                               .interp = p->interp,
                                .execfn = p->execfn,
                                .agent = engine.agent,
                                .cwd = "",
                                .cred = p->cred,
                                .fd = p->fd};
-    int err = p->command ? command_state(p->command, &state, p->cwd, sizeof(p->cwd)) : 0;
+    size_t cap;
+    char *room = room_at(p, &cap);
+    int err = p->command ? command_state(p->command, &state, room, cap) : 0;
 
-    return err ? err : state_format(&state, p->state, sizeof(p->state));
+    if (err)
+        return err;
+    if (p->command)
+        room_keep(p, room);
+    room = room_at(p, &cap);
+    err = state_format(&state, room, cap);
+    if (!err)
+        p->state = room_keep(p, room);
+    return err;
+}
+
+/* A vector of @n pointers; *mapped: in a mapping of its own. In a vfork child that outlives us in
+ * the parent, so small ones live in the room. */
+static char **
+new_vector(struct program *p, size_t n, bool *mapped)
+{
+    size_t at = (p->used + sizeof(char *) - 1) & ~(sizeof(char *) - 1);
+    long r;
+
+    *mapped = false;
+    if (at <= sizeof(p->room) && n <= (sizeof(p->room) - at) / sizeof(char *))
+        return (char **)(void *)(p->room + at);
+    *mapped = true;
+    r = sys6(SYS_mmap, 0, n * sizeof(char *), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+             -1, 0);
+    return sys_failed(r) ? NULL : (char **)r;
 }
 
 /* Build the two vectors and go. */
@@ -330,16 +412,16 @@ launch(struct call *c, struct program *p, const struct script *scripts, int n_sc
 {
     long argc = vector_length(argv), envc = vector_length(envp), r;
     size_t env_size = (size_t)envc + (p->command ? p->command->env.n : 0) + 2, n;
+    bool mapped;
     char **vector;
 
     if (argc < 0 || envc < 0)
         return -EFAULT;
-    hand_on_credentials(p);
     r = fill_state(p);
     if (r)
         return r;
     n = env_size + (size_t)argc + 3 * (size_t)n_scripts + 2;
-    vector = new_vector(p, n);
+    vector = new_vector(p, n, &mapped);
     if (!vector)
         return -ENOMEM;
     r = fill_environment(p, envp, envc, vector);
@@ -347,7 +429,7 @@ launch(struct call *c, struct program *p, const struct script *scripts, int n_sc
         r = fill_arguments(p, scripts, n_scripts, argv, argc, vector + env_size);
     if (!r)
         r = exec_loader(c, vector + env_size, vector);
-    if (vector != p->small)
+    if (mapped)
         sys2(SYS_munmap, vector, n * sizeof(*vector));
     return r;
 }
@@ -359,17 +441,14 @@ exec_found(struct call *c, struct program *p, int dirfd, bool follow, char **arg
     int n = 0, err = find_program(p, dirfd, follow);
 
     while (!err) {
-        if (!p->command && p->head[0] == '#' && p->head[1] == '!') {
-            if (n == MAX_SCRIPTS)
-                return -ELOOP;
-            err = step_script(p, &scripts[n], n == 0);
-            if (err < 0)
-                return err;
-            n++;
+        if (p->command || !is_script(p))
+            return launch(c, p, scripts, n, argv, envp);
+        if (n == MAX_SCRIPTS)
+            return -ELOOP;
+        err = step_script(p, &scripts[n], n == 0);
+        if (!err)
             err = find_program(p, AT_FDCWD, true);
-            continue;
-        }
-        return launch(c, p, scripts, n, argv, envp);
+        n++;
     }
     return err;
 }
@@ -380,55 +459,88 @@ static int
 name_program(struct program *p, int dirfd)
 {
     static const char own[] = "/proc/self/fd/";
-    char digits[24];
-    size_t len = 0;
     const char *path = p->path;
+    char digits[24], *name;
+    size_t len = 0, cap;
     int err = 0;
 
+    p->execfn = path;
+    name = room_at(p, &cap);
     if (dirfd != AT_FDCWD && path[0] != '/') {
-        err = str_append(p->execfn, sizeof(p->execfn), &len, "/dev/fd/", 8);
+        err = str_append(name, cap, &len, "/dev/fd/", 8);
         if (!err)
-            err = str_append(p->execfn, sizeof(p->execfn), &len, digits,
-                             str_decimal(digits, (uint64_t)dirfd));
+            err = str_append(name, cap, &len, digits, str_decimal(digits, (uint64_t)dirfd));
         if (!err)
-            err = str_append(p->execfn, sizeof(p->execfn), &len, "/", 1);
+            err = str_append(name, cap, &len, "/", 1);
     } else if (!strncmp(path, own, sizeof(own) - 1)) {
         path += sizeof("/proc/self") - 1;
-        err = str_append(p->execfn, sizeof(p->execfn), &len, "/dev", 4);
+        err = str_append(name, cap, &len, "/dev", 4);
+    } else {
+        return 0;
     }
-    return err ? err : str_append(p->execfn, sizeof(p->execfn), &len, path, strlen(path));
+    if (!err)
+        err = str_append(name, cap, &len, path, strlen(path));
+    if (!err)
+        p->execfn = room_keep(p, name);
+    return err;
+}
+
+/* Execute p->path. Returns only on failure. */
+static long
+exec_path(struct call *c, struct program *p, int dirfd, bool follow, char **argv, char **envp)
+{
+    size_t n = strlen(p->path);
+    long r;
+
+    if (!n)
+        return -ENOENT;
+    if (n >= LPMX_PATH_MAX)
+        return -ENAMETOOLONG;
+    r = name_program(p, dirfd);
+    if (r)
+        return r;
+    r = exec_found(c, p, dirfd, follow, argv, envp);
+    if (p->fd >= 0)
+        sys1(SYS_close, p->fd);
+    return r;
+}
+
+static void
+program_start(struct program *p, const char *path)
+{
+    p->path = path;
+    p->fd = -1;
+    p->used = p->file.n = 0;
 }
 
 long
 exec_program(struct call *c, int dirfd, const char *path, bool follow, char **argv, char **envp)
 {
     struct program p;
-    size_t n = strlen(path);
-    long r;
 
-    p.fd = -1;
-    p.command = NULL;
-    if (!n)
-        return -ENOENT;
-    if (n >= sizeof(p.path))
-        return -ENAMETOOLONG;
-    memcpy(p.path, path, n + 1);
-    r = name_program(&p, dirfd);
-    if (r)
-        return r;
-    r = exec_found(c, &p, dirfd, follow, argv, envp);
-    if (p.fd >= 0)
-        sys1(SYS_close, p.fd);
-    return r;
+    program_start(&p, path);
+    return exec_path(c, &p, dirfd, follow, argv, envp);
+}
+
+/* The same for a path in the program's memory. */
+static long
+exec_user_path(struct call *c, int dirfd, unsigned long path, bool follow, char **argv, char **envp)
+{
+    struct program p;
+    int err;
+
+    program_start(&p, p.room);
+    err = user_string(p.room, LPMX_PATH_MAX, path);
+    if (err)
+        return err;
+    room_keep(&p, p.room);
+    return exec_path(c, &p, dirfd, follow, argv, envp);
 }
 
 long
 call_execve(struct call *c)
 {
-    char path[LPMX_PATH_MAX];
-    int err = user_string(path, sizeof(path), c->a[0]);
-
-    return err ? err : exec_program(c, AT_FDCWD, path, true, (char **)c->a[1], (char **)c->a[2]);
+    return exec_user_path(c, AT_FDCWD, c->a[0], true, (char **)c->a[1], (char **)c->a[2]);
 }
 
 /* fexecve: the program behind a descriptor, named /proc/self/fd/N as the kernel names it /dev/fd/N.
@@ -448,13 +560,13 @@ exec_descriptor(struct call *c, int fd)
 long
 call_execveat(struct call *c)
 {
-    char path[LPMX_PATH_MAX];
-    int err = user_string(path, sizeof(path), c->a[1]);
+    char first;
+    int err = user_copy(&first, c->a[1], 1);
 
     if (err)
         return err;
-    if (!path[0])
+    if (!first)
         return c->a[4] & AT_EMPTY_PATH ? exec_descriptor(c, (int)c->a[0]) : -ENOENT;
-    return exec_program(c, (int)c->a[0], path, !(c->a[4] & AT_SYMLINK_NOFOLLOW), (char **)c->a[2],
-                        (char **)c->a[3]);
+    return exec_user_path(c, (int)c->a[0], c->a[1], !(c->a[4] & AT_SYMLINK_NOFOLLOW),
+                          (char **)c->a[2], (char **)c->a[3]);
 }

@@ -28,7 +28,7 @@ known_find(uint64_t dev, uint64_t ino, struct known_directory *out)
     out->ino = ino;
     out->node = d->node;
     out->len = d->len;
-    memcpy(out->ctr, d->ctr, sizeof(d->ctr));
+    memcpy(out->ctr, d->ctr, out->len < sizeof(d->ctr) ? out->len + 1 : 1);
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     return __atomic_load_n(&e->sequence, __ATOMIC_RELAXED) == before && out->len < sizeof(d->ctr) &&
            !out->ctr[out->len];

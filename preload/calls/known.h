@@ -18,8 +18,8 @@ struct known_directory {
 };
 
 bool known_find(uint64_t dev, uint64_t ino, struct known_directory *out);
-/* Only with all signals blocked: a handler that leaves by longjmp would leave an entry half
- * written. */
+/* May be interrupted: an entry that a signal handler leaves half written by longjmp is lost to all
+ * others, which only costs time. */
 void known_put(uint64_t dev, uint64_t ino, const char *ctr, uint32_t node);
 
 #endif

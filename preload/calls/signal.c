@@ -75,7 +75,7 @@ call_rt_sigaction(struct call *c)
         return -EINVAL;
     if (c->a[0] == SIGSYS_NR)
         return shadow_action(c);
-    err = user_copy(&act, c->a[1], sizeof(act));
+    err = user_copy_near(c->sp, &act, c->a[1], sizeof(act));
     if (err)
         return err;
     act.mask &= ~SIGSYS_BIT;

@@ -4,34 +4,17 @@
  * at once: a forked child may stop itself before it executes. */
 #include "call.h"
 
-#include <sys/mman.h>
+#include <linux/kcmp.h>
 #include <sys/ptrace.h>
 
-#ifndef MADV_WIPEONFORK
-#define MADV_WIPEONFORK 18
-#endif
+HOT static int pending[8]; /* vfork children that will be traced */
 
-/* A fork's copy of this page is zeros, a vfork child sees ours. */
-static union {
-    int pid;
-    char page[4096];
-} owner __attribute__((aligned(4096)));
-
-static int pending[8]; /* vfork children that will be traced */
-
-void
-trace_mark_process(void)
+int
+trace_shares_memory(void)
 {
-    if (!sys3(SYS_madvise, &owner, sizeof(owner), MADV_WIPEONFORK))
-        owner.pid = (int)sys0(SYS_getpid);
-}
+    long r = sys5(SYS_kcmp, sys0(SYS_getpid), sys0(SYS_getppid), KCMP_VM, 0, 0);
 
-static bool
-is_vfork_child(void)
-{
-    int pid = (int)sys0(SYS_getpid), known = owner.pid;
-
-    return known && known != pid;
+    return r < 0 && r != -ESRCH ? -1 : r == 0; /* ESRCH: the parent is in an outer pid namespace */
 }
 
 long
@@ -39,7 +22,7 @@ call_ptrace(struct call *c)
 {
     int tid = (int)sys0(SYS_gettid);
 
-    if (!is_vfork_child())
+    if (trace_shares_memory() != 1)
         return call_raw(c);
     for (size_t i = 0; i < ARRAY_LEN(pending); i++) {
         int none = 0;

@@ -90,3 +90,29 @@ user_put(unsigned long p, const void *src, size_t size)
         memcpy((void *)p, src, size);
     return err;
 }
+
+bool
+user_on_stack(const void *sp, unsigned long p, size_t size)
+{
+    unsigned long page = (unsigned long)sp & ~(PAGE - 1);
+
+    return sp && p >= page && p < page + PAGE && size <= page + PAGE - p;
+}
+
+int
+user_copy_near(const void *sp, void *dst, unsigned long p, size_t size)
+{
+    if (!user_on_stack(sp, p, size))
+        return user_copy(dst, p, size);
+    memcpy(dst, (const void *)p, size);
+    return 0;
+}
+
+int
+user_put_near(const void *sp, unsigned long p, const void *src, size_t size)
+{
+    if (!user_on_stack(sp, p, size))
+        return user_put(p, src, size);
+    memcpy((void *)p, src, size);
+    return 0;
+}

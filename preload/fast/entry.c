@@ -8,25 +8,16 @@
 #include "../calls/call.h"
 #include "quick.h"
 
-#include <sys/mman.h>
-
-#define SLOTS        8
 #define STACK_SIZE   (256UL * 1024)
-#define WIPE_ON_FORK 18 /* MADV_WIPEONFORK */
 #define SIGSYS_NR    31
 #define SIGSYS_BIT   (1UL << (SIGSYS_NR - 1))
 #define SIGCANCEL_NR 32 /* of glibc: sites change with its action, see note.c */
 #define SET_MASK     2  /* SIG_SETMASK */
 #define BLOCK        0  /* SIG_BLOCK */
 
-static char stacks[SLOTS][STACK_SIZE] __attribute__((aligned(64)));
-/* Busy marks of a thread that another thread's fork left behind would stay for ever in the child;
- * so the child gets this page zeroed. */
-static struct {
-    int busy;
-} slots[1024] __attribute__((aligned(4096)));
-
+static char stacks[FAST_SLOTS][STACK_SIZE] __attribute__((aligned(64)));
 int fast_cancellable_inside;
+int fast_busy[FAST_SLOTS];
 
 long fast_call(struct fast_frame *f);
 long fast_on_stack(struct call *c, void *stack);
@@ -108,22 +99,16 @@ fast_may_carry(long nr)
     return true;
 }
 
-void
-fast_prepare_slots(void)
-{
-    sys3(SYS_madvise, slots, sizeof(slots), WIPE_ON_FORK);
-}
-
 /* A free stack, by preference one that this thread used before; -1: none. */
 static int
 take_slot(const void *sp)
 {
     unsigned first = (unsigned)(((uintptr_t)sp >> 16) * 0x9e3779b1u >> 16);
 
-    for (unsigned i = 0; i < SLOTS; i++) {
-        unsigned slot = (first + i) % SLOTS;
+    for (unsigned i = 0; i < FAST_SLOTS; i++) {
+        unsigned slot = (first + i) % FAST_SLOTS;
 
-        if (!__atomic_exchange_n(&slots[slot].busy, 1, __ATOMIC_ACQUIRE))
+        if (!__atomic_exchange_n(&fast_busy[slot], 1, __ATOMIC_ACQUIRE))
             return (int)slot;
     }
     return -1;
@@ -135,13 +120,13 @@ take_slot(const void *sp)
  * let a waiting signal through it must be the program's code that this one interrupts: abort and
  * raise end in such a call, and whoever prints a backtrace then cannot unwind ours. */
 static long
-change_mask(const unsigned long *a)
+change_mask(const unsigned long *a, const void *sp)
 {
     uint64_t set, waiting = 0;
 
     if (!a[1] || a[3] != sizeof(set) || ((int)a[0] != BLOCK && (int)a[0] != SET_MASK))
         return FAST_DECLINE;
-    if (user_copy(&set, a[1], sizeof(set)))
+    if (user_copy_near(sp, &set, a[1], sizeof(set)))
         return -EFAULT;
     set &= ~SIGSYS_BIT;
     if ((int)a[0] == SET_MASK &&
@@ -160,14 +145,14 @@ change_action(struct call *c)
 
 /* fstat, as glibc 2.33 and later make it: of a descriptor, with an empty path. */
 static long
-stat_descriptor(const unsigned long *a)
+stat_descriptor(const unsigned long *a, const void *sp)
 {
     char first;
 
     if (!(a[3] & AT_EMPTY_PATH) || (int)a[0] < 0 || !a[1] ||
         engine.plan->flags & (PLAN_IDENTITY | PLAN_FAKEROOT))
         return FAST_DECLINE;
-    if (user_copy(&first, a[1], 1))
+    if (user_copy_near(sp, &first, a[1], 1))
         return -EFAULT;
     return first ? FAST_DECLINE : sys4(SYS_newfstatat, a[0], "", a[2], a[3]);
 }
@@ -185,7 +170,7 @@ run_on_own_stack(struct call *c, const void *sp)
     slot = take_slot(sp);
     if (slot >= 0) {
         result = fast_on_stack(c, stacks[slot] + STACK_SIZE - 64);
-        __atomic_store_n(&slots[slot].busy, 0, __ATOMIC_RELEASE);
+        __atomic_store_n(&fast_busy[slot], 0, __ATOMIC_RELEASE);
     }
     sys4(SYS_rt_sigprocmask, SET_MASK, c->mask, 0, 8);
     return result;
@@ -201,20 +186,21 @@ carry_out(struct fast_frame *f)
         .mask = &mask,
         .slot = -1,
         .fast = true,
+        .sp = f,
     };
     long result = FAST_DECLINE;
 
     switch (c.row->nr) {
     case SYS_rt_sigprocmask:
-        return change_mask(c.a);
+        return change_mask(c.a, f);
     case SYS_rt_sigaction:
         return change_action(&c);
     case SYS_newfstatat:
-        result = stat_descriptor(c.a);
+        result = stat_descriptor(c.a, f);
         break;
     }
     if (result == FAST_DECLINE)
-        result = quick_call(c.row->nr, c.a);
+        result = quick_call(c.row->nr, c.a, f);
     return result == FAST_DECLINE ? run_on_own_stack(&c, f) : result;
 }
 

@@ -30,9 +30,9 @@ void fast_entry(void);              /* where stubs jump to; not a C function */
 extern int fast_cancellable_inside; /* calls of cancellable sites that are being carried out */
 /* Can calls of this number be carried out without a signal frame? */
 bool fast_may_carry(long nr);
-/* Ready the pool of stacks: what a thread holds while another forks must not be lost in the child.
- */
-void fast_prepare_slots(void);
+
+#define FAST_SLOTS 8
+extern int fast_busy[FAST_SLOTS]; /* stacks in use */
 
 /* ---- note.c ---- */
 /* System call @nr trapped, and goes on at @back: rewrite its site if it is worth it. */

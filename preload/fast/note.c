@@ -3,6 +3,7 @@
  * A site must trap a few times first: most programs are short, and rewriting one costs as much as
  * two traps. A vfork child rewrites nothing, since it runs on its parent's memory and may be killed
  * halfway. */
+#include "../calls/call.h"
 #include "fast.h"
 
 #include <sys/mman.h>
@@ -13,8 +14,7 @@
 #define HOPELESS     0xffffffffu
 #define JMP          0xe9
 #define MOV_EAX      0xb8
-#define WIPE_ON_FORK 18 /* MADV_WIPEONFORK, Linux 4.14 */
-#define LINKS_OF_ONE 3  /* of /proc/self/task with one thread in it */
+#define LINKS_OF_ONE 3 /* of /proc/self/task with one thread in it */
 
 struct counter {
     uint64_t back;
@@ -25,27 +25,7 @@ struct counter {
 HOT static struct counter counters[64];
 static int rewriting; /* one thread at a time; the others do without */
 static bool cancellation;
-
-/* The process whose memory this is: zero again in a fork's child, not in a vfork's. */
-static struct {
-    int pid;
-} owner[1024] __attribute__((aligned(4096)));
-
-static bool
-is_owner(void)
-{
-    static bool advised;
-    int pid = (int)sys0(SYS_getpid);
-
-    if (!advised) {
-        advised = true;
-        sys3(SYS_madvise, owner, sizeof(owner), WIPE_ON_FORK);
-        fast_prepare_slots();
-    }
-    if (!owner->pid)
-        owner->pid = pid;
-    return owner->pid == pid;
-}
+static int owner; /* the process whose memory this is */
 
 static bool
 has_threads(void)
@@ -53,6 +33,23 @@ has_threads(void)
     struct stat st;
 
     return sys4(SYS_newfstatat, AT_FDCWD, "/proc/self/task", &st, 0) || st.st_nlink != LINKS_OF_ONE;
+}
+
+/* Is this memory this process's, and not that of a vfork child's parent? In a new fork's child
+ * stacks that other threads held are nobody's. */
+static bool
+is_owner(void)
+{
+    int pid = (int)sys0(SYS_getpid), shared;
+
+    if (owner == pid)
+        return true;
+    shared = trace_shares_memory();
+    if (shared > 0 || (owner && (shared || has_threads())))
+        return false;
+    memset(fast_busy, 0, sizeof(fast_busy));
+    owner = pid;
+    return true;
 }
 
 /* In a program with threads the C library makes these calls where a cancellation may unwind the

@@ -10,30 +10,21 @@
 #include "quick.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define PAGE     4096UL
-#define OPEN_MAX 1024 /* host paths of opens on the caller's stack */
+#define OPEN_MAX 1024  /* host paths of opens on the caller's stack */
+#define LIST_MAX 32768 /* bytes of records at a time */
 
 struct quick {
     const char *path; /* the program's, up to the end of its page readable */
-    size_t max;
+    size_t max, len;  /* len: once it was walked */
     uint32_t node;
     char base[KNOWN_PATH_MAX];
     size_t base_len; /* 0: the path is absolute */
 };
 
 /* ---- what stands in the way ---- */
-
-static bool
-is_bind(const char *ctr, size_t len)
-{
-    const struct uufs *fs = &engine.fs;
-
-    for (uint32_t i = 0; i < fs->n_binds; i++)
-        if (fs->binds[i].dst_len == len && !memcmp(fs->strings + fs->binds[i].dst, ctr, len))
-            return true;
-    return false;
-}
 
 static bool
 has_bind_below(const char *ctr, size_t len)
@@ -68,14 +59,16 @@ is_all_lower(const char *ctr, size_t len)
 
 /* ---- the walk ---- */
 
-/* The length of the component at @name, 0 for what the walk proper has to see. */
+/* The length of the component at @name, and its hash; 0 for what the walk proper has to see. */
 static size_t
-component(const char *name, size_t max)
+component(const char *name, size_t max, uint32_t *hash)
 {
+    uint32_t h = VIEW_HASH_START;
     size_t len = 0;
 
-    while (len < max && name[len] && name[len] != '/')
-        len++;
+    for (; len < max && name[len] && name[len] != '/'; len++)
+        h = VIEW_HASH_STEP(h, name[len]);
+    *hash = h;
     if (len == max || len > LPMX_NAME_MAX || (name[0] == '.' && (len < 3 || name[1] == 'w')))
         return 0;
     return name[0] == '.' && name[1] == '.' && len == 2 ? 0 : len;
@@ -83,7 +76,7 @@ component(const char *name, size_t max)
 
 /* Take the component from @at to @end. 0, -errno or FAST_DECLINE. */
 static long
-step(struct quick *q, size_t at, size_t end, bool last)
+step(struct quick *q, size_t at, size_t end, uint32_t hash, bool last)
 {
     const struct view *view = &engine.fs.view;
     const struct view_node *n = view_node(view, q->node);
@@ -92,10 +85,10 @@ step(struct quick *q, size_t at, size_t end, bool last)
         return FAST_DECLINE;
     if (!S_ISDIR(n->mode))
         return -ENOTDIR;
-    if (!q->base_len &&
-        (is_bind(q->path, end) || (at == 1 && engine.fs.upper && may_be_upper(q->path, end))))
+    if (!q->base_len && (uufs_bind_at(&engine.fs, q->path, end) >= 0 ||
+                         (at == 1 && engine.fs.upper && may_be_upper(q->path, end))))
         return FAST_DECLINE;
-    q->node = view_child(view, q->node, q->path + at, end - at);
+    q->node = view_child_hashed(view, q->node, q->path + at, end - at, hash);
     if (q->node == VIEW_NONE)
         return -ENOENT;
     return !last && S_ISLNK(view->nodes[q->node].mode) ? FAST_DECLINE : 0;
@@ -107,14 +100,30 @@ walk(struct quick *q)
     size_t at = q->base_len ? 0 : 1;
 
     for (;;) {
-        size_t len = component(q->path + at, q->max - at), end = at + len;
+        uint32_t hash;
+        size_t len = component(q->path + at, q->max - at, &hash), end = at + len;
         bool last = len && !q->path[end];
-        long r = len ? step(q, at, end, last) : FAST_DECLINE;
+        long r = len ? step(q, at, end, hash, last) : FAST_DECLINE;
 
-        if (r || last)
+        if (r || last) {
+            q->len = end;
             return r;
+        }
         at = end + 1;
     }
+}
+
+/* The directory behind @dirfd, if it is one of which all that shows is in the layers. */
+static bool
+find_directory(int dirfd, struct known_directory *known)
+{
+    struct stat st;
+    long r = dirfd == AT_FDCWD ? sys4(SYS_newfstatat, AT_FDCWD, "", &st, AT_EMPTY_PATH)
+                               : sys2(SYS_fstat, dirfd, &st);
+
+    return !r && S_ISDIR(st.st_mode) && known_find(st.st_dev, st.st_ino, known) &&
+           known->node != VIEW_NONE && known->len >= 2 && is_all_lower(known->ctr, known->len) &&
+           !has_bind_below(known->ctr, known->len);
 }
 
 /* The directory that a relative path counts from. */
@@ -122,13 +131,8 @@ static bool
 find_base(struct quick *q, int dirfd)
 {
     struct known_directory known;
-    struct stat st;
-    long r = dirfd == AT_FDCWD ? sys4(SYS_newfstatat, AT_FDCWD, "", &st, AT_EMPTY_PATH)
-                               : sys2(SYS_fstat, dirfd, &st);
 
-    if (r || !S_ISDIR(st.st_mode) || !known_find(st.st_dev, st.st_ino, &known) ||
-        known.node == VIEW_NONE || known.len < 2 || !is_all_lower(known.ctr, known.len) ||
-        has_bind_below(known.ctr, known.len))
+    if (!find_directory(dirfd, &known))
         return false;
     memcpy(q->base, known.ctr, known.len + 1);
     q->base_len = known.len;
@@ -138,11 +142,11 @@ find_base(struct quick *q, int dirfd)
 
 /* Find @path. 0 with q->node, -errno, or FAST_DECLINE. */
 static long
-quick_find(struct quick *q, int dirfd, unsigned long path)
+quick_find(struct quick *q, const void *sp, int dirfd, unsigned long path)
 {
     if (engine.plan->flags & (PLAN_IDENTITY | PLAN_FAKEROOT))
         return FAST_DECLINE;
-    if (user_readable((const void *)path, 1))
+    if (!user_on_stack(sp, path, 1) && user_readable((const void *)path, 1))
         return -EFAULT;
     q->path = (const char *)path;
     q->max = PAGE - (path & (PAGE - 1));
@@ -162,26 +166,26 @@ found(const struct quick *q)
 /* ---- the calls ---- */
 
 static long
-quick_stat(int dirfd, unsigned long path, bool follow, unsigned long buf)
+quick_stat(const void *sp, int dirfd, unsigned long path, bool follow, unsigned long buf)
 {
     struct quick q;
     struct stat st;
     uint64_t device;
-    long r = quick_find(&q, dirfd, path);
+    long r = quick_find(&q, sp, dirfd, path);
 
     if (r)
         return r;
     if ((follow && S_ISLNK(found(&q)->mode)) || !lower_device(found(&q)->layer, &device))
         return FAST_DECLINE;
     lower_stat(found(&q), device, &st);
-    return user_put(buf, &st, sizeof(st));
+    return user_put_near(sp, buf, &st, sizeof(st));
 }
 
 static long
-quick_access(int dirfd, unsigned long path, unsigned long mode)
+quick_access(const void *sp, int dirfd, unsigned long path, unsigned long mode)
 {
     struct quick q;
-    long r = quick_find(&q, dirfd, path);
+    long r = quick_find(&q, sp, dirfd, path);
 
     if (r)
         return r;
@@ -192,11 +196,11 @@ quick_access(int dirfd, unsigned long path, unsigned long mode)
 }
 
 static long
-quick_readlink(int dirfd, unsigned long path, unsigned long buf, long size)
+quick_readlink(const void *sp, int dirfd, unsigned long path, unsigned long buf, long size)
 {
     struct quick q;
     size_t len;
-    long r = size > 0 ? quick_find(&q, dirfd, path) : FAST_DECLINE;
+    long r = size > 0 ? quick_find(&q, sp, dirfd, path) : FAST_DECLINE;
 
     if (r)
         return r;
@@ -205,7 +209,7 @@ quick_readlink(int dirfd, unsigned long path, unsigned long buf, long size)
     len = found(&q)->link_len;
     if (len > (size_t)size)
         len = (size_t)size;
-    r = user_put(buf, view_link(&engine.fs.view, found(&q)), len);
+    r = user_put_near(sp, buf, view_link(&engine.fs.view, found(&q)), len);
     return r ? r : (long)len;
 }
 
@@ -222,50 +226,113 @@ host_path(const struct quick *q, char *host)
         if (!err)
             err = str_append(host, OPEN_MAX, &len, "/", 1);
     }
-    return err ? err : str_append(host, OPEN_MAX, &len, q->path, strlen(q->path));
+    return err ? err : str_append(host, OPEN_MAX, &len, q->path, q->len);
 }
 
-/* A file or directory for reading. A directory that is not known yet is left to the handler, which
- * remembers it. */
-static long
-quick_open(int dirfd, unsigned long path, unsigned long flags)
+/* Most directories are opened to be asked about at once. */
+static void
+remember(const struct quick *q)
 {
-    const unsigned long plain = O_CLOEXEC | O_LARGEFILE | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+    char ctr[KNOWN_PATH_MAX];
+    size_t len = 0;
+    uint64_t device;
+
+    if (!lower_device(found(q)->layer, &device))
+        return;
+    ctr[0] = '\0';
+    if (q->base_len && (str_append(ctr, sizeof(ctr), &len, q->base, q->base_len) ||
+                        str_append(ctr, sizeof(ctr), &len, "/", 1)))
+        return;
+    if (!str_append(ctr, sizeof(ctr), &len, q->path, q->len))
+        known_put(device, found(q)->ino, ctr, q->node);
+}
+
+/* A file or directory for reading. */
+static long
+quick_open(const void *sp, int dirfd, unsigned long path, unsigned long flags)
+{
+    const unsigned long plain =
+        O_CLOEXEC | O_LARGEFILE | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_DIRECTORY;
     char host[OPEN_MAX];
     struct quick q;
-    long r = flags & ~plain ? FAST_DECLINE : quick_find(&q, dirfd, path);
+    uint32_t type;
+    long r = flags & ~plain ? FAST_DECLINE : quick_find(&q, sp, dirfd, path);
 
     if (r)
         return r;
-    if (!S_ISREG(found(&q)->mode) || found(&q)->layer >= engine.fs.n_layers || host_path(&q, host))
+    type = found(&q)->mode & S_IFMT;
+    if ((type != S_IFDIR && (type != S_IFREG || flags & O_DIRECTORY)) ||
+        found(&q)->layer >= engine.fs.n_layers || host_path(&q, host))
         return FAST_DECLINE;
-    return sys4(SYS_openat, AT_FDCWD, host, flags | O_LARGEFILE, 0);
+    r = sys4(SYS_openat, AT_FDCWD, host, flags | O_LARGEFILE, 0);
+    if (r >= 0 && type == S_IFDIR)
+        remember(&q);
+    return r;
+}
+
+/* Records go where the program wants them, page by page as the room turns out to be there. */
+static long
+fill_records(uint32_t node, int64_t *pos, char *buf, size_t size)
+{
+    size_t used = 0, room = 0, left = PAGE - ((uintptr_t)buf & (PAGE - 1));
+    bool all = false;
+
+    for (; !all && room < size; left = PAGE) {
+        if (left > size - room)
+            left = size - room;
+        if (user_writable(buf + room, left))
+            return used ? (long)used : -EFAULT;
+        room += left;
+        all = uufs_list_lower(&engine.fs.view, node, pos, buf, &used, room);
+    }
+    return used || all ? (long)used : -EINVAL;
+}
+
+static long
+quick_list(int fd, unsigned long buf, unsigned long size)
+{
+    struct known_directory known;
+    int64_t start, pos;
+    long n;
+
+    if (fd < 0 || engine.plan->flags & (PLAN_IDENTITY | PLAN_FAKEROOT) ||
+        !find_directory(fd, &known))
+        return FAST_DECLINE;
+    pos = start = sys3(SYS_lseek, fd, 0, SEEK_CUR);
+    if (start < 0)
+        return FAST_DECLINE;
+    n = fill_records(known.node, &pos, (char *)buf, size < LIST_MAX ? size : LIST_MAX);
+    if (n > 0 && sys3(SYS_lseek, fd, pos, SEEK_SET) < 0)
+        return FAST_DECLINE;
+    return n;
 }
 
 long
-quick_call(long nr, const unsigned long *a)
+quick_call(long nr, const unsigned long *a, const void *sp)
 {
     switch (nr) {
     case SYS_stat:
-        return quick_stat(AT_FDCWD, a[0], true, a[1]);
+        return quick_stat(sp, AT_FDCWD, a[0], true, a[1]);
     case SYS_lstat:
-        return quick_stat(AT_FDCWD, a[0], false, a[1]);
+        return quick_stat(sp, AT_FDCWD, a[0], false, a[1]);
     case SYS_newfstatat:
         if (a[3] & ~(unsigned long)(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT))
             return FAST_DECLINE;
-        return quick_stat((int)a[0], a[1], !(a[3] & AT_SYMLINK_NOFOLLOW), a[2]);
+        return quick_stat(sp, (int)a[0], a[1], !(a[3] & AT_SYMLINK_NOFOLLOW), a[2]);
     case SYS_access:
-        return quick_access(AT_FDCWD, a[0], a[1]);
+        return quick_access(sp, AT_FDCWD, a[0], a[1]);
     case SYS_faccessat:
-        return quick_access((int)a[0], a[1], a[2]);
+        return quick_access(sp, (int)a[0], a[1], a[2]);
     case SYS_readlink:
-        return quick_readlink(AT_FDCWD, a[0], a[1], (int)a[2]);
+        return quick_readlink(sp, AT_FDCWD, a[0], a[1], (int)a[2]);
     case SYS_readlinkat:
-        return quick_readlink((int)a[0], a[1], a[2], (int)a[3]);
+        return quick_readlink(sp, (int)a[0], a[1], a[2], (int)a[3]);
     case SYS_open:
-        return quick_open(AT_FDCWD, a[0], a[1]);
+        return quick_open(sp, AT_FDCWD, a[0], a[1]);
     case SYS_openat:
-        return quick_open((int)a[0], a[1], a[2]);
+        return quick_open(sp, (int)a[0], a[1], a[2]);
+    case SYS_getdents64:
+        return quick_list((int)a[0], a[1], a[2]);
     }
     return FAST_DECLINE;
 }

@@ -4,7 +4,8 @@
 
 #include "fast.h"
 
-/* The answer to call @nr with the arguments @a, or FAST_DECLINE. */
-long quick_call(long nr, const unsigned long *a);
+/* The answer to call @nr with the arguments @a of a function whose stack is @sp, or FAST_DECLINE.
+ */
+long quick_call(long nr, const unsigned long *a, const void *sp);
 
 #endif

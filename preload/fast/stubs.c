@@ -19,7 +19,7 @@
 #define STUB_SIZE 16UL
 
 extern const char fast_stubs[];
-extern const char __executable_start[];
+extern const char image_start[];
 
 /* The place of stub i is 16 bytes at fast_stubs + 16 * i, its site 4096 bytes further on. */
 __asm__(".pushsection .text.stubs, \"ax\", @progbits\n"
@@ -86,7 +86,7 @@ map_code(long at)
     if (fd < 0)
         return (int)fd;
     r = sys6(SYS_mmap, at, PAGE, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_FIXED, fd,
-             fast_stubs - __executable_start);
+             fast_stubs - image_start);
     sys1(SYS_close, fd);
     if (sys_failed(r))
         return (int)r;

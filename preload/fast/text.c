@@ -11,7 +11,7 @@
 
 #define PAGE        4096UL
 #define MOV_EAX     0xb8
-#define MAX_KNOWN   4
+#define MAX_KNOWN   8
 #define SYNC_CORE   32 /* MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE */
 #define SYNC_ENROLL 64 /* MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE */
 
@@ -95,18 +95,25 @@ find_text(uint64_t site, struct known_text *text)
     return found;
 }
 
+static const struct known_text *
+known_of(uint64_t site)
+{
+    for (unsigned i = 0; i < n_known; i++)
+        if (site >= known[i].low && site + SITE_SIZE <= known[i].high)
+            return &known[i];
+    return NULL;
+}
+
 bool
 text_is_libc(uint64_t site)
 {
     struct known_text text;
 
-    for (unsigned i = 0; i < n_known; i++)
-        if (site >= known[i].low && site + SITE_SIZE <= known[i].high)
-            return true;
-    if (!find_text(site, &text))
+    if (known_of(site))
+        return true;
+    if (n_known == MAX_KNOWN || !find_text(site, &text))
         return false;
-    if (n_known < MAX_KNOWN)
-        known[n_known++] = text;
+    known[n_known++] = text;
     return true;
 }
 
@@ -174,18 +181,20 @@ store_across_words(uint64_t site, const uint8_t *bytes)
 int
 text_replace(uint64_t site, uint8_t opcode, uint32_t operand)
 {
-    uint64_t start = site & ~(PAGE - 1), size = ((site + 4) & ~(PAGE - 1)) + PAGE - start;
+    const struct known_text *text = known_of(site);
     uint8_t bytes[5] = {opcode};
     int err = 0;
 
     memcpy(bytes + 1, &operand, sizeof(operand));
-    /* executable all the time: other threads are in this page */
-    if (sys3(SYS_mprotect, start, size, PROT_READ | PROT_WRITE | PROT_EXEC))
+    /* Executable all the time: other threads are in there. All of it, since a part would be a
+     * mapping of its own from now on, which every fork has to copy. */
+    if (!text ||
+        sys3(SYS_mprotect, text->low, text->high - text->low, PROT_READ | PROT_WRITE | PROT_EXEC))
         return -EACCES;
     if ((site & 7) <= 3)
         store_within_word(site, bytes, sizeof(bytes));
     else
         err = store_across_words(site, bytes);
-    sys3(SYS_mprotect, start, size, PROT_READ | PROT_EXEC);
+    sys3(SYS_mprotect, text->low, text->high - text->low, PROT_READ | PROT_EXEC);
     return err;
 }

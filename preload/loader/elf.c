@@ -30,47 +30,58 @@ elf_check(const void *head, size_t size)
     return 0;
 }
 
-static int
-read_headers(int fd, Elf64_Ehdr *e, Elf64_Phdr *ph)
+int
+elf_read_head(struct elf_file *f, int fd)
 {
-    long n = sys4(SYS_pread64, fd, e, sizeof(*e), 0);
-    int err;
+    long n = sys4(SYS_pread64, fd, f->head, sizeof(f->head), 0);
 
-    if (n < 0)
-        return (int)n;
-    err = elf_check(e, (size_t)n);
-    if (err)
-        return err;
-    n = sys4(SYS_pread64, fd, ph, e->e_phnum * sizeof(*ph), e->e_phoff);
-    if (n < 0)
-        return (int)n;
-    return n == (long)(e->e_phnum * sizeof(*ph)) ? 0 : -ENOEXEC;
+    f->fd = fd;
+    f->n = n < 0 ? 0 : (size_t)n;
+    return n < 0 ? (int)n : 0;
 }
 
 static int
-read_interp(int fd, const Elf64_Phdr *ph, char *interp, size_t cap)
+read_at(const struct elf_file *f, void *buf, size_t size, uint64_t offset)
 {
     long n;
 
-    if (ph->p_filesz < 2 || ph->p_filesz > cap)
-        return -ENOEXEC;
-    n = sys4(SYS_pread64, fd, interp, ph->p_filesz, ph->p_offset);
-    if (n != (long)ph->p_filesz || interp[n - 1] != '\0')
-        return -ENOEXEC;
-    return 0;
+    if (offset <= f->n && size <= f->n - offset) {
+        memcpy(buf, f->head + offset, size);
+        return 0;
+    }
+    n = sys4(SYS_pread64, f->fd, buf, size, offset);
+    if (n < 0)
+        return (int)n;
+    return n == (long)size ? 0 : -ENOEXEC;
+}
+
+static int
+read_headers(const struct elf_file *f, Elf64_Ehdr *e, Elf64_Phdr *ph)
+{
+    int err = elf_check(f->head, f->n);
+
+    if (err)
+        return err;
+    memcpy(e, f->head, sizeof(*e));
+    return read_at(f, ph, e->e_phnum * sizeof(*ph), e->e_phoff);
 }
 
 int
-elf_interp(int fd, char *interp, size_t cap)
+elf_interp(const struct elf_file *f, char *interp, size_t cap)
 {
     Elf64_Ehdr e;
     Elf64_Phdr ph[MAX_PHDRS];
-    int err = read_headers(fd, &e, ph);
+    int err = read_headers(f, &e, ph);
 
     interp[0] = '\0';
-    for (int i = 0; !err && i < e.e_phnum; i++)
-        if (ph[i].p_type == PT_INTERP)
-            return read_interp(fd, &ph[i], interp, cap);
+    for (int i = 0; !err && i < e.e_phnum; i++) {
+        if (ph[i].p_type != PT_INTERP)
+            continue;
+        if (ph[i].p_filesz < 2 || ph[i].p_filesz > cap)
+            return -ENOEXEC;
+        err = read_at(f, interp, ph[i].p_filesz, ph[i].p_offset);
+        return !err && interp[ph[i].p_filesz - 1] ? -ENOEXEC : err;
+    }
     return err;
 }
 
@@ -116,50 +127,69 @@ pie_hint(void)
     return PIE_BASE + (random & PIE_RANDOM_PAGES) * PAGE;
 }
 
-/* Reserve the span; the address of its first byte, or -errno. */
-static long
-reserve(const Elf64_Ehdr *e, uint64_t low, uint64_t high, uint64_t align, bool is_main)
+static int
+protection(const Elf64_Phdr *p)
 {
-    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-    uint64_t size = high - low;
+    return (p->p_flags & PF_R ? PROT_READ : 0) | (p->p_flags & PF_W ? PROT_WRITE : 0) |
+           (p->p_flags & PF_X ? PROT_EXEC : 0);
+}
+
+/* Where a span of @size bytes with this alignment is to lie: a free address, or -errno. */
+static long
+aligned_room(uint64_t size, uint64_t align)
+{
+    long at = sys6(SYS_mmap, 0, size + align, PROT_NONE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (sys_failed(at))
+        return at;
+    sys2(SYS_munmap, at, size + align);
+    return (long)(((uint64_t)at + align - 1) & ~(align - 1));
+}
+
+/* Map the whole span as the first segment @p of it, which the others then replace in part; its
+ * address, or -errno. As the kernel and ld.so do it: one mapping less than a reservation. */
+static long
+map_span(int fd, const Elf64_Ehdr *e, const Elf64_Phdr *p, uint64_t low, uint64_t high,
+         uint64_t align, bool is_main)
+{
+    uint64_t size = high - low, in_page = p->p_vaddr & (PAGE - 1);
+    int flags = MAP_PRIVATE | MAP_NORESERVE | (p->p_filesz ? 0 : MAP_ANONYMOUS);
+    int source = p->p_filesz ? fd : -1, prot = protection(p);
+    uint64_t offset = p->p_filesz ? p->p_offset - in_page : 0;
     long at;
 
     if (e->e_type == ET_EXEC)
-        return sys6(SYS_mmap, low, size, PROT_NONE, flags | MAP_FIXED_NOREPLACE, -1, 0);
+        return sys6(SYS_mmap, low, size, prot, flags | MAP_FIXED_NOREPLACE, source, offset);
     if (is_main) {
         uint64_t want = (pie_hint() + align - 1) & ~(align - 1);
 
-        at = sys6(SYS_mmap, want, size, PROT_NONE, flags | MAP_FIXED_NOREPLACE, -1, 0);
+        at = sys6(SYS_mmap, want, size, prot, flags | MAP_FIXED_NOREPLACE, source, offset);
         if (!sys_failed(at))
             return at;
     }
     if (align <= PAGE)
-        return sys6(SYS_mmap, 0, size, PROT_NONE, flags, -1, 0);
-    at = sys6(SYS_mmap, 0, size + align, PROT_NONE, flags, -1, 0);
+        return sys6(SYS_mmap, 0, size, prot, flags, source, offset);
+    at = aligned_room(size, align);
     if (sys_failed(at))
         return at;
-    uint64_t start = ((uint64_t)at + align - 1) & ~(align - 1);
-
-    if (start > (uint64_t)at)
-        sys2(SYS_munmap, at, start - (uint64_t)at);
-    if (start + size < (uint64_t)at + size + align)
-        sys2(SYS_munmap, start + size, (uint64_t)at + size + align - (start + size));
-    return (long)start;
+    return sys6(SYS_mmap, at, size, prot, flags | MAP_FIXED_NOREPLACE, source, offset);
 }
 
+/* Map segment @p; the bytes of the file are there already if it is the @first. */
 static int
-map_segment(int fd, const Elf64_Phdr *p, uint64_t bias)
+map_segment(int fd, const Elf64_Phdr *p, uint64_t bias, bool first)
 {
-    int prot = (p->p_flags & PF_R ? PROT_READ : 0) | (p->p_flags & PF_W ? PROT_WRITE : 0) |
-               (p->p_flags & PF_X ? PROT_EXEC : 0);
+    int prot = protection(p);
     uint64_t start = p->p_vaddr + bias, in_page = start & (PAGE - 1);
     uint64_t file_end = start + p->p_filesz, end = start + p->p_memsz;
     uint64_t zero_from = start - in_page;
-    long r;
+    long r = 0;
 
     if (p->p_filesz) {
-        r = sys6(SYS_mmap, start - in_page, p->p_filesz + in_page, prot, MAP_PRIVATE | MAP_FIXED,
-                 fd, p->p_offset - in_page);
+        if (!first)
+            r = sys6(SYS_mmap, start - in_page, p->p_filesz + in_page, prot,
+                     MAP_PRIVATE | MAP_FIXED, fd, p->p_offset - in_page);
         if (sys_failed(r))
             return (int)r;
         zero_from = (file_end + PAGE - 1) & ~(PAGE - 1);
@@ -175,20 +205,61 @@ map_segment(int fd, const Elf64_Phdr *p, uint64_t bias)
     return sys_failed(r) ? (int)r : 0;
 }
 
+/* Nothing of the first segment's file shows in a gap between @from and the page of @to. */
 static int
-map_image(int fd, bool is_main, struct elf_image *image)
+close_gap(uint64_t from, uint64_t to)
+{
+    from = (from + PAGE - 1) & ~(PAGE - 1);
+    to &= ~(PAGE - 1);
+    return from < to ? (int)sys3(SYS_mprotect, from, to - from, PROT_NONE) : 0;
+}
+
+static int
+map_segments(int fd, const Elf64_Ehdr *e, const Elf64_Phdr *ph, struct elf_image *image)
+{
+    uint64_t end = 0;
+    int err = 0;
+
+    for (int i = 0; i < e->e_phnum && !err; i++) {
+        const Elf64_Phdr *p = &ph[i];
+
+        if (p->p_type == PT_GNU_STACK)
+            image->exec_stack = p->p_flags & PF_X;
+        if (p->p_type != PT_LOAD)
+            continue;
+        if (end)
+            err = close_gap(end, p->p_vaddr + image->bias);
+        if (!err)
+            err = map_segment(fd, p, image->bias, !end);
+        end = p->p_vaddr + p->p_memsz + image->bias;
+        if (p->p_offset <= e->e_phoff && e->e_phoff - p->p_offset < p->p_filesz)
+            image->phdr = image->bias + p->p_vaddr + e->e_phoff - p->p_offset;
+    }
+    return err;
+}
+
+static const Elf64_Phdr *
+first_segment(const Elf64_Phdr *ph)
+{
+    while (ph->p_type != PT_LOAD)
+        ph++;
+    return ph;
+}
+
+static int
+map_image(const struct elf_file *f, bool is_main, struct elf_image *image)
 {
     Elf64_Ehdr e;
     Elf64_Phdr ph[MAX_PHDRS];
     uint64_t low = 0, high = 0, align;
-    int err = read_headers(fd, &e, ph);
+    int err = read_headers(f, &e, ph);
     long at;
 
     if (!err)
         err = load_span(&e, ph, &low, &high, &align);
     if (err)
         return err;
-    at = reserve(&e, low, high, align, is_main);
+    at = map_span(f->fd, &e, first_segment(ph), low, high, align, is_main);
     if (sys_failed(at))
         return (int)at;
     image->bias = (uint64_t)at - low;
@@ -196,33 +267,22 @@ map_image(int fd, bool is_main, struct elf_image *image)
     image->phnum = e.e_phnum;
     image->phent = e.e_phentsize;
     image->phdr = 0;
-    image->has_interp = image->exec_stack = false;
-    for (int i = 0; i < e.e_phnum && !err; i++) {
-        const Elf64_Phdr *p = &ph[i];
-
-        if (p->p_type == PT_LOAD) {
-            err = map_segment(fd, p, image->bias);
-            if (p->p_offset <= e.e_phoff && e.e_phoff - p->p_offset < p->p_filesz)
-                image->phdr = image->bias + p->p_vaddr + e.e_phoff - p->p_offset;
-        } else if (p->p_type == PT_INTERP && is_main) {
-            image->has_interp = true;
-            err = read_interp(fd, p, image->interp, sizeof(image->interp));
-        } else if (p->p_type == PT_GNU_STACK) {
-            image->exec_stack = p->p_flags & PF_X;
-        }
-    }
-    return err;
+    image->exec_stack = false;
+    return map_segments(f->fd, &e, ph, image);
 }
 
 int
 elf_map(const char *host, bool is_main, struct elf_image *image)
 {
+    struct elf_file f;
     long fd = uufs_open(host, O_RDONLY, 0);
     int err;
 
     if (fd < 0)
         return (int)fd;
-    err = map_image((int)fd, is_main, image);
+    err = elf_read_head(&f, (int)fd);
+    if (!err)
+        err = map_image(&f, is_main, image);
     sys1(SYS_close, fd);
     return err;
 }

@@ -147,10 +147,10 @@ set_comm(const char *execfn)
 static const char *
 keep_text(const char *text)
 {
-    char *copy = engine.text + engine.kept;
+    char *copy = engine.room + engine.kept;
     size_t n = strlen(text) + 1;
 
-    if (n > sizeof(engine.text) - engine.kept)
+    if (n > sizeof(engine.room) - engine.kept)
         die(126, text, -ENOEXEC);
     memcpy(copy, text, n);
     engine.kept += n;
@@ -182,31 +182,25 @@ jump(uint64_t *sp, uint64_t entry)
 static _Noreturn void
 run_program(uint64_t *sp, Elf64_auxv_t *av, const struct exec_state *state)
 {
-    struct elf_image main_image, interp_image;
-    struct uufs_hit hit;
-    uint64_t entry;
-    int err;
+    struct elf_image program, interp;
+    bool has_interp = state->interp[0];
+    int err = elf_map(state->host, true, &program);
 
-    err = elf_map(state->host, true, &main_image);
     if (state->fd >= 0)
         sys1(SYS_close, state->fd);
     if (err)
         die(126, state->exe, err);
-    entry = main_image.entry;
-    if (main_image.has_interp) {
-        err = uufs_walk(&engine.fs, "/", main_image.interp, UUFS_FOLLOW, &hit);
-        if (!err)
-            err = elf_map(hit.host, false, &interp_image);
+    if (has_interp) {
+        err = elf_map(state->interp, false, &interp);
         if (err)
-            die(127, main_image.interp, err);
-        entry = interp_image.entry;
+            die(127, state->interp, err);
     }
-    if (main_image.exec_stack)
+    if (program.exec_stack)
         sys3(SYS_mprotect, (uint64_t)sp & ~4095UL, 4096,
              PROT_READ | PROT_WRITE | PROT_EXEC | PROT_GROWSDOWN);
     set_comm(state->execfn);
-    fix_auxv(av, &main_image, main_image.has_interp ? &interp_image : NULL, state->execfn);
-    jump(sp, entry);
+    fix_auxv(av, &program, has_interp ? &interp : NULL, state->execfn);
+    jump(sp, has_interp ? interp.entry : program.entry);
 }
 
 /* ---- first life: start a plan ---- */
@@ -548,7 +542,6 @@ start_plan(int argc, char **argv, char **envp)
             die(125, "the agent for commands of the host", err);
     }
     trap_install_handler();
-    trace_mark_process();
     if (emulates_root())
         cred_start();
     err = trap_install_filter(engine.plan->flags);
@@ -603,10 +596,8 @@ loader_main(uint64_t *sp)
     engine.plan_path = keep_text(state.plan);
     engine.exe = keep_text(state.exe);
     copy_agent(state.agent);
-    if (state.life == LIFE_PROGRAM) {
+    if (state.life == LIFE_PROGRAM)
         trap_install_handler();
-        trace_mark_process();
-    }
     load_plan_or_die(engine.plan_path);
     if (emulates_root() && state.life == LIFE_CALLEE)
         cred_start(); /* another container: its root is its own */

@@ -86,13 +86,13 @@ emit(struct program *p, uint16_t code, uint8_t yes, uint8_t no, uint32_t k)
 #define LOAD(offset)  emit(p, BPF_LD | BPF_W | BPF_ABS, 0, 0, (uint32_t)(offset))
 #define ARG(i)        (offsetof(struct seccomp_data, args) + 8 * (i))
 
-extern const char __executable_start[], etext[];
+extern const char text_start[], text_end[];
 
 /* Trap, unless the instruction pointer lies in the loader's text. */
 static void
 emit_trap(struct program *p)
 {
-    uint64_t low = (uint64_t)__executable_start, high = (uint64_t)etext;
+    uint64_t low = (uint64_t)text_start, high = (uint64_t)text_end;
 
     LOAD(offsetof(struct seccomp_data, instruction_pointer) + 4);
     emit(p, BPF_JMP | BPF_JEQ | BPF_K, 0, 4, (uint32_t)(low >> 32));

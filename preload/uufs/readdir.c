@@ -19,10 +19,9 @@ struct emit {
 
 /* Append one record. False: it does not fit. */
 static bool
-emit_put(struct emit *e, uint64_t ino, int64_t next, unsigned type, const char *name)
+emit_name(struct emit *e, uint64_t ino, int64_t next, unsigned type, const char *name, size_t len)
 {
-    size_t len = strlen(name),
-           reclen = (offsetof(struct dir_entry, name) + len + 1 + 7) & ~(size_t)7;
+    size_t reclen = (offsetof(struct dir_entry, name) + len + 1 + 7) & ~(size_t)7;
     struct dir_entry *out = (struct dir_entry *)(e->buf + e->used);
 
     if (reclen > e->size - e->used)
@@ -35,6 +34,12 @@ emit_put(struct emit *e, uint64_t ino, int64_t next, unsigned type, const char *
     memset(out->name + len, 0, reclen - offsetof(struct dir_entry, name) - len);
     e->used += reclen;
     return true;
+}
+
+static bool
+emit_put(struct emit *e, uint64_t ino, int64_t next, unsigned type, const char *name)
+{
+    return emit_name(e, ino, next, type, name, strlen(name));
 }
 
 /* A merged directory being listed. */
@@ -255,6 +260,48 @@ uufs_getdents(const struct uufs *fs, const char *ctr, size_t len, uint32_t node,
     r.out.buf = buf;
     r.out.size = size;
     return getdents_merged(&r, fd);
+}
+
+/* ---- directories that are the layers' alone ---- */
+
+static uint64_t
+lower_ino(const struct view *view, uint32_t node)
+{
+    const struct view_node *n = view_node(view, node);
+
+    return n && n->ino ? n->ino : (uint64_t)node + 1;
+}
+
+/* The record of position @pos: ".", ".." or a child. */
+static bool
+put_lower(struct emit *out, const struct view *view, uint32_t node, int64_t pos)
+{
+    const struct view_node *dir = view_node(view, node), *n;
+    uint32_t child = dir->first_child + (uint32_t)(pos - FIRST_CHILD);
+
+    if (pos == 0)
+        return emit_name(out, lower_ino(view, node), 1, DT_DIR, ".", 1);
+    if (pos == 1)
+        return emit_name(out, lower_ino(view, dir->parent), 2, DT_DIR, "..", 2);
+    n = view_node(view, child);
+    if (!n || !*view_name(view, n))
+        return true;
+    return emit_name(out, lower_ino(view, child), pos + 1, (n->mode & S_IFMT) >> 12,
+                     view_name(view, n), n->name_len);
+}
+
+bool
+uufs_list_lower(const struct view *view, uint32_t node, int64_t *pos, void *buf, size_t *used,
+                size_t size)
+{
+    const struct view_node *dir = view_node(view, node);
+    struct emit out = {.buf = buf, .size = size, .used = *used};
+    int64_t end = FIRST_CHILD + (int64_t)dir->n_children;
+
+    while (*pos < end && put_lower(&out, view, node, *pos))
+        ++*pos;
+    *used = out.used;
+    return *pos >= end;
 }
 
 /* ---- emptiness ---- */

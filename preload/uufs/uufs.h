@@ -42,8 +42,9 @@ struct uufs {
     uint32_t n_stores;
     const struct uufs_bind *binds;
     uint32_t n_binds;
-    const char *upper; /* host directory, NULL when there is none (then everything but binds is
-                          read-only) */
+    uint64_t bind_lengths; /* bit dst_len % 64 of each bind: uufs_note_binds */
+    const char *upper;     /* host directory, NULL when there is none (then everything but binds is
+                              read-only) */
     uint32_t upper_len;
     const char *
         work; /* host directory on the upper's file system, for temporaries; not inside the upper */
@@ -107,6 +108,10 @@ int uufs_walk(const struct uufs *fs, const char *base, const char *path, unsigne
 /* As uufs_walk with no symlink followed and binds ignored, for a canonical container path: what the
  * union itself holds. */
 int uufs_lookup(const struct uufs *fs, const char *ctr, unsigned how, struct uufs_hit *hit);
+/* To be called when the binds are known. */
+void uufs_note_binds(struct uufs *fs);
+/* The bind that lies exactly at @ctr: its index, or -1. */
+int uufs_bind_at(const struct uufs *fs, const char *ctr, size_t len);
 /* ---- fromhost.c ---- */
 /* Container path of a host path (as /proc/self/fd/N or getcwd tell it) into @ctr. -ENOENT when it
  * lies outside. */
@@ -184,6 +189,11 @@ int uufs_link(const struct uufs *fs, struct uufs_hit *from, struct uufs_hit *to)
  */
 long uufs_getdents(const struct uufs *fs, const char *ctr, size_t len, uint32_t node, int fd,
                    void *buf, size_t size);
+/* The same for directory @node of which all that shows is in the layers: the records from position
+ * *pos on, behind the *used bytes that are in @buf, as far as they fit in its @size. *pos and *used
+ * go on with them. False: there are more. Small frames. */
+bool uufs_list_lower(const struct view *view, uint32_t node, int64_t *pos, void *buf, size_t *used,
+                     size_t size);
 /* 1 when the merged directory holds no name, 0 when it does, or -errno. */
 int uufs_is_empty(const struct uufs *fs, const char *ctr, size_t len, uint32_t node);
 

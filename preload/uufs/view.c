@@ -56,10 +56,10 @@ view_open(struct view *view, const void *map, uint64_t size)
 uint32_t
 view_hash(const char *name, size_t len)
 {
-    uint32_t hash = 2166136261u;
+    uint32_t hash = VIEW_HASH_START;
 
     for (size_t i = 0; i < len; i++)
-        hash = (hash ^ (unsigned char)name[i]) * 16777619u;
+        hash = VIEW_HASH_STEP(hash, name[i]);
     return hash;
 }
 
@@ -83,33 +83,61 @@ view_link(const struct view *view, const struct view_node *node)
     return bytes_at(view, node->link, node->link_len, LPMX_PATH_MAX - 1);
 }
 
+/* The first of the sorted hashes [low, low + n) that is not below @want, as an index; low + n when
+ * there is none. Hashes are spread evenly, so the place is guessed from the value; a run that is
+ * not (or not sorted: nothing in the file is believed) is bisected after a few guesses. */
+static uint32_t
+find_hash(const uint32_t *hashes, uint32_t low, uint32_t n, uint32_t want)
+{
+    uint32_t first = low, high = low + n;
+    int64_t guess = (int64_t)low + (int64_t)((uint64_t)want * n >> 32);
+
+    for (int tries = 0; low < high; tries++) {
+        uint32_t at, hash;
+
+        if (tries >= 6)
+            guess = low + (high - low) / 2;
+        at = guess < low ? low : guess >= high ? high - 1 : (uint32_t)guess;
+        hash = hashes[at];
+        if (hash == want) {
+            while (at > first && hashes[at - 1] == want)
+                at--;
+            return at;
+        }
+        if (hash < want)
+            low = at + 1;
+        else
+            high = at;
+        guess = at + (((int64_t)want - hash) * n >> 32);
+    }
+    return low;
+}
+
 uint32_t
-view_child(const struct view *view, uint32_t dir, const char *name, size_t len)
+view_child_hashed(const struct view *view, uint32_t dir, const char *name, size_t len,
+                  uint32_t hash)
 {
     const struct view_node *parent = view_node(view, dir);
-    uint32_t want, lo, hi, end;
+    uint32_t at, end;
 
     /* Children come after their parent: whatever a file claims, going down ends. */
     if (len > LPMX_NAME_MAX || !parent || !parent->n_children || parent->first_child <= dir ||
         parent->first_child >= view->n_nodes ||
         parent->n_children > view->n_nodes - parent->first_child)
         return VIEW_NONE;
-    want = view_hash(name, len);
-    lo = parent->first_child;
-    hi = end = lo + parent->n_children;
-    while (lo < hi) {
-        uint32_t mid = lo + (hi - lo) / 2;
-
-        if (view->hashes[mid] < want)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    for (; lo < end && view->hashes[lo] == want; lo++) {
-        const struct view_node *node = &view->nodes[lo];
+    end = parent->first_child + parent->n_children;
+    at = find_hash(view->hashes, parent->first_child, parent->n_children, hash);
+    for (; at < end && view->hashes[at] == hash; at++) {
+        const struct view_node *node = &view->nodes[at];
 
         if (node->name_len == len && !memcmp(view_name(view, node), name, len))
-            return lo;
+            return at;
     }
     return VIEW_NONE;
+}
+
+uint32_t
+view_child(const struct view *view, uint32_t dir, const char *name, size_t len)
+{
+    return view_child_hashed(view, dir, name, len, view_hash(name, len));
 }

@@ -79,9 +79,14 @@ VIEW_API int view_open(struct view *view, const void *map, uint64_t size);
 
 /* FNV-1a of a name, folded to 32 bits: the order of children and the listing order. */
 uint32_t view_hash(const char *name, size_t len);
+#define VIEW_HASH_START      2166136261u
+#define VIEW_HASH_STEP(h, c) (((h) ^ (unsigned char)(c)) * 16777619u)
 
 /* The child @name of directory @dir, or VIEW_NONE. */
 VIEW_API uint32_t view_child(const struct view *view, uint32_t dir, const char *name, size_t len);
+/* The same where the hash of the name is known. */
+uint32_t view_child_hashed(const struct view *view, uint32_t dir, const char *name, size_t len,
+                           uint32_t hash);
 
 /* The node at index @i, or NULL when out of range. */
 static inline const struct view_node *

@@ -138,12 +138,21 @@ host_in_bind(const struct uufs *fs, struct uufs_hit *hit)
     return compose_host(hit, src, src_len, hit->ctr + b->dst_len, hit->ctr_len - b->dst_len);
 }
 
-static int
-bind_at(const struct uufs *fs, const struct uufs_hit *hit)
+void
+uufs_note_binds(struct uufs *fs)
 {
+    fs->bind_lengths = 0;
     for (uint32_t i = 0; i < fs->n_binds; i++)
-        if (fs->binds[i].dst_len == hit->ctr_len &&
-            !memcmp(string_at(fs, fs->binds[i].dst), hit->ctr, hit->ctr_len))
+        fs->bind_lengths |= (uint64_t)1 << fs->binds[i].dst_len % 64;
+}
+
+int
+uufs_bind_at(const struct uufs *fs, const char *ctr, size_t len)
+{
+    if (!(fs->bind_lengths >> len % 64 & 1)) /* so it is for most paths */
+        return -1;
+    for (uint32_t i = 0; i < fs->n_binds; i++)
+        if (fs->binds[i].dst_len == len && !memcmp(string_at(fs, fs->binds[i].dst), ctr, len))
             return (int)i;
     return -1;
 }
@@ -347,24 +356,20 @@ step_in_union(struct walk *w, const char *name, size_t len, bool last, int seed)
     return 0;
 }
 
-/* The target of the symlink the walk stands on, into w->target; its length or -errno. */
+/* The target of the symlink the walk stands on, at *target; its length or -errno. */
 static long
-read_union_link(struct walk *w)
+read_union_link(struct walk *w, const char **target)
 {
     const struct view_node *n = view_node(&w->fs->view, w->node);
-    long r;
 
     if (w->hit->where == UUFS_LOWER && n) {
-        if (n->link_len >= sizeof(w->target))
+        *target = view_link(&w->fs->view, n);
+        if (n->link_len >= LPMX_PATH_MAX)
             return -ENAMETOOLONG;
-        memcpy(w->target, view_link(&w->fs->view, n), n->link_len);
-        w->target[n->link_len] = '\0';
         return n->link_len ? (long)n->link_len : -ENOENT;
     }
-    r = sys4(SYS_readlinkat, AT_FDCWD, w->hit->host, w->target, sizeof(w->target) - 1);
-    if (r > 0)
-        w->target[r] = '\0';
-    return r;
+    *target = w->target;
+    return sys4(SYS_readlinkat, AT_FDCWD, w->hit->host, w->target, sizeof(w->target) - 1);
 }
 
 static void
@@ -413,15 +418,15 @@ step_up(struct walk *w)
 }
 
 static int
-follow_link(struct walk *w, long len)
+follow_link(struct walk *w, const char *target, long len)
 {
     if (++w->links > MAX_LINKS)
         return -ELOOP;
-    int err = push_pending(w, w->target, (size_t)len);
+    int err = push_pending(w, target, (size_t)len);
 
     if (err)
         return err;
-    if (w->target[0] == '/') {
+    if (target[0] == '/') {
         walk_reset(w);
         return 0;
     }
@@ -434,6 +439,7 @@ step_down(struct walk *w, const char *name, size_t len, bool last, bool trailing
 {
     struct uufs_hit *hit = w->hit;
     bool follow = !last || (trailing ? !(w->how & UUFS_LAST) : w->how & UUFS_FOLLOW);
+    const char *target;
     int bind = -1;
     long r;
 
@@ -444,7 +450,7 @@ step_down(struct walk *w, const char *name, size_t len, bool last, bool trailing
         return (int)r;
     w->depth++;
     if (!(w->how & UUFS_PLAIN))
-        bind = bind_at(w->fs, hit);
+        bind = uufs_bind_at(w->fs, hit->ctr, hit->ctr_len);
     if (bind >= 0 && !(w->fs->binds[bind].flags & UUFS_BIND_SEED))
         return enter_bind(w, bind);
     if (hit->bind >= 0) {
@@ -454,15 +460,15 @@ step_down(struct walk *w, const char *name, size_t len, bool last, bool trailing
             w->how |= UUFS_FOLLOW;
         r = step_in_bind(w, last);
         w->how = how;
-        return r > 0 ? follow_link(w, r) : (int)r;
+        return r > 0 ? follow_link(w, w->target, r) : (int)r;
     }
     r = step_in_union(w, name, len, last, bind);
     if (r)
         return (int)r;
     if (hit->where == UUFS_ABSENT || hit->type != S_IFLNK || !follow || (w->how & UUFS_PLAIN))
         return 0;
-    r = read_union_link(w);
-    return r < 0 ? (int)r : follow_link(w, r);
+    r = read_union_link(w, &target);
+    return r < 0 ? (int)r : follow_link(w, target, r);
 }
 
 /* Fill in what the last step left open. */

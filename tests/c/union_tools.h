@@ -327,6 +327,7 @@ box_bind(struct box *b, const char *host, const char *ctr, uint32_t flags)
     struct uufs_string dst = box_string(b, ctr), src = box_string(b, host);
 
     b->binds[b->fs.n_binds++] = (struct uufs_bind){dst.off, dst.len, src.off, src.len, flags};
+    uufs_note_binds(&b->fs);
 }
 
 static inline void
