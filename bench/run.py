@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure starts, system calls and work against chroot, bubblewrap, PRoot, fakechroot and tar.
+"""Measure starts, system calls and work against chroot, other container tools and tar.
 
 usage: run.py [--rounds N] [--write FILE] [--only WORD]...
 
@@ -63,6 +63,14 @@ print((time.perf_counter() - begin) / 300)
 IMPORTS = "import sys; sys.path.insert(0, '/opt/bench/modules'); import bench_all"
 
 
+# With the runtime and the limits that also work where the kernel's cgroups are version 1 and root
+# lacks CAP_SYS_RESOURCE.
+PODMAN = (
+    "podman", "run", "--rm", "--network=none", "--runtime=runc", "--cgroup-manager=cgroupfs",
+    "--ulimit=nofile=1024:4096", "--ulimit=nproc=4096:4096", "--rootfs",
+)  # fmt: skip
+
+
 class Bench:
     """What is compared: a loaded store, a container's plan, and the same tree for the peers."""
 
@@ -79,7 +87,8 @@ class Bench:
             compile_plan(replace(parse_plan(self.plan.read_bytes()), engine="trap"))
         )
         self.tree, self.no_tree = self._merged_tree()
-        self.environment = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "HOME": "/", "LC_ALL": "C"}
+        path = "/usr/bin:/bin:/usr/sbin:/sbin"
+        self.environment = {"PATH": path, "HOME": "/", "LC_ALL": "C", "USER": "root"}
 
     def _compile_plan(self) -> Path:
         self.lpmx("create", "--name", "bench", self.reference)
@@ -138,10 +147,13 @@ class Bench:
     def _add_emulators(
         self, add: Callable[..., None], commands: list[Command], missing: dict[str, str]
     ) -> None:
-        """PRoot and fakechroot, where they can run this command."""
+        """Charliecloud, podman, PRoot and fakechroot, where they can run this command."""
+        tree = str(self.tree)
         for name, prefix in (
-            ("PRoot", ("proot", "-r", str(self.tree), "-b", "/proc", "-b", "/dev", "-w", "/")),
-            ("fakechroot", ("fakechroot", "chroot", str(self.tree))),
+            ("charliecloud", ("ch-run", "--unset-env=*", "-c", "/", tree, "--")),
+            ("podman", (*PODMAN, tree)),
+            ("PRoot", ("proot", "-r", tree, "-b", "/proc", "-b", "/dev", "-w", "/")),
+            ("fakechroot", ("fakechroot", "chroot", tree)),
         ):
             if not shutil.which(prefix[0]):
                 missing[name] = "not installed"

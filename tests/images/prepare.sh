@@ -7,7 +7,7 @@ build="gcc make libc6-dev python3 python3-venv"
 images="debootstrap musl-tools golang-go busybox-static bash-static mount"
 test="strace clang clang-format procps util-linux skopeo umoci podman squashfs-tools"
 batch="munge slurmctld slurmd slurm-client gridengine-master gridengine-exec gridengine-client"
-bench="bubblewrap proot fakechroot"
+bench="bubblewrap proot fakechroot charliecloud podman runc uidmap"
 e2e="chromium"
 
 wanted=""
