@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure what the system is for: genome analysis, and compiling its tools, against chroot.
+"""Measure what the system is for: genome analysis, compiling its tools, packages; against chroot.
 
 usage: analysis.py [--rounds N] [--write FILE] [--bases N] [--only WORD]...
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 # ruff: noqa: E402
 import argparse
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,9 +19,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "bench")]
-from measure import MeasureError
+from measure import Command, MeasureError, medians
 from report import Table, page
 from run import Bench
+from support.packages import STATE, make_machine
 
 SHARED = Path("/tmp/lpmx-bench-data")
 COMPILE = """
@@ -34,6 +36,11 @@ cd ../samtools
 ./configure --without-curses > /dev/null
 make -s -j2 > /dev/null
 rm -rf /srv/build
+"""
+PACKAGES = ("ed", "bc", "rsync", "zip", "tcl8.6", "logrotate", "sudo", "ssl-cert")
+INSTALL = f"""
+apt-get install -y --no-install-recommends {SHARED}/debs/*.deb < /dev/null &&
+dpkg --purge $(cat {SHARED}/debs/names) < /dev/null
 """
 
 
@@ -76,8 +83,37 @@ class Analysis(Bench):
         )
         return self.compare("Compiling samtools", note, "sh", "-c", COMPILE, rounds=3)
 
+    def packages(self) -> Table:
+        """As an emulated root against real root: installed and purged, so that rounds are alike."""
+        names = self._fetch_packages()
+        plan = self.folder / "fakeroot.plan"
+        self.lpmx("create", "--fakeroot", "--plan", plan, self.reference, "true")
+        work = ("sh", "-c", INSTALL)
+        env = {**self.environment, "DEBIAN_FRONTEND": "noninteractive"}
+        commands = [
+            Command("lpmx --fakeroot", [str(self.loader), "--plan", str(plan), "--", *work], env),
+            Command("chroot, as root", ["chroot", str(self.tree), *work], env),
+        ]
+        note = f"`apt-get install` and `dpkg --purge` of {len(names)} packages: {', '.join(names)}."
+        times = medians(commands, self.rounds, Path("/tmp"))
+        return Table("Installing packages", note, "chroot, as root", times)
 
-TABLES = ("bwa", "minimap2", "samtools", "compile")
+    def _fetch_packages(self) -> list[str]:
+        """The packages, and what they need that the image has not, in SHARED/debs on both sides."""
+        machine = make_machine(self.lpmx, self.reference, "apt", self.folder / "apt")
+        machine(f"apt-get install -y --no-install-recommends -d {' '.join(PACKAGES)}")
+        debs = SHARED / "debs"
+        shutil.rmtree(debs, ignore_errors=True)
+        debs.mkdir(parents=True)
+        self.lpmx("cp", f"apt:{STATE}/archives/.", debs)
+        names = sorted(deb.name.split("_")[0] for deb in debs.glob("*.deb"))
+        (debs / "names").write_text(" ".join(names))
+        if self.tree:
+            shutil.copytree(debs, f"{self.tree}{debs}", dirs_exist_ok=True)
+        return names
+
+
+TABLES = ("bwa", "minimap2", "samtools", "compile", "packages")
 
 
 def main(arguments: list[str]) -> int:
