@@ -9,9 +9,24 @@
 _Noreturn void die(int status, const char *what, int err);
 _Noreturn void quit(int status);
 const char *error_text(int err); /* ": why" */
+void say(const char *s);
+/* A copy in the engine's room: the state's own text is in the environment, which programs write
+ * over. */
+const char *keep_text(const char *text);
+/* Make the plan at @path the engine's. */
+void load_plan_or_die(const char *path);
+
+/* enter.c */
 /* The container of the engine's plan becomes ready for programs: every bind has a name. */
 void make_mount_points(void);
 void enter_cwd(const char *cwd);
+/* Stay in the caller's directory, which is @cwd on the host. What the container shows at that path
+ * must be it: a relative name means the same file on both sides, or nothing is started. The root is
+ * let through, since daemons stand there without meaning it. */
+void stay_here(const char *cwd);
+
+/* start.c: become the first program of a container. */
+_Noreturn void start_plan(int argc, char **argv, char **envp);
 
 /* callee.c: a program of another container, called by way of the exec map. The engine is the
  * callee's already. */
