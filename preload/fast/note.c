@@ -1,8 +1,9 @@
 /* Which sites are rewritten, and when.
  *
- * A site must trap a few times first: most programs are short, and rewriting one costs as much as
- * two traps. A vfork child rewrites nothing, since it runs on its parent's memory and may be killed
- * halfway. */
+ * Most programs are short. The first site costs as much as a dozen traps (the C library has to be
+ * found, stubs to be mapped), another one as two; so a program must have trapped often, and then
+ * the site a few times. A vfork child rewrites nothing, since it runs on its parent's memory and
+ * may be killed halfway. */
 #include "../calls/call.h"
 #include "fast.h"
 
@@ -10,7 +11,8 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define WORTH_IT     4
+#define BUSY         32 /* traps of a program that will make many more */
+#define WORTH_IT     4  /* of these from one site */
 #define HOPELESS     0xffffffffu
 #define JMP          0xe9
 #define MOV_EAX      0xb8
@@ -23,6 +25,7 @@ struct counter {
 
 /* Direct-mapped; threads may lose counts of each other, which only delays. */
 HOT static struct counter counters[64];
+HOT static uint32_t traps;
 static int rewriting; /* one thread at a time; the others do without */
 static bool cancellation;
 static int owner; /* the process whose memory this is */
@@ -67,7 +70,7 @@ rewrite(uint64_t back, long nr)
     struct fast_site *s;
     uint32_t cancellable;
 
-    if (!is_owner() || !text_is_libc(site) || !text_is_call(site, (uint32_t)nr))
+    if (!is_owner() || !text_is_call(site, (uint32_t)nr) || !text_is_libc(site))
         return false;
     cancellable = is_cancellation_point(nr);
     if (cancellable && cancellation)
@@ -83,14 +86,15 @@ void
 fast_note(uint64_t back, long nr)
 {
     struct counter *c = &counters[(back ^ back >> 6 ^ back >> 12) % ARRAY_LEN(counters)];
-
-    uint32_t worth_it = engine.plan->flags & PLAN_EAGER ? 1 : WORTH_IT;
+    bool eager = engine.plan->flags & PLAN_EAGER;
 
     if ((engine.plan->flags & PLAN_TRAP) || !fast_may_carry(nr))
         return;
     if (c->back != back)
         *c = (struct counter){back, 0};
-    if (c->n == HOPELESS || ++c->n < worth_it ||
+    if (traps < BUSY)
+        traps++;
+    if (c->n == HOPELESS || (++c->n < WORTH_IT && !eager) || (traps < BUSY && !eager) ||
         __atomic_exchange_n(&rewriting, 1, __ATOMIC_ACQUIRE))
         return;
     if (!rewrite(back, nr))

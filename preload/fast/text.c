@@ -5,6 +5,7 @@
  * Replaced is the one instruction `mov $nr, %eax` by the one instruction `jmp`, of the same five
  * bytes; the `syscall` after it stays, so a thread that is between the two, or comes to it from
  * elsewhere, traps as before. */
+#include "../calls/call.h"
 #include "fast.h"
 
 #include <sys/mman.h>
@@ -123,7 +124,7 @@ text_is_call(uint64_t site, uint32_t nr)
     const uint8_t *p = (const uint8_t *)site;
     uint32_t operand;
 
-    if (!(site & (PAGE - 1))) /* the byte before may not be there */
+    if (!(site & (PAGE - 1)) || user_readable(p, SITE_SIZE)) /* the byte before may not be there */
         return false;
     /* With these prefixes b8 is an instruction on another register or of another length. */
     if ((p[-1] & 0xf0) == 0x40 && (p[-1] & 0x01))
