@@ -25,10 +25,10 @@ struct engine {
     const struct plan *plan;
     struct uufs fs;
     const char *plan_path;
-    const char *exe;    /* container path of the running program */
-    const char *loader; /* host path of this executable */
-    char agent[48];     /* name of the run's host agent, see agent/agent.h; "" for none */
-    uint32_t page_size;
+    const char *exe;      /* container path of the running program */
+    const char *loader;   /* host path of this executable */
+    char agent[48];       /* name of the run's host agent, see agent/agent.h; "" for none */
+    bool marks_processes; /* see calls/trace.c */
     struct kernel_sigaction sigsys; /* what the program believes its SIGSYS action to be */
     size_t kept;                    /* bytes of room[] */
     /* the strings above and the plan, one behind the other */
@@ -53,6 +53,10 @@ enum exec_life {
     LIFE_PROXY,   /* stand for a program of the host */
 };
 
+enum exec_flags {
+    EXEC_MARKS_PROCESSES = 1, /* engine.marks_processes */
+};
+
 struct exec_state {
     const char *plan, *exe, *host,
         *execfn;        /* plan file, container path, host path to map, AT_EXECFN */
@@ -61,6 +65,7 @@ struct exec_state {
     const char *interp; /* host path of the program's ELF interpreter; "" for none */
     const char *cwd;    /* callee, proxy: directory to enter; "" to stay; "!DIR" is the caller's own
                            and not there */
+    int flags;          /* enum exec_flags */
     int fd;             /* descriptor that only serves to open host, or -1 */
     int life;           /* enum exec_life */
     int command;        /* proxy: row of the exec map */

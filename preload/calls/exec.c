@@ -183,7 +183,7 @@ read_head(struct program *p, char *interp, size_t cap)
 }
 
 /* Under root emulation: the credentials that the program in p->hit will have. */
-static void
+static int
 hand_on_credentials(struct program *p)
 {
     struct owner_file file = {.path = p->hit.host};
@@ -193,7 +193,7 @@ hand_on_credentials(struct program *p)
 
     text = room_at(p, &cap);
     if (cap < CRED_TEXT_MAX)
-        return;
+        return -E2BIG;
     if (owner_file_stat(&file))
         memset(&file.st, 0, sizeof(file.st));
     else if (p->hit.in_union)
@@ -203,15 +203,20 @@ hand_on_credentials(struct program *p)
         file.st.st_mode &= ~(uint32_t)06000;
     cred_exec_text(&file.st, caps, n, text);
     p->cred = room_keep(p, text);
+    return 0;
 }
 
 /* Keep what the loader has to know of p->hit. */
 static int
 keep_program(struct program *p)
 {
+    int err = 0;
+
     p->interp = p->cred = "";
     if (emulates_root())
-        hand_on_credentials(p);
+        err = hand_on_credentials(p);
+    if (err)
+        return err;
     p->exe = room_copy(p, p->hit.ctr);
     p->host = room_copy(p, p->hit.host);
     return p->exe && p->host ? 0 : -E2BIG;
@@ -223,7 +228,7 @@ find_interpreter(struct program *p)
 {
     size_t cap;
     char *name = room_at(p, &cap);
-    int err = read_head(p, name, cap);
+    int err = read_head(p, name, cap < LPMX_PATH_MAX ? cap : LPMX_PATH_MAX);
 
     if (err || !name[0])
         return err;
@@ -372,6 +377,7 @@ fill_state(struct program *p)
                                .agent = engine.agent,
                                .cwd = "",
                                .cred = p->cred,
+                               .flags = engine.marks_processes ? EXEC_MARKS_PROCESSES : 0,
                                .fd = p->fd};
     size_t cap;
     char *room = room_at(p, &cap);
@@ -552,7 +558,7 @@ exec_descriptor(struct call *c, int fd)
 
     memcpy(path, "/proc/self/fd/", 14);
     if (fd < 0)
-        return -EBADF;
+        return fd == AT_FDCWD ? -EACCES : -EBADF; /* a directory is no program */
     str_decimal(path + 14, (uint64_t)fd);
     return exec_program(c, AT_FDCWD, path, true, (char **)c->a[2], (char **)c->a[3]);
 }
@@ -561,8 +567,11 @@ long
 call_execveat(struct call *c)
 {
     char first;
-    int err = user_copy(&first, c->a[1], 1);
+    int err;
 
+    if (c->a[4] & ~(unsigned long)(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW))
+        return -EINVAL;
+    err = user_copy(&first, c->a[1], 1);
     if (err)
         return err;
     if (!first)

@@ -5,16 +5,48 @@
 #include "call.h"
 
 #include <linux/kcmp.h>
+#include <sys/mman.h>
 #include <sys/ptrace.h>
 
+#ifndef MADV_WIPEONFORK
+#define MADV_WIPEONFORK 18
+#endif
+
 HOT static int pending[8]; /* vfork children that will be traced */
+
+/* Where the kernel does not compare memories (kcmp is not built in, or denied): a page of which a
+ * fork's copy is zeros, while a vfork child sees ours. It costs each start and each fork a mapping.
+ */
+static union {
+    int pid;
+    char page[4096];
+} owner __attribute__((aligned(4096)));
+
+bool
+trace_compares_memory(void)
+{
+    long pid = sys0(SYS_getpid);
+
+    return sys5(SYS_kcmp, pid, pid, KCMP_VM, 0, 0) == 0;
+}
+
+void
+trace_mark_process(void)
+{
+    if (engine.marks_processes && !sys3(SYS_madvise, &owner, sizeof(owner), MADV_WIPEONFORK))
+        owner.pid = (int)sys0(SYS_getpid);
+}
 
 int
 trace_shares_memory(void)
 {
-    long r = sys5(SYS_kcmp, sys0(SYS_getpid), sys0(SYS_getppid), KCMP_VM, 0, 0);
+    int pid = (int)sys0(SYS_getpid);
+    long r;
 
-    return r < 0 && r != -ESRCH ? -1 : r == 0; /* ESRCH: the parent is in an outer pid namespace */
+    if (engine.marks_processes)
+        return owner.pid && owner.pid != pid;
+    r = sys5(SYS_kcmp, pid, sys0(SYS_getppid), KCMP_VM, 0, 0);
+    return r < 0 ? -1 : r == 0;
 }
 
 long

@@ -9,7 +9,8 @@
 static bool
 page_readable(unsigned long p)
 {
-    return sys4(SYS_rt_sigprocmask, NO_HOW, p & ~7UL, 0, 8) != -EFAULT;
+    p &= ~7UL; /* a set at NULL would be none */
+    return p && sys4(SYS_rt_sigprocmask, NO_HOW, p, 0, 8) != -EFAULT;
 }
 
 int
@@ -45,7 +46,7 @@ user_writable(void *ptr, size_t size)
     for (unsigned long at = p; at < end;) {
         unsigned long probe = at + 8 <= end ? at : end - 8;
 
-        if (sys4(SYS_rt_sigprocmask, 0, 0, probe, 8) == -EFAULT)
+        if (!probe || sys4(SYS_rt_sigprocmask, 0, 0, probe, 8) == -EFAULT)
             return -EFAULT;
         at = (at & ~(PAGE - 1)) + PAGE;
     }

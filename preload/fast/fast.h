@@ -1,7 +1,8 @@
 /* The fast path: a system call of the C library enters the engine by a jump instead of a signal.
  *
- * Only an accelerator. A call site is rewritten where the program traps often; a site that cannot be
- * rewritten goes on trapping, and what a call means is decided by the same handlers either way. */
+ * Only an accelerator. A call site is rewritten where the program traps often; a site that cannot
+ * be rewritten goes on trapping, and what a call means is decided by the same handlers either way.
+ */
 #ifndef LPMX_FAST_H
 #define LPMX_FAST_H
 

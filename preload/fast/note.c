@@ -39,16 +39,15 @@ has_threads(void)
 }
 
 /* Is this memory this process's, and not that of a vfork child's parent? In a new fork's child
- * stacks that other threads held are nobody's. */
+ * stacks that other threads held are nobody's, once it has no threads of its own. */
 static bool
 is_owner(void)
 {
-    int pid = (int)sys0(SYS_getpid), shared;
+    int pid = (int)sys0(SYS_getpid);
 
     if (owner == pid)
         return true;
-    shared = trace_shares_memory();
-    if (shared > 0 || (owner && (shared || has_threads())))
+    if (trace_shares_memory() || (owner && has_threads()))
         return false;
     memset(fast_busy, 0, sizeof(fast_busy));
     owner = pid;
@@ -70,7 +69,7 @@ rewrite(uint64_t back, long nr)
     struct fast_site *s;
     uint32_t cancellable;
 
-    if (!is_owner() || !text_is_call(site, (uint32_t)nr) || !text_is_libc(site))
+    if (!text_is_call(site, (uint32_t)nr) || !text_is_libc(site))
         return false;
     cancellable = is_cancellation_point(nr);
     if (cancellable && cancellation)
@@ -97,7 +96,9 @@ fast_note(uint64_t back, long nr)
     if (c->n == HOPELESS || (++c->n < WORTH_IT && !eager) || (traps < BUSY && !eager) ||
         __atomic_exchange_n(&rewriting, 1, __ATOMIC_ACQUIRE))
         return;
-    if (!rewrite(back, nr))
+    if (!is_owner())
+        c->n = 0; /* asked again later */
+    else if (!rewrite(back, nr))
         c->n = HOPELESS;
     __atomic_store_n(&rewriting, 0, __ATOMIC_RELEASE);
 }

@@ -207,6 +207,8 @@ quick_readlink(const void *sp, int dirfd, unsigned long path, unsigned long buf,
     if (!S_ISLNK(found(&q)->mode))
         return -EINVAL;
     len = found(&q)->link_len;
+    if (len >= LPMX_PATH_MAX) /* a damaged view */
+        return FAST_DECLINE;
     if (len > (size_t)size)
         len = (size_t)size;
     r = user_put_near(sp, buf, view_link(&engine.fs.view, found(&q)), len);
@@ -275,7 +277,7 @@ static long
 fill_records(uint32_t node, int64_t *pos, char *buf, size_t size)
 {
     size_t used = 0, room = 0, left = PAGE - ((uintptr_t)buf & (PAGE - 1));
-    bool all = false;
+    bool all = uufs_list_lower(&engine.fs.view, node, pos, buf, &used, 0);
 
     for (; !all && room < size; left = PAGE) {
         if (left > size - room)
@@ -288,8 +290,17 @@ fill_records(uint32_t node, int64_t *pos, char *buf, size_t size)
     return used || all ? (long)used : -EINVAL;
 }
 
+/* ".." of what lies in the root is the root, which is the upper's where there is one. */
+static bool
+has_upper_parent(uint32_t node)
+{
+    const struct view_node *n = view_node(&engine.fs.view, node);
+
+    return engine.fs.upper && n && n->parent == 0;
+}
+
 static long
-quick_list(int fd, unsigned long buf, unsigned long size)
+quick_list(int fd, unsigned long buf, uint32_t size)
 {
     struct known_directory known;
     int64_t start, pos;
@@ -299,7 +310,7 @@ quick_list(int fd, unsigned long buf, unsigned long size)
         !find_directory(fd, &known))
         return FAST_DECLINE;
     pos = start = sys3(SYS_lseek, fd, 0, SEEK_CUR);
-    if (start < 0)
+    if (start < 0 || (start <= 1 && has_upper_parent(known.node)))
         return FAST_DECLINE;
     n = fill_records(known.node, &pos, (char *)buf, size < LIST_MAX ? size : LIST_MAX);
     if (n > 0 && sys3(SYS_lseek, fd, pos, SEEK_SET) < 0)
@@ -332,7 +343,7 @@ quick_call(long nr, const unsigned long *a, const void *sp)
     case SYS_openat:
         return quick_open(sp, (int)a[0], a[1], a[2]);
     case SYS_getdents64:
-        return quick_list((int)a[0], a[1], a[2]);
+        return quick_list((int)a[0], a[1], (uint32_t)a[2]);
     }
     return FAST_DECLINE;
 }

@@ -189,12 +189,13 @@ text_replace(uint64_t site, uint8_t opcode, uint32_t operand)
     memcpy(bytes + 1, &operand, sizeof(operand));
     /* Executable all the time: other threads are in there. All of it, since a part would be a
      * mapping of its own from now on, which every fork has to copy. */
-    if (!text ||
-        sys3(SYS_mprotect, text->low, text->high - text->low, PROT_READ | PROT_WRITE | PROT_EXEC))
+    if (!text)
         return -EACCES;
-    if ((site & 7) <= 3)
+    err = (int)sys3(SYS_mprotect, text->low, text->high - text->low,
+                    PROT_READ | PROT_WRITE | PROT_EXEC);
+    if (!err && (site & 7) <= 3)
         store_within_word(site, bytes, sizeof(bytes));
-    else
+    else if (!err)
         err = store_across_words(site, bytes);
     sys3(SYS_mprotect, text->low, text->high - text->low, PROT_READ | PROT_EXEC);
     return err;

@@ -80,7 +80,9 @@ elf_interp(const struct elf_file *f, char *interp, size_t cap)
         if (ph[i].p_filesz < 2 || ph[i].p_filesz > cap)
             return -ENOEXEC;
         err = read_at(f, interp, ph[i].p_filesz, ph[i].p_offset);
-        return !err && interp[ph[i].p_filesz - 1] ? -ENOEXEC : err;
+        if (err || interp[ph[i].p_filesz - 1])
+            return err ? err : -ENOEXEC;
+        return interp[0] ? 0 : -EACCES; /* what the kernel says of a name that is the directory */
     }
     return err;
 }

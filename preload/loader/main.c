@@ -252,8 +252,11 @@ loader_main(uint64_t *sp)
     engine.plan_path = keep_text(state.plan);
     engine.exe = keep_text(state.exe);
     copy_agent(state.agent);
-    if (state.life == LIFE_PROGRAM)
+    engine.marks_processes = state.flags & EXEC_MARKS_PROCESSES;
+    if (state.life == LIFE_PROGRAM) {
         trap_install_handler();
+        trace_mark_process();
+    }
     load_plan_or_die(engine.plan_path);
     if (emulates_root() && state.life == LIFE_CALLEE)
         cred_start(); /* another container: its root is its own */

@@ -35,19 +35,21 @@ static int
 read_plan(struct engine *e, const char *path, const void **plan, uint64_t *size)
 {
     size_t at = (e->kept + 7) & ~(size_t)7, cap = sizeof(e->room) - at;
-    long n, fd = uufs_open(path, O_RDONLY, 0);
+    size_t n = 0;
+    long r, fd = uufs_open(path, O_RDONLY, 0);
 
     if (fd < 0)
         return (int)fd;
-    n = sys3(SYS_read, fd, e->room + at, cap);
+    do {
+        r = sys3(SYS_read, fd, e->room + at + n, cap - n);
+        n += r > 0 ? (size_t)r : 0;
+    } while (r > 0 && n < cap);
     sys1(SYS_close, fd);
-    if (n < 0)
-        return (int)n;
-    if ((size_t)n == cap)
+    if (r < 0 || n == cap)
         return map_file(path, O_RDONLY, PROT_READ, MAP_PRIVATE, plan, size);
-    e->kept = at + (size_t)n;
+    e->kept = at + n;
     *plan = e->room + at;
-    *size = (uint64_t)n;
+    *size = n;
     return 0;
 }
 

@@ -1,5 +1,5 @@
 /* What one program's start tells the next image of the same process:
- * "LPMX_EXEC=fd,life,command,len,...,len:plan exe host interp execfn cred agent cwd" in one
+ * "LPMX_EXEC=fd,life,flags,command,len,...,len:plan exe host interp execfn cred agent cwd" in one
  * environment string. Lengths, because paths may hold any byte. */
 #include "../engine.h"
 
@@ -25,6 +25,8 @@ state_format(const struct exec_state *s, char *buf, size_t cap)
         err = append_number(buf, cap, &len, (uint64_t)(s->fd + 1), ',');
     if (!err)
         err = append_number(buf, cap, &len, (uint64_t)s->life, ',');
+    if (!err)
+        err = append_number(buf, cap, &len, (uint64_t)s->flags, ',');
     if (!err)
         err = append_number(buf, cap, &len, (uint64_t)s->command, ',');
     for (size_t i = 0; i < ARRAY_LEN(parts) && !err; i++)
@@ -52,12 +54,13 @@ state_parse(char *text, struct exec_state *s)
     const char **parts[] = {&s->plan,   &s->exe,  &s->host,  &s->interp,
                             &s->execfn, &s->cred, &s->agent, &s->cwd};
     const char *p = text;
-    long fd = parse_number(&p, ','), life = parse_number(&p, ','), command = parse_number(&p, ',');
+    long fd = parse_number(&p, ','), life = parse_number(&p, ','), flags = parse_number(&p, ','),
+         command = parse_number(&p, ',');
     long len[ARRAY_LEN(parts)];
     size_t total = 0;
     char *at;
 
-    if (fd < 0 || life < 0 || life > LIFE_PROXY || command < 0)
+    if (fd < 0 || life < 0 || life > LIFE_PROXY || flags < 0 || command < 0)
         return -EINVAL;
     for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
         len[i] = parse_number(&p, i + 1 < ARRAY_LEN(parts) ? ',' : ':');
@@ -78,6 +81,7 @@ state_parse(char *text, struct exec_state *s)
     }
     s->fd = (int)fd - 1;
     s->life = (int)life;
+    s->flags = (int)flags;
     s->command = (int)command;
     return 0;
 }
