@@ -126,6 +126,50 @@ echo '{"name": "greet", "files": ["bin/greet", "lib/libgreet.so.1"]}' > "$prefix
     sources=("greet.c", "greet_lib.c"),
 )
 
+# BioContainers since 2021: Debian's C library, usr-merged, bash as /bin/sh, busybox applets as hard links; conda's
+# layer in /usr/local, whose variables the entry point sets
+BIOCONDA_BASE = Layer(
+    "bioconda-base",
+    r"""
+cd "$TREE"
+mkdir -p usr/bin usr/sbin usr/lib/x86_64-linux-gnu usr/lib64 usr/lib/locale usr/local etc tmp root proc sys dev var/tmp home
+ln -s usr/bin usr/sbin usr/lib usr/lib64 .
+chmod 1777 tmp var/tmp
+cp /bin/bash usr/bin/bash && ln -s bash usr/bin/sh
+cp "$(command -v busybox)" usr/bin/busybox
+for applet in $(usr/bin/busybox --list-full); do
+    case $applet in usr/*) ;; *) applet=usr/$applet ;; esac
+    [ -e "$applet" ] || { mkdir -p "$(dirname "$applet")" && ln usr/bin/busybox "$applet"; }
+done
+for library in libc.so.6 libtinfo.so.6 ld-linux-x86-64.so.2; do
+    cp -L "/lib/x86_64-linux-gnu/$library" usr/lib/x86_64-linux-gnu/
+done
+ln -s ../lib/x86_64-linux-gnu/ld-linux-x86-64.so.2 usr/lib64/ld-linux-x86-64.so.2
+cp -r /usr/lib/locale/C.utf8 usr/lib/locale/
+printf 'root:x:0:0:root:/root:/bin/sh\n' > etc/passwd
+printf 'root:x:0:\n' > etc/group
+echo bioconda > etc/lpmx-image
+: > etc/resolv.conf
+""",
+    kind="scratch",
+)
+BIOCONDA = Layer(
+    "bioconda-prefix",
+    r"""
+prefix=$TREE/usr/local
+mkdir -p "$prefix"/{bin,lib,conda-meta}
+gcc -O1 -shared -fPIC -Wl,-soname,libgreet.so.1 -o "$prefix/lib/libgreet.so.1" "$SOURCES/greet_lib.c"
+gcc -O1 -o "$prefix/bin/greet" "$SOURCES/greet.c" "$prefix/lib/libgreet.so.1" -Wl,-rpath,'$ORIGIN/../lib'
+printf 'export GREET_HOME=/usr/local\n' > "$prefix/env-activate.sh"
+printf '#!/bin/bash\n. /usr/local/env-activate.sh\nexec "$@"\n' > "$prefix/env-execute"
+chmod 755 "$prefix/env-execute"
+echo '{"name": "greet", "files": ["bin/greet", "lib/libgreet.so.1"]}' > "$prefix/conda-meta/greet-2.0-0.json"
+""",
+    kind="scratch",
+    parent=BIOCONDA_BASE,
+    sources=("greet.c", "greet_lib.c"),
+)
+
 # Alpine alike: musl's loader in /lib, busybox as absolute symlinks; programs dynamic and static
 MUSL = Layer(
     "musl",
@@ -222,6 +266,15 @@ RECIPES = {
         Recipe("tools", TOOLS, style="v1", config={"Env": [PATH], "Cmd": ["bash"]}),
         Recipe(
             "biocontainer", BIOCONTAINER, style="flat", config={"Env": [PATH], "Cmd": ["/bin/sh"]}
+        ),
+        Recipe(
+            "bioconda",
+            BIOCONDA,
+            config={
+                "Env": [PATH, "LANG=C.UTF-8"],
+                "Entrypoint": ["/usr/local/env-execute"],
+                "Cmd": ["/bin/sh"],
+            },
         ),
         Recipe("musl", MUSL, style="v1", config={"Env": [PATH], "Cmd": ["/bin/sh"]}),
         Recipe("go", GO, style="oci", config={"Entrypoint": ["/goroutines"]}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import os
 import signal
 import socket
@@ -15,7 +16,7 @@ import pytest
 from support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 SBIN = "/usr/sbin:/sbin"
 
@@ -40,13 +41,23 @@ def free_ports(count: int) -> list[int]:
 
 
 class Cluster:
-    """A batch system that lives in one folder and ends with the `with` block."""
+    """A batch system that lives in one folder and ends with the `with` block.
 
-    def __init__(self, folder: Path) -> None:
+    It is the system of @user, whom @prefix makes of this process; by default its own.
+    """
+
+    def __init__(self, folder: Path, *, user: str = "", prefix: Sequence[str] = ()) -> None:
         self.folder = folder
+        self.user = user or getpass.getuser()
+        self.prefix = tuple(prefix)
         self.variables: dict[str, str] = {}
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)
+
+    def hand_over(self) -> None:
+        """Let the user have what this process has written below the folder."""
+        if self.prefix:
+            subprocess.run(["chown", "-R", f"{self.user}:", self.folder], check=True)
 
     @property
     def env(self) -> dict[str, str]:
@@ -57,7 +68,7 @@ class Cluster:
     def run(self, *command: str, check: bool = True, text: str = "") -> str:
         """What a command of the system prints."""
         done = subprocess.run(
-            command,
+            [*self.prefix, *command],
             env=self.env,
             cwd=self.folder,
             input=text,

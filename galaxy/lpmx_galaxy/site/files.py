@@ -196,17 +196,24 @@ def resolvers(site: Site) -> str:
 def tpv(site: Site) -> str:
     """Destinations for Total Perspective Vortex."""
     return f"""\
-# Written by `lpmx galaxy init`: merge it into your TPV configuration.
+# Written by `lpmx galaxy init`: merge it into your TPV configuration. A tool chooses by a tag,
+# for example `scheduling: {{require: [docker]}}`.
 destinations:
   lpmx_docker:
     runner: tools
+    scheduling:
+      accept: [docker]
     params:
       docker_enabled: true
       docker_cmd: {site.programs}/lpmx-docker
       require_container: true
       tmp_dir: true
+      container_monitor_command: galaxy-container-monitor
+      container_monitor_get_ip_method: "command:echo 127.0.0.1"
   lpmx_singularity:
     runner: tools
+    scheduling:
+      accept: [singularity]
     params:
       singularity_enabled: true
       singularity_cmd: {site.programs}/lpmx-singularity

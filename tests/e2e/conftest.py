@@ -1,0 +1,121 @@
+"""One Galaxy for all tests of a session: it takes a minute to start, and has a Slurm beside it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from images import build
+from support import galaxy as stand
+from support import galaxy_site, users
+from support.galaxy_tools import PACKAGES, tools
+from support.slurm import Slurm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from support.lpmx import Lpmx
+
+IMAGES = ("biocontainer", "bioconda", "demo", "samtools")
+PROJECT = ("lpmx_galaxy", "lpmx_runtime")
+
+
+@pytest.fixture(scope="session")
+def galaxy_home() -> Path:
+    """The home of the user that Galaxy runs as."""
+    return Path(users.ensure_user().pw_dir) if os.geteuid() == 0 else Path.home()
+
+
+@pytest.fixture(scope="session")
+def user_slurm(galaxy_home: Path) -> Iterator[Slurm]:
+    """A Slurm of that user."""
+    folder = stand.fresh_folder(galaxy_home, "lpmx-test-slurm")
+    prefix = users.user_command([]) if os.geteuid() == 0 else []
+    user = users.USER if os.geteuid() == 0 else ""
+    with Slurm(folder, user=user, prefix=prefix) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def galaxy(
+    ordinary_user: Lpmx,
+    user_archive: Callable[[str], Path],
+    galaxy_home: Path,
+    user_slurm: Slurm,
+) -> Iterator[stand.Galaxy]:
+    """The server, with images loaded and the files that `lpmx galaxy init` wrote."""
+    stand.environment()  # before anything is started that would have to wait for it
+    data = stand.fresh_folder(galaxy_home, "lpmx-test-galaxy")
+    site = stand.fresh_folder(galaxy_home, "lpmx-test-site")
+    for name in IMAGES:
+        ordinary_user("load", user_archive(name))
+    for package, image in PACKAGES.items():
+        ordinary_user("tag", image, package)
+    ordinary_user("galaxy", "init", site)
+    references = data / "references"
+    references.mkdir(parents=True)
+    (references / "genome.txt").write_text("genome\n")
+    galaxy_site.adapt(site, references)
+    prefix = users.user_command([]) if os.geteuid() == 0 else []
+    environ = {**user_slurm.variables, "PYTHONPATH": str(_project(site))}
+    server = stand.start(data, site, tools(str(references)), prefix=prefix, environ=environ)
+    yield server
+    stand.stop(server)
+
+
+def _project(site: Path) -> Path:
+    """A folder with the project's packages, as if it were installed into Galaxy's environment."""
+    folder = site / "python"
+    folder.mkdir()
+    if os.geteuid() == 0:
+        library = users.stage(build.cache_folder()).venv
+        found = [next(library.glob(f"lib/python3*/site-packages/{name}")) for name in PROJECT]
+    else:
+        import lpmx_galaxy
+        import lpmx_runtime
+
+        found = [Path(module.__file__).parent for module in (lpmx_galaxy, lpmx_runtime)]
+    for path in found:
+        (folder / path.name).symlink_to(path)
+    return folder
+
+
+@dataclass
+class Jobs:
+    """Jobs of the tests' tools. Their ends take Galaxy long, so all are started before one waits."""
+
+    galaxy: stand.Galaxy
+    dataset: str
+    started: dict[str, Any] = field(default_factory=dict)
+
+    def start(self, *names: str) -> None:
+        """Start what is not started yet."""
+        data = {"values": [{"src": "hda", "id": self.dataset}]}
+        for name in names:
+            if name not in self.started:
+                inputs = {"input": data} if name.startswith("look_") else {}
+                self.started[name] = self.galaxy.start(name, **inputs)
+
+    def wait(self, name: str, *states: str) -> dict[str, Any]:
+        """What Galaxy says of the job of tool @name, which ended in one of @states."""
+        self.start(name)
+        return self.galaxy.wait(self.started[name]["jobs"][0]["id"], states=states or ("ok",))
+
+    def text(self, name: str) -> str:
+        """What the tool @name wrote, once it has succeeded."""
+        self.wait(name)
+        return self.galaxy.text(self.started[name]["outputs"][0]["id"])
+
+
+@pytest.fixture(scope="session")
+def jobs(galaxy: stand.Galaxy) -> Jobs:
+    """The tools of the full tier, started at once: what takes time in Galaxy overlaps."""
+    found = Jobs(galaxy, galaxy.upload("uploaded\n"))
+    found.start(
+        "look_docker", "look_singularity", "fails", "missing", "package_old", "package_new",
+        "composed", "submits", "native_local", "native_slurm",
+    )  # fmt: skip
+    return found
