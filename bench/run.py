@@ -224,6 +224,29 @@ class Bench:
         )
         return Table("Start by the command line", note, commands[0].name, times)
 
+    def front_ends(self) -> Table:
+        env = {**os.environ, **self.lpmx.environment()}
+        docker = str(Path(self.lpmx.command[0]).with_name("lpmx-docker"))
+        singularity = str(Path(self.lpmx.command[0]).with_name("lpmx-singularity"))
+        name = "ce1f10e8fa784fd0b4b1d4da5dbb97f5"  # of a container that has ended, as in Galaxy
+        run = [docker, "run", "--rm", self.reference, "/bin/true"]
+        execute = [singularity, "exec", "--contain", self.reference, "/bin/true"]
+        commands = [
+            Command("bare Python start (`python -c pass`)", [sys.executable, "-c", "pass"], env),
+            Command("`lpmx-docker inspect IMAGE`", [docker, "inspect", self.reference], env),
+            Command("`lpmx-docker kill NAME`", [docker, "kill", name], env, status=1),
+            Command("`lpmx-docker run --rm IMAGE /bin/true`", run, env),
+            Command("`lpmx-singularity exec IMAGE /bin/true`", execute, env),
+        ]
+        times = medians(commands, self.rounds, Path("/tmp"))
+        bare, *ours = (times[command.name] * 1e3 for command in commands)
+        more = [f"{each - bare:.0f}" for each in ours]
+        note = (
+            "What Galaxy calls for each job: a question for the image, the run, and a kill of what "
+            f"has ended. They take {more[0]}, {more[2]} and {more[1]} ms more than a bare Python start."
+        )
+        return Table("Docker's and Singularity's command lines", note, commands[0].name, times)
+
     def stat(self) -> Table:
         note = "One `os.stat` of a long path in a lower layer, in a loop of 20,000 in Python."
         return self.compare("stat", note, "python3", "-c", STAT_LOOP, reports=True)
@@ -345,6 +368,7 @@ TABLES = (
     "start",
     "exposed",
     "start_by_command",
+    "front_ends",
     "stat",
     "miss",
     "access",

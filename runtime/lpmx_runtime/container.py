@@ -12,12 +12,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from . import runs
+from .containernames import ID_PREFIX, NAME, NAMES, ids, meant, read_link
 from .errors import InUseError, NotFoundError, UsageError, storage_errors
 from .execmap import ExecMap
 from .plan import Bind, Identity
@@ -43,10 +43,7 @@ __all__ = [
 VERSION = 1
 DIRTY_SIZE = 1 << 16  # bytes: good for 50,000 names; each page of it costs every process a fault
 _ID_LENGTH = 12
-_ID_PREFIX = 4
-_NAMES = ".names"
 _REMOVED = ".removed-"
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
 
 
 class ContainerNotFoundError(NotFoundError):
@@ -160,12 +157,12 @@ def new_id() -> str:
 
 def check_name(name: str) -> str:
     """@name, if a container may be called so."""
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise UsageError(
             f"container name {name!r} is not allowed",
             hint="use letters, digits, and _ . - after the first one; at most 128",
         )
-    if _ID_PREFIX <= len(name) <= _ID_LENGTH and not name.strip("0123456789abcdef"):
+    if ID_PREFIX <= len(name) <= _ID_LENGTH and not name.strip("0123456789abcdef"):
         raise UsageError(f"container name {name!r} looks like an id", hint="add another letter")
     return name
 
@@ -193,10 +190,10 @@ def create(store: Store, container: Container, seeds: Mapping[str, str]) -> Cont
 
 def _take_name(container: Container) -> None:
     """Point the name to the container, which is yet to appear: a link to nothing is a free name."""
-    names = os.path.join(container.root, _NAMES)
+    names = os.path.join(container.root, NAMES)
     os.makedirs(names, mode=0o700, exist_ok=True)
     link = os.path.join(names, container.name)
-    other = _load(container.root, _read_link(link))
+    other = _load(container.root, read_link(link))
     if other is not None and other.is_garbage():
         _discard(other)
         other = None
@@ -208,13 +205,6 @@ def _take_name(container: Container) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(link)
     os.symlink(container.id, link)
-
-
-def _read_link(link: str) -> str:
-    try:
-        return os.readlink(link)
-    except OSError:
-        return ""
 
 
 def _write(container: Container, seeds: Mapping[str, str]) -> None:
@@ -298,32 +288,26 @@ def write_changed(path: str, data: bytes, mode: int = 0o600) -> None:
 def find(store: Store, name: str) -> Container:
     """The container called @name, or whose id starts with it."""
     root = os.fspath(store.containers_dir)
-    if _NAME.fullmatch(name):
-        found = _load(root, _read_link(os.path.join(root, _NAMES, name)))
-        if found is not None:
-            return found
-    if len(name) >= _ID_PREFIX and not name.strip("0123456789abcdef"):
-        ids = [entry for entry in _ids(root) if entry.startswith(name)]
-        if len(ids) > 1:
-            raise ContainerNotFoundError(
-                f"{name}: {len(ids)} containers have an id that starts so", hint="give more digits"
-            )
-        found = _load(root, ids[0]) if ids else None
-        if found is not None:
-            return found
+    named, alike = meant(root, name)
+    found = _load(root, named)
+    if found is not None:
+        return found
+    if len(alike) > 1:
+        raise ContainerNotFoundError(
+            f"{name}: {len(alike)} containers have an id that starts so", hint="give more digits"
+        )
+    found = _load(root, alike[0]) if alike else None
+    if found is not None:
+        return found
     raise ContainerNotFoundError(f"{name}: no such container", hint="`lpmx ps -a` lists them")
 
 
 def list_containers(store: Store) -> list[Container]:
     """All containers, oldest first; those that are only garbage are left out."""
     root = os.fspath(store.containers_dir)
-    found = [container for name in _ids(root) if (container := _load(root, name))]
+    found = [container for name in ids(root) if (container := _load(root, name))]
     kept = [container for container in found if not container.is_garbage()]
     return sorted(kept, key=lambda container: (container.created, container.id))
-
-
-def _ids(root: str) -> list[str]:
-    return [name for name in os.listdir(root) if not name.startswith(".")]
 
 
 def _load(root: str, name: str) -> Container | None:
@@ -394,7 +378,7 @@ def _discard(container: Container) -> None:
         os.rename(hidden, container.folder)  # a start slipped in between
         _refuse_when_running(container)
     if container.name:
-        link = os.path.join(container.root, _NAMES, container.name)
+        link = os.path.join(container.root, NAMES, container.name)
         with contextlib.suppress(OSError):
             if os.readlink(link) == container.id:
                 os.unlink(link)
@@ -502,10 +486,10 @@ def _collect_work(work: str) -> None:
 
 
 def _collect_names(root: str) -> None:
-    names = os.path.join(root, _NAMES)
+    names = os.path.join(root, NAMES)
     for name in os.listdir(names) if os.path.isdir(names) else ():
         link = os.path.join(names, name)
-        if not os.path.exists(os.path.join(root, _read_link(link))):
+        if not os.path.exists(os.path.join(root, read_link(link))):
             with contextlib.suppress(OSError):
                 os.unlink(link)
 

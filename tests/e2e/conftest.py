@@ -85,7 +85,7 @@ def _project(site: Path) -> Path:
 
 @dataclass
 class Jobs:
-    """Jobs of the tests' tools. Their ends take Galaxy long, so all are started before one waits."""
+    """Jobs of the tests' tools. Their ends take Galaxy long: start all before waiting for one."""
 
     galaxy: stand.Galaxy
     dataset: str

@@ -229,7 +229,14 @@ def test_ordinary_user_and_denied_user_run_alike(nopriv, user_archive):
 
 def test_frequent_commands_import_little(docker, busybox_image):
     """Galaxy starts three a job. What costs time is not read for a question or a kill."""
-    heavy = {"argparse", "cffi", "lpmx_runtime.launch", "lpmx_runtime.load", "subprocess", "yaml"}
+    heavy = {
+        "argparse",
+        "cffi",
+        "lpmx_runtime.container",
+        "lpmx_runtime.launch",
+        "lpmx_runtime.load",
+    }
+    heavy |= {"lpmx_runtime.plan", "subprocess", "yaml"}
     for words in (["inspect", busybox_image], ["kill", "nobody"]):
         code = (
             "import sys\nfrom lpmx_galaxy.docker.main import main\n"

@@ -7,7 +7,6 @@ native container type with Galaxy's runners: local, Slurm and Grid Engine by com
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -16,6 +15,7 @@ from support.galaxy_tools import SAMTOOLS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 _NATIVE = {
     "native_local": ("LpmxLocalJobRunner", {}),

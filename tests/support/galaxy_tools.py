@@ -44,7 +44,8 @@ _COMPOSED = r"""
 """
 # The script is the container's, and so is the job that runs it: on a node, in the same image.
 _SUBMITS = r"""
-    printf '#!/bin/sh\ncat /etc/lpmx-image > where; echo "job \$SLURM_JOB_ID" >> where\n' > job.sh &&
+    echo '#!/bin/sh' > job.sh &&
+    echo 'cat /etc/lpmx-image > where; echo "job \$SLURM_JOB_ID" >> where' >> job.sh &&
     sbatch --wait --output=job.log job.sh && cat where > '$out'
 """
 _NATIVE = r"""

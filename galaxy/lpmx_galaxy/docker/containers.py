@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING
 
 from lpmx_galaxy.words import Flag, parse, table
+from lpmx_runtime.containernames import meant
 from lpmx_runtime.errors import LpmxError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -65,6 +67,9 @@ def _each(names: Sequence[str], command: str, action: Callable[[Store, str], Non
 
 
 def _find(store: Store, name: str) -> Container:
+    """The container; what reads them is imported only where there may be one."""
+    if not any(meant(os.fspath(store.containers_dir), name)):
+        raise NotFoundError(f"{name}: no such container")
     from lpmx_runtime.container import find
 
     return find(store, name)

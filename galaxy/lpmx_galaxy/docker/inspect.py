@@ -6,10 +6,12 @@ The commonest call of all is a question: the exit status says whether an image i
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 from lpmx_galaxy.words import Flag, parse, table
+from lpmx_runtime.containernames import meant
 from lpmx_runtime.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -59,7 +61,8 @@ def inspect_command(words: Sequence[str]) -> int:
 def _describe(store: Store, name: str, kind: str) -> dict[str, Any]:
     if kind not in ("", "image", "container"):
         raise UsageError(f"{NAME}: --type {kind}: image or container")
-    if kind != "image":
+    # Almost always it is an image's name: what reads containers is imported if it may be another.
+    if kind == "container" or (not kind and any(meant(os.fspath(store.containers_dir), name))):
         from lpmx_runtime.container import find
 
         try:
