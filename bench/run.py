@@ -243,7 +243,8 @@ class Bench:
         more = [f"{each - bare:.0f}" for each in ours]
         note = (
             "What Galaxy calls for each job: a question for the image, the run, and a kill of what "
-            f"has ended. They take {more[0]}, {more[2]} and {more[1]} ms more than a bare Python start."
+            f"has ended. They take {more[0]}, {more[2]} and {more[1]} ms more than a bare Python "
+            "start."
         )
         return Table("Docker's and Singularity's command lines", note, commands[0].name, times)
 

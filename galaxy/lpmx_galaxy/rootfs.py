@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shlex
+import sys
 from typing import TYPE_CHECKING, Any
 
 from lpmx_runtime.errors import ArchiveError, UsageError, storage_errors
@@ -51,7 +52,8 @@ def _spool(source: str, target: Path) -> str:
     from lpmx_runtime.stream import decompress
 
     digest = hashlib.sha256()
-    fd = os.dup(0) if source == "-" else os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    stdin = source == "-"
+    fd = os.dup(sys.stdin.fileno()) if stdin else os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     size = 0
     with open(fd, "rb") as raw, open(target, "wb") as out:
         for block in decompress(_blocks(raw.fileno())):

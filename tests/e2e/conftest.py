@@ -1,4 +1,7 @@
-"""One Galaxy for all tests of a session: it takes a minute to start, and has a Slurm beside it."""
+"""One Galaxy for all tests of a session: it takes a minute to start, and has a Slurm beside it.
+
+And the environment in which other workflow systems find lpmx where they look for an engine.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from images import build
 from support import galaxy as stand
 from support import galaxy_site, users
 from support.galaxy_tools import PACKAGES, tools
+from support.sge import GridEngine
 from support.slurm import Slurm
 
 if TYPE_CHECKING:
@@ -20,6 +24,12 @@ if TYPE_CHECKING:
     from support.lpmx import Lpmx
 
 IMAGES = ("biocontainer", "bioconda", "demo", "samtools")
+WORKFLOW_SYSTEMS = ("cwltool miniwdl snakemake pytest",)
+# What cwltool's tests and miniwdl ask for; `demo` is Debian with Python
+NAMES = (
+    "debian:stable-slim", "debian:latest", "debian:8", "python:3-slim", "python:3", "alpine:latest",
+    "alpine:3", "busybox:latest", "bash:4.4", "ubuntu:16.04",
+)  # fmt: skip
 PROJECT = ("lpmx_galaxy", "lpmx_runtime")
 
 
@@ -40,11 +50,25 @@ def user_slurm(galaxy_home: Path) -> Iterator[Slurm]:
 
 
 @pytest.fixture(scope="session")
+def user_sge(galaxy_home: Path, request: pytest.FixtureRequest) -> Iterator[GridEngine | None]:
+    """A Grid Engine of that user in the long tier, which alone needs it."""
+    if request.config.getoption("tier") != "long":
+        yield None
+        return
+    folder = stand.fresh_folder(galaxy_home, "lpmx-test-sge")
+    prefix = users.user_command([]) if os.geteuid() == 0 else []
+    user = users.USER if os.geteuid() == 0 else ""
+    with GridEngine(folder, user=user, prefix=prefix) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
 def galaxy(
     ordinary_user: Lpmx,
     user_archive: Callable[[str], Path],
     galaxy_home: Path,
     user_slurm: Slurm,
+    user_sge: GridEngine | None,
 ) -> Iterator[stand.Galaxy]:
     """The server, with images loaded and the files that `lpmx galaxy init` wrote."""
     stand.environment()  # before anything is started that would have to wait for it
@@ -54,14 +78,21 @@ def galaxy(
         ordinary_user("load", user_archive(name))
     for package, image in PACKAGES.items():
         ordinary_user("tag", image, package)
-    ordinary_user("galaxy", "init", site)
-    references = data / "references"
+    references, cache = data / "references", data / "container-cache"
     references.mkdir(parents=True)
+    made = tools(str(references))
+    ordinary_user("galaxy", "init", site, "--cache", cache)
     (references / "genome.txt").write_text("genome\n")
-    galaxy_site.adapt(site, references)
+    drmaa = str(stand.DRMAA) if user_sge and stand.DRMAA.exists() else ""
+    galaxy_site.adapt(site, references, batch=user_slurm.variables, drmaa=drmaa)
     prefix = users.user_command([]) if os.geteuid() == 0 else []
-    environ = {**user_slurm.variables, "PYTHONPATH": str(_project(site))}
-    server = stand.start(data, site, tools(str(references)), prefix=prefix, environ=environ)
+    batch = user_slurm.variables | (user_sge.variables if user_sge else {})
+    environ = {**batch, "PYTHONPATH": str(_project(site))}
+    if drmaa:
+        environ["LD_PRELOAD"] = stand.DRMAA_PRELOAD
+    stand.write(data, made)
+    ordinary_user("galaxy", "prefetch", data / "tools/package_cached.xml", "--cache", cache)
+    server = stand.start(data, site, prefix=prefix, environ=environ)
     yield server
     stand.stop(server)
 
@@ -116,6 +147,27 @@ def jobs(galaxy: stand.Galaxy) -> Jobs:
     found = Jobs(galaxy, galaxy.upload("uploaded\n"))
     found.start(
         "look_docker", "look_singularity", "fails", "missing", "package_old", "package_new",
-        "composed", "submits", "native_local", "native_slurm",
+        "package_cached", "composed", "submits", "native_local", "native_slurm",
     )  # fmt: skip
     return found
+
+
+@pytest.fixture(scope="session")
+def workflow_programs() -> Path:
+    """The folder of cwltool, miniwdl and Snakemake."""
+    return stand.pip_environment("workflow-systems", WORKFLOW_SYSTEMS) / "bin"
+
+
+@pytest.fixture(scope="session")
+def workflow_environ(
+    store: Lpmx,
+    image: Callable[[str], str],
+    workflow_programs: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, str]:
+    """The environment in which docker, podman, apptainer and singularity are lpmx."""
+    site = tmp_path_factory.mktemp("site")
+    for name in NAMES:
+        store("tag", image("demo"), name)
+    store("galaxy", "init", site, "--force")
+    return {"PATH": f"{site}/bin:{workflow_programs}:/usr/bin:/bin", **store.environment()}

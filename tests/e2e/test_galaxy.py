@@ -64,6 +64,11 @@ def test_packages_image_is_found_by_its_name(jobs, name, said):
     assert jobs.text(name).split("\n") == said
 
 
+def test_packages_image_is_found_in_a_cache_of_image_files(jobs):
+    """`lpmx galaxy prefetch --cache` wrote a file that stands for it, for singularity."""
+    assert jobs.text("package_cached") == "greetings from a prefix in bioconda\n"
+
+
 def test_tool_calls_a_program_of_another_image_by_a_tpv_rule(jobs):
     assert jobs.text("composed") == "bioconda\nc\t4\t3\t4\t5\n"
 

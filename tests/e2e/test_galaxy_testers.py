@@ -33,7 +33,8 @@ def test_planemo_is_content(galaxy, tmp_path):
     report = tmp_path / "report.json"
     done = run(
         ["nice", program, "--directory", tmp_path / "planemo", "test",
-         "--engine", "external_galaxy", "--galaxy_url", galaxy.url, "--galaxy_admin_key", galaxy.key, "--galaxy_user_key",
+         "--engine", "external_galaxy", "--galaxy_url", galaxy.url,
+         "--galaxy_admin_key", galaxy.key, "--galaxy_user_key",
          galaxy.key, "--test_output_json", report, "--test_output", tmp_path / "report.html", tool],
         cwd=tmp_path, check=False, timeout=900, env={"HOME": os.fspath(tmp_path)},
     )  # fmt: skip

@@ -9,21 +9,12 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
-from images import build
-from support import users
 from support.lpmx import run
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("cwltool", "miniwdl", "snakemake", "pytest")
-# What cwltool's tests and miniwdl ask for; `demo` is Debian with Python
-NAMES = (
-    "debian:stable-slim", "debian:latest", "debian:8", "python:3-slim", "python:3", "alpine:latest",
-    "alpine:3", "busybox:latest", "bash:4.4", "ubuntu:16.04",
-)  # fmt: skip
 SNAKEFILE = """
 rule all:
     input: "count.txt"
@@ -71,54 +62,31 @@ task count {
 RESULT = ["a", "b", "c", "demo", "4"]
 
 
-@pytest.fixture(scope="session")
-def systems():
-    """The folder of their programs; made once in the test cache."""
-    folder = build.cache_folder() / "workflows" / "venv"
-    ready = folder / ".ready"
-    if not ready.exists():
-        subprocess.run([users.SYSTEM_PYTHON, "-m", "venv", "--clear", folder], check=True)
-        pip = [folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run(["nice", *pip, *PACKAGES], check=True)
-        ready.touch()
-    return folder / "bin"
-
-
-@pytest.fixture(scope="session")
-def environ(store, image, systems, tmp_path_factory):
-    """The environment in which docker, podman, apptainer and singularity are lpmx."""
-    site = tmp_path_factory.mktemp("site")
-    for name in NAMES:
-        store("tag", image("demo"), name)
-    store("galaxy", "init", site, "--force")
-    return {"PATH": f"{site}/bin:{systems}:/usr/bin:/bin", **store.environment()}
-
-
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("module", ["test_docker", "test_singularity"])
-def test_cwltools_own_tests(environ, systems, tmp_path, module):
+def test_cwltools_own_tests(workflow_environ, workflow_programs, tmp_path, module):
     done = run(
-        ["nice", systems / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--pyargs",
-         f"cwltool.tests.{module}"],
-        env=environ, cwd=tmp_path, check=False, timeout=1100,
+        ["nice", workflow_programs / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider",
+         "--pyargs", f"cwltool.tests.{module}"],
+        env=workflow_environ, cwd=tmp_path, check=False, timeout=1100,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:]
     assert int(re.search(r"(\d+) passed", done.stdout)[1]) >= 15
 
 
 @pytest.mark.timeout(600)
-def test_snakemake_runs_three_steps(environ, image, tmp_path):
+def test_snakemake_runs_three_steps(workflow_environ, image, tmp_path):
     (tmp_path / "Snakefile").write_text(SNAKEFILE.replace("IMAGE", image("demo")))
-    run(["nice", "snakemake", "--sdm", "apptainer", "-c", "1"], env=environ, cwd=tmp_path)
+    run(["nice", "snakemake", "--sdm", "apptainer", "-c", "1"], env=workflow_environ, cwd=tmp_path)
     assert (tmp_path / "count.txt").read_text().split() == RESULT
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("backend", ["lpmx", "podman", "singularity"])
-def test_miniwdl_runs_three_steps(environ, image, tmp_path, backend):
+def test_miniwdl_runs_three_steps(workflow_environ, image, tmp_path, backend):
     (tmp_path / "letters.wdl").write_text(WDL.replace("IMAGE", image("demo")))
     env = {
-        **environ,
+        **workflow_environ,
         "MINIWDL__SCHEDULER__CONTAINER_BACKEND": backend,
         "PYTHONPATH": f"{plugin(tmp_path)}:{ROOT}/galaxy:{ROOT}/runtime",
     }

@@ -1,22 +1,23 @@
 #!/bin/bash
 # Install the Debian packages that building, testing and measuring need. Root only; asks apt only for what is missing.
-# Usage: prepare.sh [build|images|test|batch|bench|e2e]...    (none: all but e2e)
+# Usage: prepare.sh [build|images|test|batch|galaxy|bench|e2e]...    (none: all but e2e)
 set -euo pipefail
 
 build="gcc make libc6-dev python3 python3-venv"
 images="debootstrap musl-tools golang-go busybox-static bash-static mount"
 test="strace clang clang-format procps util-linux skopeo umoci podman squashfs-tools"
 batch="munge slurmctld slurmd slurm-client gridengine-master gridengine-exec gridengine-client"
+galaxy="g++ libsqlite3-dev"
 bench="bubblewrap proot fakechroot charliecloud podman runc uidmap"
-e2e="chromium"
+e2e="chromium gridengine-drmaa1.0"
 
 wanted=""
 for group in "${@:-all}"; do
     case $group in
-    build | images | test | batch | bench | e2e) wanted+=" ${!group}" ;;
-    all) wanted+=" $build $images $test $batch $bench" ;;
+    build | images | test | batch | galaxy | bench | e2e) wanted+=" ${!group}" ;;
+    all) wanted+=" $build $images $test $batch $galaxy $bench" ;;
     *)
-        echo "prepare.sh: no group named $group (build, images, test, batch, bench, e2e)" >&2
+        echo "prepare.sh: no group named $group (build, images, test, batch, galaxy, bench, e2e)" >&2
         exit 2
         ;;
     esac

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from support.slurm import Slurm
 
 
 @pytest.fixture
@@ -58,3 +59,19 @@ def test_image_that_a_command_needs_is_asked_for(front, busybox_image):
     )  # fmt: skip
     assert done.returncode == 125
     assert "localhost:1/no/such:1" in done.stderr
+
+
+def test_docker_tool_submits_to_slurm_and_its_job_runs_in_the_tools_image(
+    front, busybox_image, tmp_path
+):
+    with Slurm(tmp_path / "slurm") as slurm:
+        work = tmp_path / "work"
+        work.mkdir()
+        (work / "job.sh").write_text(
+            "#!/bin/sh\ncat /etc/marker > out; echo $SLURM_JOB_ID >> out\n"
+        )
+        front("lpmx-docker")(
+            "run", "--rm", "--lpmx-batch", "slurm", "-v", f"{work}:{work}", "-w", work,
+            busybox_image, "sh", "-c", "sbatch --wait -o log job.sh", env=slurm.variables,
+        )  # fmt: skip
+        assert [line.isdigit() for line in (work / "out").read_text().split()][-1]

@@ -32,6 +32,9 @@ VERSION = "26.1.1"
 # One after the other: the first pins versions that the second would like to have newer.
 PACKAGES = (f"galaxy=={VERSION}", "total-perspective-vortex==3.3.0 drmaa==0.7.9")
 PROXY = "gx-it-proxy@0.2.3"
+DRMAA = Path("/usr/lib/gridengine-drmaa/lib/libdrmaa.so.1.0")  # Debian's gridengine-drmaa1.0
+# What that library is linked with, and what no running program can load
+DRMAA_PRELOAD = "/lib/x86_64-linux-gnu/libjemalloc.so.2"
 ADMIN, BOOTSTRAP = "admin@example.org", "bootstrap-key-of-the-test"
 START, JOB = 600.0, 600.0  # seconds that starting, and one job, may take
 CONFIG = """\
@@ -211,10 +214,25 @@ class Galaxy:
         return (self.data / "galaxy.log").read_text(errors="replace")[-4000:]
 
 
+def write(data: Path, tools: dict[str, str]) -> None:
+    """Write the tools into @data, the folder of a server that is to be, and give it to its user."""
+    (data / "tools").mkdir(parents=True)
+    (data / "config").mkdir()
+    for name, xml in tools.items():
+        (data / "tools" / f"{name}.xml").write_text(xml)
+    listed = "".join(f'<tool file="{name}.xml"/>' for name in tools)
+    (data / "tool_conf.xml").write_text(f"<toolbox>{listed}</toolbox>")
+    _give_away(data)
+
+
+def _give_away(folder: Path) -> None:
+    if os.geteuid() == 0:
+        subprocess.run(["chown", "-R", users.USER, folder], check=True)
+
+
 def start(
     data: Path,
     site: Path,
-    tools: dict[str, str],
     *,
     prefix: list[str],
     environ: Mapping[str, str],
@@ -222,16 +240,9 @@ def start(
 ) -> Galaxy:
     """Start a server on @data, which belongs to the user that @prefix becomes."""
     venv, port = environment(), free_port()
-    (data / "tools").mkdir(parents=True)
-    (data / "config").mkdir()
-    for name, xml in tools.items():
-        (data / "tools" / f"{name}.xml").write_text(xml)
-    listed = "".join(f'<tool file="{name}.xml"/>' for name in tools)
-    (data / "tool_conf.xml").write_text(f"<toolbox>{listed}</toolbox>")
     text = CONFIG.format(data=data, site=site, admin=ADMIN, key=BOOTSTRAP, port=port)
     (data / "galaxy.yml").write_text(text)
-    if os.geteuid() == 0:
-        subprocess.run(["chown", "-R", users.USER, data], check=True)
+    _give_away(data)
     # Galaxy takes its environment from VIRTUAL_ENV.
     variables = {**environ, "PATH": f"{site}/bin:{venv}/bin:{path}", "VIRTUAL_ENV": str(venv)}
     with open(data / "galaxy.log", "wb") as log:

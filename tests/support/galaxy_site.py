@@ -35,8 +35,12 @@ _RULES = {
 }
 
 
-def adapt(site: Path, references: Path, *, drmaa: str = "") -> None:
-    """Add all of that to the files of @site. With @drmaa, that library, also a DRMAA runner."""
+def adapt(site: Path, references: Path, *, batch: Mapping[str, str], drmaa: str = "") -> None:
+    """Add all of that to the files of @site. With @drmaa, that library, also a DRMAA runner.
+
+    @batch: the variables by which Slurm's commands find Slurm. Galaxy's local runner gives its jobs
+    none but those of the environment that job_conf sets.
+    """
     path = site / "job_conf.yml"
     conf = yaml.safe_load(path.read_text())
     places = conf["execution"]["environments"]
@@ -45,6 +49,7 @@ def adapt(site: Path, references: Path, *, drmaa: str = "") -> None:
     places["lpmx_singularity"]["singularity_volumes"] = bound
     places["submits"] = copy.deepcopy(places["lpmx_docker"])
     places["submits"]["docker_run_extra_arguments"] = "--lpmx-batch slurm"
+    places["submits"]["env"] = [{"name": name, "value": value} for name, value in batch.items()]
     (site / "tpv_rules.yml").write_text(yaml.safe_dump(_RULES))
     places["tpv"] = {
         "runner": "dynamic",
@@ -55,6 +60,7 @@ def adapt(site: Path, references: Path, *, drmaa: str = "") -> None:
     }
     chosen = {"composed": "tpv", "submits": "submits"}
     chosen |= {f"{what}_singularity": "lpmx_singularity" for what in ("look", "sleeps")}
+    chosen["package_cached"] = "lpmx_singularity"
     for name in _NATIVE:
         if name == "native_sge" and not drmaa:
             continue

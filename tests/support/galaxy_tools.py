@@ -104,6 +104,8 @@ def tools(references: str) -> dict[str, str]:
         "package_new": _tool(
             "package_new", r"greet > '$out'; echo \$GREET_HOME >> '$out'", package="2.0"
         ),
+        # the same by an image file of Galaxy's cache
+        "package_cached": _tool("package_cached", "greet > '$out'", package="2.0"),
         "tested": _tool(
             "tested", "cat /etc/lpmx-image > '$out'; echo in the container >> '$out'", tests=_TESTS
         ),
