@@ -91,6 +91,16 @@ def examine(folder: str, image: str) -> Iterator[Finding]:
         line = singularity_line(os.path.join(programs, "lpmx-singularity"), job, image)
         env = {**os.environ, "SINGULARITYENV_JOB": job}
         yield from _job("singularity", line, job, env)
+    yield _gpus(docker, image)
+
+
+def _gpus(docker: str, image: str) -> Finding:
+    """Would a job that asks for GPUs get them here? It is no problem where there are none."""
+    done = run([docker, "run", "--rm", "--gpus", "all", image, "/bin/true"], check=False)
+    if done.returncode == 0:
+        return Finding("GPU", "ok", "a job that asks for GPUs gets them")
+    reason, hint = _reason(done)
+    return Finding("GPU", "note", f"none for jobs on this machine: {reason}", hint)
 
 
 def _place() -> str:
