@@ -1,17 +1,20 @@
 """Workflow systems from PyPI, unchanged, run their steps in lpmx containers.
 
-cwltool's own tests of docker and singularity, and a workflow of three steps by Snakemake and by
-miniwdl. The programs are found on the PATH that `lpmx galaxy init` made. No network: their images
+cwltool's own tests of docker and singularity, and a workflow of three steps by Snakemake, miniwdl
+and Toil. The programs are found on the PATH that `lpmx galaxy init` made. No network: their images
 are test images under the names that they ask for.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
 
 import pytest
+from cwl_tools import CASES
+from support import galaxy
 from support.lpmx import run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -97,6 +100,44 @@ def test_miniwdl_runs_three_steps(workflow_environ, image, tmp_path, backend):
     said = re.search(r'"letters.said": "([^"]*)"', done.stdout)[1]
     assert said.split("\\n") == RESULT
     assert os.listdir(tmp_path / "out")
+
+
+@pytest.fixture(scope="session")
+def toil_environ(workflow_environ):
+    """The same environment with Toil's programs first."""
+    folder = galaxy.pip_environment("toil-9.6.0", ("toil[cwl,wdl]==9.6.0",)) / "bin"
+    return {**workflow_environ, "PATH": f"{folder}:{workflow_environ['PATH']}"}
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("front", ["docker", "singularity"])
+def test_toil_runs_three_steps_of_cwl(toil_environ, image, tmp_path, front):
+    document, job, result = CASES["workflow of three steps"]
+    (tmp_path / "tool.cwl").write_text(json.dumps(document).replace("IMAGE", image("demo")))
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    (tmp_path / "letters.txt").write_text("c\na\nb\n")
+    words = ["--singularity"] if front == "singularity" else []
+    done = run(
+        ["nice", "toil-cwl-runner", *words, "--jobStore", tmp_path / "jobs", "--workDir", tmp_path,
+         "--outdir", "out", "tool.cwl", "job.json"],
+        env=toil_environ, cwd=tmp_path, check=False, timeout=800,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert Path(json.loads(done.stdout)["out"]["path"]).read_text() == result
+
+
+@pytest.mark.timeout(900)
+def test_toil_runs_three_steps_of_wdl(toil_environ, image, tmp_path):
+    """By singularity: for docker it wants a daemon's socket."""
+    (tmp_path / "letters.wdl").write_text(WDL.replace("IMAGE", image("demo")))
+    done = run(
+        ["nice", "toil-wdl-runner", "--container", "singularity", "--jobStore", tmp_path / "jobs",
+         "--workDir", tmp_path, "letters.wdl", "-o", "out", "-m", "out.json"],
+        env=toil_environ, cwd=tmp_path, check=False, timeout=800,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = json.loads((tmp_path / "out.json").read_text())["letters.said"]
+    assert said.split() == RESULT
 
 
 def plugin(folder):

@@ -6,7 +6,6 @@ import json
 
 from support.fakegpu import build_driver
 
-
 NO_GPU = {"LPMX_DRIVER_ROOT": "/nowhere", "LPMX_CDI_DIRS": "/nowhere"}
 
 
