@@ -27,6 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check = commands.add_parser("check", help="run a tool as Galaxy would, and say what is missing")
     check.add_argument("folder", metavar="DIR", help="the folder that `init` wrote")
     check.add_argument("image", metavar="IMAGE", help="an image that tools use")
+    check.add_argument(
+        "--conf", metavar="FILE", action="append", default=[],
+        help="your own job_conf.yml, container resolvers or TPV file instead of DIR's",
+    )  # fmt: skip
     check.add_argument("--json", action="store_true", help="print JSON")
     prefetch = commands.add_parser("prefetch", help="bring in the images of tools")
     prefetch.add_argument(
@@ -63,7 +67,7 @@ def _check(args: argparse.Namespace) -> int:
     from lpmx_runtime.finding import worst
 
     found = []
-    for finding in examine(args.folder, args.image):
+    for finding in examine(args.folder, args.image, args.conf):
         found.append(finding)
         if not args.json:
             print(finding, flush=True)

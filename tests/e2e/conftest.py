@@ -36,7 +36,8 @@ PROJECT = ("lpmx_galaxy", "lpmx_runtime")
 @pytest.fixture(scope="session")
 def galaxy_home() -> Path:
     """The home of the user that Galaxy runs as."""
-    return Path(users.ensure_user().pw_dir) if os.geteuid() == 0 else Path.home()
+    home = Path(users.ensure_user().pw_dir) if os.geteuid() == 0 else Path.home()
+    return home.resolve()
 
 
 @pytest.fixture(scope="session")

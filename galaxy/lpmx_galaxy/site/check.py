@@ -17,7 +17,7 @@ from lpmx_runtime.finding import Finding
 from lpmx_runtime.proc import run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from subprocess import CompletedProcess
 
     from lpmx_runtime.finding import Verdict
@@ -63,8 +63,15 @@ def singularity_line(program: str, job: str, image: str) -> list[str]:
     return [*line, f"docker://{image}", "/bin/sh", f"{job}/tool_script.sh"]
 
 
-def examine(folder: str, image: str) -> Iterator[Finding]:
-    """Look at the programs of @folder and run a job of @image by each."""
+FILES = ("job_conf.yml", "container_resolvers.yml", "tpv_lpmx.yml")
+
+
+def examine(folder: str, image: str, files: Sequence[str] = ()) -> Iterator[Finding]:
+    """Look at @files (none: those of @folder) and programs, and run a job of @image by each."""
+    from .conf import examine_file
+
+    for path in files or [os.path.join(folder, name) for name in FILES]:
+        yield from examine_file(path)
     programs = os.path.join(os.path.abspath(folder), "bin")
     docker = os.path.join(programs, "lpmx-docker")
     if not os.access(docker, os.X_OK):
