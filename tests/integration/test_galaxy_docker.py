@@ -160,6 +160,16 @@ def test_container_shows_the_image_and_not_the_host(docker, busybox_image, tmp_p
     assert done.stdout.splitlines()[3] == "0"
 
 
+def test_name_of_the_host_is_a_variable(docker, busybox_image):
+    """Docker sets it, and cwltool looks for it; --hostname changes it alone."""
+    said = ("sh", "-c", "echo $HOSTNAME")
+    assert docker("run", "--rm", busybox_image, *said).stdout == f"{os.uname().nodename}\n"
+    named = docker("run", "--rm", "--hostname", "other", busybox_image, *said)
+    assert named.stdout == "other\n"
+    given = docker("run", "--rm", "-e", "HOSTNAME=mine", busybox_image, *said)
+    assert given.stdout == "mine\n"
+
+
 def test_missing_working_directory_is_made(docker, busybox_image, tmp_path):
     line = docker(
         "run", "--rm", "-w", "/new/deep", busybox_image, "sh", "-c", "pwd; echo x > f; ls"

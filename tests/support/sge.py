@@ -131,6 +131,7 @@ class GridEngine(Cluster):
         (folder / "template").write_text(self._queue_template())
         # Not /tmp: a job's folder there has the number of the job of another test's cell.
         (folder / "tmp").mkdir()
+        self.hand_over()
         queue = QUEUE | {"tmpdir": folder / "tmp"}
         self.run("qconf", "-Aq", str(_edit(folder / "template", folder / "queue", queue)))
         (folder / "scheduler").write_text(self.run("qconf", "-ssconf"))

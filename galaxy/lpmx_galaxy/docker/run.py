@@ -162,7 +162,12 @@ def _options(
     return Options(
         command=tuple(parsed.rest[1:]),
         entrypoint=entrypoint,
-        env={**default_locale(store, image, env), **env},
+        # Docker sets it in every container, and programs ask it rather than the kernel.
+        env={
+            "HOSTNAME": parsed.last("hostname") or os.uname().nodename,
+            **default_locale(store, image, env),
+            **env,
+        },
         cwd=parsed.last("workdir") or os.path.join("/", image.workdir),
         user="" if root else user,
         fakeroot=root,
