@@ -136,6 +136,13 @@ class Jobs:
         self.start(name)
         return self.galaxy.wait(self.started[name]["jobs"][0]["id"], states=states or ("ok",))
 
+    def stderr(self, name: str) -> str:
+        """What the failed tool @name wrote there: Galaxy may tell the state first."""
+        job = self.wait(name, "error")["id"]
+        self.galaxy.until(lambda: self.galaxy.job(job)["tool_stderr"], f"stderr of {name}")
+        found: str = self.galaxy.job(job)["tool_stderr"]
+        return found
+
     def text(self, name: str) -> str:
         """What the tool @name wrote, once it has succeeded."""
         self.wait(name)

@@ -42,14 +42,14 @@ def test_tool_runs_in_its_container(jobs, name, image, shell):
 
 
 def test_failing_tool_fails_with_its_own_status(jobs):
-    job = jobs.wait("fails", "error")
-    assert (job["exit_code"], job["tool_stderr"]) == (7, "said\n")
+    assert jobs.stderr("fails") == "said\n"
+    assert jobs.wait("fails", "error")["exit_code"] == 7
 
 
 def test_missing_image_says_so_in_the_jobs_stderr(jobs):
-    job = jobs.wait("missing", "error")
-    assert "localhost:1/no/such-image:1: no such image" in job["tool_stderr"]
-    assert "lpmx load" in job["tool_stderr"]
+    said = jobs.stderr("missing")
+    assert "localhost:1/no/such-image:1: no such image" in said
+    assert "lpmx load" in said
 
 
 @pytest.mark.parametrize(
