@@ -28,7 +28,7 @@ WORKFLOW_SYSTEMS = ("cwltool miniwdl snakemake pytest",)
 # What cwltool's tests and miniwdl ask for: Debian with Python, which the tests call `python`
 NAMES = (
     "debian:stable-slim", "debian:latest", "debian:8", "python:3", "alpine:latest", "alpine:3",
-    "busybox:latest", "bash:4.4", "ubuntu:16.04",
+    "busybox:latest", "bash:4.4", "ubuntu:16.04", "ubuntu:latest",
 )  # fmt: skip
 PROJECT = ("lpmx_galaxy", "lpmx_runtime")
 

@@ -116,8 +116,8 @@ def proxy_command() -> list[Path]:
             "npm_config_build_from_source": "sqlite3",
             "npm_config_sqlite": "/usr",
         }
-        npm = ["nice", "npm", "install", "--no-audit", "--no-fund", "--omit=optional"]
-        _try([*npm, f"@galaxyproject/{PROXY}"], f"{PROXY}: npm", cwd=folder, env=env)
+        npm = ["nice", "npm", "install", "--no-audit", "--no-fund", "--omit=optional", "--prefix"]
+        _try([*npm, folder, f"@galaxyproject/{PROXY}"], f"{PROXY}: npm", cwd=folder, env=env)
     return [node / "bin" / "node", program]
 
 
