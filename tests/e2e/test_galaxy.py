@@ -126,6 +126,8 @@ def test_two_interactive_tools_serve_side_by_side(galaxy, jobs):
     galaxy.until(lambda: len(entry_points(galaxy)) == 2, "both entry points")
     places = proxied(galaxy)
     assert len({port for _, port in places}) == 2
+    for _, port in places:  # Galaxy knows the port before the program listens
+        until(lambda port=port: listens(port), what="the tool's server", timeout=60)
     assert sorted(get(f"http://{host}:{port}/hello") for host, port in places) == [
         "hello one\n", "hello two\n",
     ]  # fmt: skip

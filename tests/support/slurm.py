@@ -72,7 +72,7 @@ class Slurm(Cluster):
         self.run("slurmctld", "-c", "-f", str(config))
         for node in NODES:
             self.run("slurmd", "-N", node, "-f", str(config))
-        until(self._is_idle, what="both nodes to be idle", timeout=60)
+        until(self._is_idle, what="both nodes to be idle", timeout=120)
         return self
 
     def _start_munge(self) -> None:
