@@ -7,14 +7,22 @@
 struct call_row;
 struct stat;
 
+struct signal_stack { /* stack_t */
+    void *sp;
+    int flags;
+    size_t size;
+};
+
 struct call {
     const struct call_row *row;
     unsigned long a[6];
     uint64_t *mask;    /* the thread's real signal mask, live again when the call returns */
     bool signal_stack; /* the thread has an alternate signal stack: our own frame is on it */
-    int slot;          /* the stack this handler runs on, see trap/slots.c; -1: none of those */
-    bool fast;         /* it came without a signal (fast/): what may wait must be declined */
-    const void *sp;    /* then: the stack of the program's function, else NULL */
+    struct signal_stack *stack; /* that stack as it will be when the call returns; or NULL */
+    unsigned long interrupted;  /* stack pointer of the interrupted code */
+    int slot;       /* the stack this handler runs on, see trap/slots.c; -1: none of those */
+    bool fast;      /* it came without a signal (fast/): what may wait must be declined */
+    const void *sp; /* then: the stack of the program's function, else NULL */
 };
 
 typedef long call_handler(struct call *c);

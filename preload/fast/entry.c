@@ -83,6 +83,7 @@ fast_may_carry(long nr)
     switch (nr) {
     case SYS_execve: /* leave this memory, or wait with the program's own mask */
     case SYS_execveat:
+    case SYS_sigaltstack: /* what is live when the frame is gone */
     case SYS_connect:
     case SYS_bind:
     case SYS_sendto:

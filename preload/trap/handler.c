@@ -20,11 +20,7 @@ struct trap_info { /* siginfo_t of a SIGSYS */
 struct trap_context { /* the kernel's struct ucontext */
     unsigned long flags;
     void *link;
-    struct {
-        void *sp;
-        int flags;
-        size_t size;
-    } stack;
+    struct signal_stack stack;
     unsigned long r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip;
     unsigned long eflags, segments, error, trap_number, old_mask, cr2;
     void *fpu;
@@ -65,6 +61,8 @@ trap_run(struct trap_context *u, int nr, int slot)
         .mask = &u->mask,
         .signal_stack = u->stack.size && !(u->stack.flags & 2 /* SS_DISABLE */),
         .slot = slot,
+        .stack = &u->stack,
+        .interrupted = u->rsp,
     };
 
     u->rax = (unsigned long)(c.row ? call_run(&c) : -ENOSYS);

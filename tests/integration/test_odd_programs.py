@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from support.lpmx import Completed, Lpmx
 
 HABITS = (
-    "block-all", "longjmp", "longjmp-signal-stack", "storm", "vfork-in-threads",
-    "cancel-open", "least-thread-stacks", "coroutines", "close-all", "no-descriptor-left",
-    "empty-environment", "small-stack", "removed-directory",
+    "block-all", "least-signal-stack", "signal-stacks-of-threads", "longjmp",
+    "longjmp-signal-stack", "storm", "vfork-in-threads", "cancel-open", "least-thread-stacks",
+    "coroutines", "close-all", "no-descriptor-left", "empty-environment", "small-stack",
+    "removed-directory",
 )  # fmt: skip
 LIBCS = {"glibc": "", "static": "-static", "musl": "-musl"}
 # musl looks whether the interrupted instruction is its own: see docs/limits.md, Signals; it has no

@@ -115,27 +115,119 @@ on_signal_few_calls(int sig)
     errno = saved;
 }
 
-/* The kernel's frame, and 1 KiB for the handler. */
+static stack_t least;
+
+/* On a signal stack it is told of as its own; it cannot be changed from there. */
+static void
+on_signal_ask(int sig)
+{
+    int saved = errno;
+    stack_t now, other = {.ss_flags = SS_DISABLE};
+
+    if (!sigaltstack(NULL, &now) && now.ss_sp == least.ss_sp && now.ss_size == least.ss_size &&
+        now.ss_flags == SS_ONSTACK && sigaltstack(&other, NULL) == -1 && errno == EPERM)
+        on_signal_few_calls(sig);
+    errno = saved;
+}
+
+static void
+catch_on_signal_stack(void (*handler)(int))
+{
+    struct sigaction action = {.sa_handler = handler, .sa_flags = SA_ONSTACK};
+
+    MUST(!sigaction(SIGUSR1, &action, NULL));
+}
+
+/* The least size there is: the kernel's frame, and what a small handler needs. */
+static unsigned long
+least_size(void)
+{
+    unsigned long frame = getauxval(AT_MINSIGSTKSZ);
+
+    return (frame > 2048 ? frame : 2048) + 1024;
+}
+
+static char *
+install_least(void)
+{
+    unsigned long size = least_size();
+    char *memory = malloc(size + 8192);
+
+    memset(memory, 0x5a, size + 8192);
+    least = (stack_t){.ss_sp = memory + 4096, .ss_size = size};
+    MUST(!sigaltstack(&least, NULL));
+    return memory;
+}
+
 static void
 on_stack_of_least_size(void)
 {
-    unsigned long frame = getauxval(AT_MINSIGSTKSZ), size = (frame > 2048 ? frame : 2048) + 1024;
-    char *memory = malloc(size + 8192);
-    stack_t stack = {.ss_size = size}, now;
-    struct sigaction action = {.sa_handler = on_signal_few_calls, .sa_flags = SA_ONSTACK};
+    stack_t now, bad = {.ss_sp = self, .ss_size = 2047};
+    char *memory;
 
-    memset(memory, 0x5a, size + 8192);
-    stack.ss_sp = memory + 4096;
-    MUST(!sigaltstack(&stack, NULL));
-    MUST(!sigaction(SIGUSR1, &action, NULL));
+    MUST(!sigaltstack(NULL, &now) && now.ss_flags == SS_DISABLE);
+    MUST(sigaltstack(&bad, NULL) == -1 && errno == ENOMEM);
+    bad = (stack_t){.ss_sp = self, .ss_size = sizeof(self), .ss_flags = 8};
+    MUST(sigaltstack(&bad, NULL) == -1 && errno == EINVAL);
+    MUST(syscall(SYS_sigaltstack, 8, NULL) == -1 && errno == EFAULT);
+    memory = install_least();
+    catch_on_signal_stack(on_signal_ask);
     for (int i = 0; i < 50; i++) {
         raise(SIGUSR1);
         use_files("between");
     }
     MUST(handled == 50);
     for (unsigned i = 0; i < 4096; i++) /* nothing was written outside */
-        MUST(memory[i] == 0x5a && memory[4096 + size + i] == 0x5a);
-    MUST(!sigaltstack(NULL, &now) && now.ss_sp == stack.ss_sp && now.ss_size == stack.ss_size);
+        MUST(memory[i] == 0x5a && memory[4096 + least.ss_size + i] == 0x5a);
+    MUST(!sigaltstack(NULL, &now) && now.ss_sp == least.ss_sp && now.ss_size == least.ss_size);
+    MUST(now.ss_flags == 0);
+    if (fork() == 0) {
+        raise(SIGUSR1);
+        _exit(handled == 51 ? 0 : 1);
+    }
+    int status = -1;
+    MUST(wait(&status) > 0 && status == 0);
+    now.ss_flags = SS_DISABLE;
+    MUST(!sigaltstack(&now, NULL) && !sigaltstack(NULL, &now) && now.ss_flags == SS_DISABLE);
+    MUST(now.ss_size == 0);
+}
+
+static void *
+thread_on_least_stack(void *unused)
+{
+    static char memory[8][16384];
+    static int next;
+    stack_t stack = {.ss_size = least_size()};
+
+    (void)unused;
+    stack.ss_sp = memory[__atomic_fetch_add(&next, 1, __ATOMIC_RELAXED) % 8];
+    MUST(!sigaltstack(&stack, NULL));
+    pthread_kill(pthread_self(), SIGUSR1);
+    return NULL; /* and leaves it behind */
+}
+
+static void
+on_signal_count(int sig)
+{
+    (void)sig;
+    if (!access("/etc/group", R_OK) && access("/etc/nothing", R_OK))
+        __atomic_fetch_add(&handled, 1, __ATOMIC_RELAXED);
+}
+
+/* A thousand threads, eight at once, each with a small signal stack that it never gives back. */
+static void
+signal_stacks_of_threads(void)
+{
+    catch_on_signal_stack(on_signal_count);
+    for (int round = 0; round < 125; round++) {
+        pthread_t threads[8];
+
+        for (int i = 0; i < 8; i++)
+            MUST(!pthread_create(&threads[i], NULL, thread_on_least_stack, NULL));
+        for (int i = 0; i < 8; i++)
+            MUST(!pthread_join(threads[i], NULL));
+    }
+    MUST(handled == 1000);
 }
 
 static sigjmp_buf back;
@@ -453,6 +545,7 @@ static const struct habit {
 } habits[] = {
     {"block-all", block_all, true},
     {"least-signal-stack", on_stack_of_least_size, true},
+    {"signal-stacks-of-threads", signal_stacks_of_threads, true},
     {"longjmp", leave_by_longjmp, true},
     {"longjmp-signal-stack", leave_signal_stack, true},
     {"storm", storm, true},
