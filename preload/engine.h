@@ -66,6 +66,7 @@ struct exec_state {
     const char *cwd;    /* callee, proxy: directory to enter; "" to stay; "!DIR" is the caller's own
                            and not there */
     int flags;          /* enum exec_flags */
+    const char *root;   /* as chroot(2) set it, a container path; "" for none */
     int fd;             /* descriptor that only serves to open host, or -1 */
     int life;           /* enum exec_life */
     int command;        /* proxy: row of the exec map */

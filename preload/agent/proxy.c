@@ -74,7 +74,8 @@ translate(const char *path, char *host)
 {
     static struct uufs_hit hit;
 
-    if (uufs_walk(&engine.fs, "/", path, UUFS_FOLLOW | UUFS_MISSING, &hit) || hit.magic)
+    if (uufs_walk(&engine.fs, "/", path, UUFS_FOLLOW | UUFS_MISSING | UUFS_ROOTED, &hit) ||
+        hit.magic)
         return false;
     if (hit.in_union && (hit.where == UUFS_ABSENT || hit.type != S_IFREG))
         return false;

@@ -19,6 +19,7 @@ enum cred_cap {
     CRED_CAP_SETGID = 6,
     CRED_CAP_SETUID = 7,
     CRED_CAP_SETPCAP = 8,
+    CRED_CAP_SYS_CHROOT = 18,
     CRED_CAP_SYS_ADMIN = 21,
     CRED_CAP_MKNOD = 27,
     CRED_CAP_SETFCAP = 31,

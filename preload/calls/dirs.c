@@ -1,6 +1,7 @@
 /* Directories as seen through a descriptor: getdents64 and its ancestor, and getcwd. */
 #include "../uufs/upper.h"
 #include "ownership.h"
+#include "root.h"
 
 #include <sys/stat.h>
 
@@ -73,15 +74,24 @@ call_getdents(struct call *c)
 long
 call_getcwd(struct call *c)
 {
-    char ctr[LPMX_PATH_MAX];
+    static const char unreachable[] = "(unreachable)";
+    char ctr[LPMX_PATH_MAX], text[LPMX_PATH_MAX + sizeof(unreachable)];
     int err = call_base(AT_FDCWD, ctr, sizeof(ctr));
-    size_t n;
+    const char *shown;
+    bool outside;
+    size_t n = 0;
 
     if (err)
         return err;
-    n = strlen(ctr) + 1;
-    if (n > c->a[1])
+    shown = root_show(ctr, &outside);
+    if (outside)
+        err = str_append(text, sizeof(text), &n, unreachable, sizeof(unreachable) - 1);
+    if (!err)
+        err = str_append(text, sizeof(text), &n, shown, strlen(shown));
+    if (err)
+        return err;
+    if (++n > c->a[1])
         return -ERANGE;
-    err = user_put(c->a[0], ctr, n);
+    err = user_put(c->a[0], text, n);
     return err ? err : (long)n;
 }

@@ -7,6 +7,7 @@
  * the loader takes out again. */
 #include "hashbang.h"
 #include "ownership.h"
+#include "root.h"
 #include "../trap/slots.h"
 
 #include <sys/mman.h>
@@ -127,7 +128,7 @@ locate(struct program *p, int dirfd, bool follow)
             return err;
         base = room;
     }
-    err = uufs_walk(&engine.fs, base, p->path, follow ? UUFS_FOLLOW : 0, &p->hit);
+    err = uufs_walk(&engine.fs, base, p->path, (follow ? UUFS_FOLLOW : 0) | UUFS_ROOTED, &p->hit);
     if (err)
         return err;
     if (p->hit.magic && !proc_is_own(p->hit.host))
@@ -233,7 +234,7 @@ find_interpreter(struct program *p)
     if (err || !name[0])
         return err;
     room_keep(p, name);
-    err = uufs_walk(&engine.fs, "/", name, UUFS_FOLLOW, &p->hit);
+    err = uufs_walk(&engine.fs, "/", name, UUFS_FOLLOW | UUFS_ROOTED, &p->hit);
     if (err)
         return err;
     p->interp = room_copy(p, p->hit.host);
@@ -318,7 +319,9 @@ exec_loader(const struct call *c, char **argv, char **envp)
         sys1(SYS_set_tid_address, slot_word(c->slot));
     }
     trace_before_exec();
+    root_leave();
     r = sys3(SYS_execve, engine.loader, argv, envp);
+    root_stay();
     if (c->slot >= 0)
         sys1(SYS_set_tid_address, old);
     sys4(SYS_rt_sigprocmask, 2, &all, 0, 8);
@@ -369,6 +372,7 @@ fill_arguments(struct program *p, const struct script *scripts, int n_scripts, c
 static int
 fill_state(struct program *p)
 {
+    const char *root = root_now();
     struct exec_state state = {.plan = engine.plan_path,
                                .exe = p->exe,
                                .host = p->host,
@@ -376,6 +380,7 @@ fill_state(struct program *p)
                                .execfn = p->execfn,
                                .agent = engine.agent,
                                .cwd = "",
+                               .root = root ? root : "",
                                .cred = p->cred,
                                .flags = engine.marks_processes ? EXEC_MARKS_PROCESSES : 0,
                                .fd = p->fd};

@@ -2,6 +2,7 @@
  * gives a snapshot in memory with the container's paths. Other processes' files are treated alike:
  * only our own are of interest there. */
 #include "cred.h"
+#include "root.h"
 
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -73,10 +74,11 @@ static void
 put_map_line(struct text *t, char *line)
 {
     char ctr[LPMX_PATH_MAX], *path = path_of_line(line);
+    bool outside;
 
     if (path && !uufs_from_host(&engine.fs, path, ctr, sizeof(ctr))) {
         put(t, line, (size_t)(path - line));
-        put_string(t, ctr);
+        put_string(t, root_show(ctr, &outside));
     } else {
         put_string(t, line);
     }

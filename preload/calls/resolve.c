@@ -171,6 +171,7 @@ call_walk(int dirfd, unsigned long user_path, unsigned how, struct uufs_hit *hit
 
     if (err)
         return err;
+    how |= UUFS_ROOTED;
     base[0] = '\0';
     if (path[0] != '/' && path[0] != '\0') {
         err = call_base(dirfd, base, sizeof(base));

@@ -3,6 +3,7 @@
  * /proc/self/fd. */
 #include "ownership.h"
 #include "port.h"
+#include "root.h"
 
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -72,7 +73,8 @@ translate(struct address *a, bool create)
     if (path[0] != '/')
         err = call_base(AT_FDCWD, base, sizeof(base));
     if (!err)
-        err = uufs_walk(&engine.fs, base, path, create ? UUFS_MISSING : UUFS_FOLLOW, &hit);
+        err = uufs_walk(&engine.fs, base, path, (create ? UUFS_MISSING : UUFS_FOLLOW) | UUFS_ROOTED,
+                        &hit);
     /* the kernel tells receivers the sender's host path: an answer to it must find its way back */
     if (err == -ENOENT && !create && !uufs_from_host(&engine.fs, path, base, sizeof(base)))
         err = uufs_walk(&engine.fs, "/", base, UUFS_FOLLOW, &hit);
@@ -111,7 +113,7 @@ own_socket(const char *path)
     base[0] = '\0';
     if (path[0] != '/' && call_base(AT_FDCWD, base, sizeof(base)))
         return 0;
-    if (uufs_walk(&engine.fs, base, path, 0, &hit) || hit.where != UUFS_UPPER)
+    if (uufs_walk(&engine.fs, base, path, UUFS_ROOTED, &hit) || hit.where != UUFS_UPPER)
         return 0;
     return ownership_created(&hit, 0777);
 }
@@ -249,6 +251,8 @@ call_getsockname(struct call *c)
 {
     struct sockaddr_un un;
     char host[sizeof(un.sun_path) + 1], ctr[LPMX_PATH_MAX];
+    const char *shown;
+    bool outside;
     int room, len = sizeof(un), err = user_copy(&room, c->a[2], sizeof(room));
     long r;
 
@@ -265,11 +269,13 @@ call_getsockname(struct call *c)
         return call_raw(c);
     memset(host, 0, sizeof(host));
     memcpy(host, un.sun_path, (size_t)len - PATH_OFFSET);
-    if (host[0] != '/' || uufs_from_host(&engine.fs, host, ctr, sizeof(ctr)) ||
-        strlen(ctr) >= sizeof(un.sun_path))
+    if (host[0] != '/' || uufs_from_host(&engine.fs, host, ctr, sizeof(ctr)))
         return call_raw(c);
-    memcpy(un.sun_path, ctr, strlen(ctr) + 1);
-    len = (int)(PATH_OFFSET + strlen(ctr) + 1);
+    shown = root_show(ctr, &outside);
+    if (strlen(shown) >= sizeof(un.sun_path))
+        return call_raw(c);
+    memcpy(un.sun_path, shown, strlen(shown) + 1);
+    len = (int)(PATH_OFFSET + strlen(shown) + 1);
     if (room < 0)
         return -EINVAL;
     if (room > len)

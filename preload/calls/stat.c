@@ -2,6 +2,7 @@
  * disk would say. */
 #include "lower.h"
 #include "ownership.h"
+#include "root.h"
 
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -299,6 +300,15 @@ put_link(unsigned long buf, long size, const char *text, size_t len)
     return err ? err : (long)len;
 }
 
+static long
+put_path(unsigned long buf, long size, const char *ctr)
+{
+    bool outside;
+    const char *shown = root_show(ctr, &outside);
+
+    return put_link(buf, size, shown, strlen(shown));
+}
+
 /* A magic link of /proc: the host path it tells, as the container knows it. */
 static long
 read_magic(const struct uufs_hit *hit, unsigned long buf, long size)
@@ -307,7 +317,7 @@ read_magic(const struct uufs_hit *hit, unsigned long buf, long size)
     long n;
 
     if (engine.fs.proc_exe && !engine.fs.proc_exe(hit->host, ctr, sizeof(ctr)))
-        return put_link(buf, size, ctr, strlen(ctr));
+        return put_path(buf, size, ctr);
     n = sys4(SYS_readlinkat, AT_FDCWD, hit->host, host, sizeof(host) - 1);
     if (n < 0)
         return n;
@@ -316,7 +326,7 @@ read_magic(const struct uufs_hit *hit, unsigned long buf, long size)
     if (n > 5 && !strcmp(hit->ctr + n - 5, "/root"))
         return put_link(buf, size, "/", 1);
     if (host[0] == '/' && !uufs_from_host(&engine.fs, host, ctr, sizeof(ctr)))
-        return put_link(buf, size, ctr, strlen(ctr));
+        return put_path(buf, size, ctr);
     return put_link(buf, size, host, strlen(host));
 }
 

@@ -144,7 +144,7 @@ find_base(struct quick *q, int dirfd)
 static long
 quick_find(struct quick *q, const void *sp, int dirfd, unsigned long path)
 {
-    if (engine.plan->flags & (PLAN_IDENTITY | PLAN_FAKEROOT))
+    if (engine.plan->flags & (PLAN_IDENTITY | PLAN_FAKEROOT) || engine.fs.root)
         return FAST_DECLINE;
     if (!user_on_stack(sp, path, 1) && user_readable((const void *)path, 1))
         return -EFAULT;

@@ -7,6 +7,7 @@
 #include "../agent/agent.h"
 #include "../calls/call.h"
 #include "../calls/cred.h"
+#include "../calls/root.h"
 
 #include <elf.h>
 #include <sys/mman.h>
@@ -253,6 +254,8 @@ loader_main(uint64_t *sp)
     engine.exe = keep_text(state.exe);
     copy_agent(state.agent);
     engine.marks_processes = state.flags & EXEC_MARKS_PROCESSES;
+    if (state.root[0] && state.life != LIFE_CALLEE)
+        root_restore(keep_text(state.root));
     if (state.life == LIFE_PROGRAM) {
         trap_install_handler();
         trace_mark_process();

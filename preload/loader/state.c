@@ -1,6 +1,6 @@
 /* What one program's start tells the next image of the same process:
- * "LPMX_EXEC=fd,life,flags,command,len,...,len:plan exe host interp execfn cred agent cwd" in one
- * environment string. Lengths, because paths may hold any byte. */
+ * "LPMX_EXEC=fd,life,flags,command,len,...,len:plan exe host interp execfn cred agent cwd root" in
+ * one  * environment string. Lengths, because paths may hold any byte. */
 #include "../engine.h"
 
 static int
@@ -16,8 +16,8 @@ append_number(char *buf, size_t cap, size_t *len, uint64_t value, char end)
 int
 state_format(const struct exec_state *s, char *buf, size_t cap)
 {
-    const char *parts[] = {s->plan,   s->exe,  s->host,  s->interp,
-                           s->execfn, s->cred, s->agent, s->cwd};
+    const char *parts[] = {s->plan, s->exe,   s->host, s->interp, s->execfn,
+                           s->cred, s->agent, s->cwd,  s->root};
     size_t len = 0;
     int err = str_append(buf, cap, &len, STATE_PREFIX, sizeof(STATE_PREFIX) - 1);
 
@@ -51,8 +51,8 @@ parse_number(const char **p, char end)
 int
 state_parse(char *text, struct exec_state *s)
 {
-    const char **parts[] = {&s->plan,   &s->exe,  &s->host,  &s->interp,
-                            &s->execfn, &s->cred, &s->agent, &s->cwd};
+    const char **parts[] = {&s->plan, &s->exe,   &s->host, &s->interp, &s->execfn,
+                            &s->cred, &s->agent, &s->cwd,  &s->root};
     const char *p = text;
     long fd = parse_number(&p, ','), life = parse_number(&p, ','), flags = parse_number(&p, ','),
          command = parse_number(&p, ',');

@@ -54,6 +54,8 @@ struct uufs {
     bool read_only;     /* --read-only: the union answers EROFS, binds keep their own rule */
     int (*proc_exe)(const char *host, char *ctr,
                     size_t cap); /* container path of a /proc/PID/exe link; may be NULL */
+    const char *(*root)(void);   /* where the calling process's "/" is, NULL or it answers NULL: at
+                                    the root; for UUFS_ROOTED walks */
     uint64_t *dirty;             /* shared bitmap, see dirty.c; NULL: always probe the upper */
     uint32_t dirty_bits;         /* a power of two */
 };
@@ -73,6 +75,7 @@ enum uufs_how {
     UUFS_PLAIN = 8, /* uufs_lookup: no bind and no symlink plays a part */
     UUFS_CANONICAL =
         16, /* every component is known to be a directory and no symlink (the base of a walk) */
+    UUFS_ROOTED = 32, /* a program's own path: it counts from fs->root */
 };
 
 struct uufs_hit {

@@ -26,6 +26,7 @@ struct walk {
     uint32_t upper_depth;
     uint32_t tree_depth; /* depth from which everything may be in the upper; 0: nowhere */
     uint32_t bind_depth;
+    const char *root;                /* the process's own, see UUFS_ROOTED; NULL: "/" */
     const char *rest;                /* what is still to be walked */
     char target[LPMX_PATH_MAX];      /* a symlink's target as just read */
     char pending[2 * LPMX_PATH_MAX]; /* rest lives at its end once a symlink was met */
@@ -80,6 +81,21 @@ push_pending(struct walk *w, const char *prefix, size_t len)
     memmove(at, prefix, len);
     w->rest = at;
     return 0;
+}
+
+/* "/" of the path that is left to walk. */
+static int
+enter_root(struct walk *w)
+{
+    walk_reset(w);
+    return w->root ? push_pending(w, w->root, strlen(w->root)) : 0;
+}
+
+static bool
+at_root(const struct walk *w)
+{
+    return w->root && strlen(w->root) == w->hit->ctr_len &&
+           !memcmp(w->root, w->hit->ctr, w->hit->ctr_len);
 }
 
 static int
@@ -167,8 +183,11 @@ proc_link_target(struct walk *w, enum proc_link kind)
     long n;
 
     if (kind == PROC_ROOT) {
-        memcpy(w->target, "/", 2);
-        return 1;
+        const char *root = w->root ? w->root : "/";
+
+        n = (long)strlen(root);
+        memcpy(w->target, root, (size_t)n + 1);
+        return n;
     }
     if (kind == PROC_EXE && w->fs->proc_exe) {
         int err = w->fs->proc_exe(w->hit->host, w->target, sizeof(w->target));
@@ -407,6 +426,8 @@ step_up(struct walk *w)
 {
     bool leaves_bind = w->hit->bind >= 0 && w->depth == w->bind_depth;
 
+    if (at_root(w))
+        return 0;
     pop_component(w);
     if (!leaves_bind)
         return w->hit->bind >= 0 ? host_in_bind(w->fs, w->hit) : 0;
@@ -426,8 +447,10 @@ follow_link(struct walk *w, const char *target, long len)
 
     if (err)
         return err;
+    if (target[0] == '/' && !w->hit->magic)
+        return enter_root(w);
     if (target[0] == '/') {
-        walk_reset(w);
+        walk_reset(w); /* the kernel's own link */
         return 0;
     }
     pop_component(w); /* a relative target counts from the link's directory */
@@ -563,6 +586,7 @@ uufs_walk(const struct uufs *fs, const char *base, const char *path, unsigned ho
     w.hit = hit;
     w.links = 0;
     w.how = how;
+    w.root = how & UUFS_ROOTED && fs->root ? fs->root() : NULL;
     walk_reset(&w);
     if (path[0] != '/' && base[0] && base[1]) {
         w.how = UUFS_LAST | UUFS_CANONICAL;
@@ -573,7 +597,9 @@ uufs_walk(const struct uufs *fs, const char *base, const char *path, unsigned ho
         w.how = how;
     }
     w.rest = path;
-    err = walk_all(&w);
+    err = path[0] == '/' && w.root ? enter_root(&w) : 0;
+    if (!err)
+        err = walk_all(&w);
     return err ? err : walk_finish(&w);
 }
 

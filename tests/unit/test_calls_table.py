@@ -40,7 +40,7 @@ sched_setaffinity sched_setattr sched_setparam sched_setscheduler sched_yield se
 security select semctl semget semop semtimedop sendfile set_mempolicy
 set_mempolicy_home_node set_robust_list set_thread_area set_tid_address setdomainname
 sethostname setitimer setpgid setpriority setrlimit setsid setsockopt settimeofday shmat
-shmctl shmdt shmget shutdown sigaltstack signalfd signalfd4 socket socketpair splice sync
+shmctl shmdt shmget shutdown signalfd signalfd4 socket socketpair splice sync
 sync_file_range syncfs sysfs sysinfo syslog tee tgkill time timer_create timer_delete
 timer_getoverrun timer_gettime timer_settime timerfd_create timerfd_gettime timerfd_settime
 times tkill tuxcall umask uname unshare userfaultfd ustat vfork vhangup vmsplice vserver

@@ -18,7 +18,7 @@ QUICK = (
     "mknod", "open", "rename", "sock", "sockfd", "symlink", "touch", "utime", "vfork", "xattr",
 )  # fmt: skip
 MORE = (
-    "acl", "affinity", "aio", "aiol", "bad-altstack", "cap", "chattr", "clone", "close", "context",
+    "acl", "affinity", "aio", "aiol", "bad-altstack", "cap", "chattr", "chroot", "clone", "close", "context",
     "daemon", "dnotify", "dup", "dynlib", "env", "epoll", "eventfd", "fallocate", "fault", "fiemap",
     "file-ioctl", "fp-error", "fpunch", "fsize", "full", "get", "getrandom", "handle", "hdd",
     "inode-flags", "io", "iomix", "itimer", "kcmp", "kill", "landlock", "lease", "loadavg", "locka",
@@ -32,7 +32,7 @@ MORE = (
     "urandom", "userfaultfd", "vforkmany", "vm-splice", "wait", "yield", "zombie",
 )  # fmt: skip
 # What these want is refused by design: docs/limits.md
-REFUSED = ("chroot", "seccomp")
+REFUSED = ("seccomp",)
 # stress-ng(1): 0 well, 3 no resources here, 4 not possible on this system; 2 and more, failed
 FINE = {0, 3, 4}
 SCRIPT = """
