@@ -4,17 +4,17 @@
 
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 
-/* Map @path; *size gets its length. */
+/* Map the file behind @fd, which is closed; *size gets its length. */
 static int
-map_file(const char *path, int flags, int prot, int share, const void **map, uint64_t *size)
+map_opened(int fd, int prot, int share, const void **map, uint64_t *size)
 {
     struct stat st;
-    long r, fd = uufs_open(path, flags, 0);
+    long r = sys2(SYS_fstat, fd, &st);
 
-    if (fd < 0)
-        return (int)fd;
-    r = sys2(SYS_fstat, fd, &st);
+    *map = NULL;
+    *size = 0;
     if (r == 0 && st.st_size <= 0)
         r = -EBADMSG;
     if (r == 0) {
@@ -27,6 +27,16 @@ map_file(const char *path, int flags, int prot, int share, const void **map, uin
     }
     sys1(SYS_close, fd);
     return (int)r;
+}
+
+static int
+map_file(const char *path, const void **map, uint64_t *size)
+{
+    int fd = uufs_open(path, O_RDONLY, 0);
+
+    *map = NULL;
+    *size = 0;
+    return fd < 0 ? fd : map_opened(fd, PROT_READ, MAP_PRIVATE, map, size);
 }
 
 /* The plan, read into the engine's room: for its few hundred bytes that is cheaper than a mapping,
@@ -46,7 +56,7 @@ read_plan(struct engine *e, const char *path, const void **plan, uint64_t *size)
     } while (r > 0 && n < cap);
     sys1(SYS_close, fd);
     if (r < 0 || n == cap)
-        return map_file(path, O_RDONLY, PROT_READ, MAP_PRIVATE, plan, size);
+        return map_file(path, plan, size);
     e->kept = at + n;
     *plan = e->room + at;
     *size = n;
@@ -133,13 +143,63 @@ plan_ok(const struct plan *p, uint64_t size)
            commands_ok(p) && list_ok(p, p->ports, sizeof(struct plan_port));
 }
 
+/* File systems that are this machine's alone, so that its processes share what they map. Others may
+ * be a network's. */
+static bool
+is_local(const struct statfs *fs)
+{
+    static const uint32_t local[] = {
+        0xef53,     /* ext2, ext3, ext4 */
+        0x58465342, /* XFS */
+        0x9123683e, /* Btrfs */
+        0x01021994, /* tmpfs */
+        0x794c7630, /* overlayfs, whose upper is local */
+        0x2fc12fc1, /* ZFS */
+        0xf2f52010, /* F2FS */
+        0xca451a4e, /* bcachefs */
+        0x52654973, /* ReiserFS */
+        0x3153464a, /* JFS */
+        0x858458f6, /* ramfs */
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(local); i++)
+        if ((uint32_t)fs->f_type == local[i])
+            return true;
+    return false;
+}
+
+/* On a network file system there is no map: its other users are told (uufs/dirty.c), and the upper
+ * is asked every time. */
+static int
+tell_elsewhere(int fd)
+{
+    uint64_t first = 0;
+    long r = sys4(SYS_pread64, fd, &first, sizeof(first), 0);
+
+    if (r < 0 || first & UUFS_DIRTY_ELSEWHERE)
+        return r < 0 ? (int)r : 0;
+    first |= UUFS_DIRTY_ELSEWHERE;
+    r = sys4(SYS_pwrite64, fd, &first, sizeof(first), 0);
+    return r < 0 ? (int)r : 0;
+}
+
 static int
 map_dirty(struct uufs *fs, const char *path)
 {
+    struct statfs disk;
     const void *map;
     uint64_t size, bits = 64;
-    int err = map_file(path, O_RDWR, PROT_READ | PROT_WRITE, MAP_SHARED, &map, &size);
+    int fd = uufs_open(path, O_RDWR, 0), err;
 
+    if (fd < 0)
+        return fd;
+    err = (int)sys2(SYS_fstatfs, fd, &disk);
+    if (!err && !is_local(&disk)) {
+        err = tell_elsewhere(fd);
+        sys1(SYS_close, fd);
+        return err;
+    }
+    err = map_opened(fd, PROT_READ | PROT_WRITE, MAP_SHARED, &map, &size);
     if (err)
         return err;
     while (bits * 2 <= size * 8 && bits < 1U << 31)
@@ -183,7 +243,7 @@ plan_load(struct engine *e, const char *path, const char **what)
         fs->work_len = e->plan->work.len;
     }
     *what = base + e->plan->view.off;
-    err = map_file(*what, O_RDONLY, PROT_READ, MAP_PRIVATE, &map, &size);
+    err = map_file(*what, &map, &size);
     if (!err)
         err = view_open(&fs->view, map, size);
     if (!err && fs->view.n_layers != fs->n_layers)

@@ -4,7 +4,11 @@
  * A clear bit proves that the upper has neither the name nor a whiteout of it, so the walk asks the
  * disk nothing. Bits are only ever set, before the name appears; a name that went away leaves a
  * false alarm, which costs one probe. A directory that moved takes names along that were noted
- * elsewhere: it gets a `tree` bit, which stands for all below. */
+ * elsewhere: it gets a `tree` bit, which stands for all below.
+ *
+ * On a network file system another machine writes without our seeing its marks. So a process that
+ * finds the map there uses none, and sets bit 0 for those that have it on a disk of their own:
+ * "trust nothing". */
 #include "uufs.h"
 
 #define FNV_BASIS   0xcbf29ce484222325u
@@ -22,17 +26,32 @@ dirty_hash(const char *path, size_t len, uint64_t salt)
     return hash ^ (hash >> 29);
 }
 
+/* Bit 0 is no name's. */
+static uint64_t
+bit_of(const struct uufs *fs, uint64_t hash)
+{
+    uint64_t bit = hash & (fs->dirty_bits - 1);
+
+    return bit ? bit : 1;
+}
+
+static bool
+nothing_known(const struct uufs *fs)
+{
+    return !fs->dirty || __atomic_load_n(&fs->dirty[0], __ATOMIC_ACQUIRE) & UUFS_DIRTY_ELSEWHERE;
+}
+
 static bool
 bit_test(const struct uufs *fs, uint64_t bit)
 {
-    bit &= fs->dirty_bits - 1;
+    bit = bit_of(fs, bit);
     return (__atomic_load_n(&fs->dirty[bit / 64], __ATOMIC_ACQUIRE) >> (bit % 64)) & 1;
 }
 
 static void
 bit_set(const struct uufs *fs, uint64_t bit)
 {
-    bit &= fs->dirty_bits - 1;
+    bit = bit_of(fs, bit);
     __atomic_fetch_or(&fs->dirty[bit / 64], (uint64_t)1 << (bit % 64), __ATOMIC_SEQ_CST);
 }
 
@@ -54,7 +73,7 @@ hash_set(const struct uufs *fs, uint64_t hash)
 bool
 uufs_dirty_test(const struct uufs *fs, const char *ctr, size_t len)
 {
-    return !fs->dirty || hash_test(fs, dirty_hash(ctr, len, 0));
+    return nothing_known(fs) || hash_test(fs, dirty_hash(ctr, len, 0));
 }
 
 void
@@ -67,7 +86,7 @@ uufs_dirty_set(const struct uufs *fs, const char *ctr, size_t len)
 bool
 uufs_dirty_test_tree(const struct uufs *fs, const char *ctr, size_t len)
 {
-    return !fs->dirty || hash_test(fs, dirty_hash(ctr, len, TREE_SALT));
+    return nothing_known(fs) || hash_test(fs, dirty_hash(ctr, len, TREE_SALT));
 }
 
 void
@@ -80,7 +99,7 @@ uufs_dirty_set_tree(const struct uufs *fs, const char *ctr, size_t len)
 bool
 uufs_dirty_test_opaque(const struct uufs *fs, const char *ctr, size_t len)
 {
-    return !fs->dirty || hash_test(fs, dirty_hash(ctr, len, OPAQUE_SALT));
+    return nothing_known(fs) || hash_test(fs, dirty_hash(ctr, len, OPAQUE_SALT));
 }
 
 void

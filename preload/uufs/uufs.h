@@ -128,6 +128,8 @@ int uufs_leave_magic(const struct uufs *fs, struct uufs_hit *hit);
 
 /* ---- dirty.c ---- a shared Bloom filter of upper names: a clear bit proves absence, so the upper
  * is not probed */
+#define UUFS_DIRTY_ELSEWHERE                                                                       \
+    1u /* in the first word: somebody writes whose marks are not seen here */
 bool uufs_dirty_test(const struct uufs *fs, const char *ctr, size_t len);
 void uufs_dirty_set(const struct uufs *fs, const char *ctr,
                     size_t len); /* before the name appears */

@@ -31,6 +31,13 @@ test_dirty_has_no_false_negative_and_few_false_alarms(void)
     uufs_dirty_set_tree(&b.fs, "/in/7", 5);
     CHECK(uufs_dirty_test_tree(&b.fs, "/in/7", 5));
     CHECK(!uufs_dirty_test(&b.fs, "/in", 3));
+    CHECK(!(b.fs.dirty[0] & UUFS_DIRTY_ELSEWHERE)); /* no name's */
+    b.fs.dirty[0] |= UUFS_DIRTY_ELSEWHERE;
+    CHECK(uufs_dirty_test(&b.fs, "/x", 2));
+    CHECK(uufs_dirty_test_tree(&b.fs, "/x", 2));
+    CHECK(uufs_dirty_test_opaque(&b.fs, "/x", 2));
+    b.fs.dirty[0] &= ~(uint64_t)UUFS_DIRTY_ELSEWHERE;
+    CHECK(!uufs_dirty_test(&b.fs, "/x", 2));
     struct uufs none = b.fs;
 
     none.dirty = NULL;

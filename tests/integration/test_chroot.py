@@ -112,7 +112,8 @@ mknod /dev/null c 1 3; echo gone > /dev/null; stat -c "%F %U" /dev/null
 cat /etc/lpmx-image; cd /usr/share; pwd; realpath ../../../etc; dpkg -s libc6 | grep -c Status
 useradd -m anna; su anna -c "id -un; cd; pwd"; ldconfig; perl -MCwd -e "chdir q(/etc); print getcwd"
 echo; find / -xdev -maxdepth 1 -name lpmx-image; chroot /deep true || echo nothing in deep'
-dpkg --root=/tree -s libc6 | grep -c Status; ls /tree/home; useradd -R /tree bob; grep -c bob /tree/etc/passwd
+dpkg --root=/tree -s libc6 | grep -c Status; ls /tree/home
+useradd -R /tree bob; grep -c bob /tree/etc/passwd
 ldconfig -r /tree; cat /etc/lpmx-image; chroot --userspec=33:33 /tree id -u
 """
     done = run_lpmx("run", "--fakeroot", "-w", "/", image("c-probes"), "bash", "-c", script)

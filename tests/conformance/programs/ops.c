@@ -384,6 +384,7 @@ main(int argc, char **argv)
 {
     signal(SIGCHLD, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
+    setvbuf(stdout, NULL, _IOLBF, 1 << 16);
     umask(022);
     if (argc == 4 && !strcmp(argv[1], "worker")) {
         self = atoi(argv[2]);
