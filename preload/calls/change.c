@@ -1,5 +1,6 @@
 /* Names made, removed and moved: mkdir, mknod, symlink, link, unlink, rmdir, rename and their *at
  * forms. */
+#include "chown.h"
 #include "ownership.h"
 
 #include <linux/fs.h>
@@ -156,12 +157,19 @@ call_rename(struct call *c)
     return uufs_rename(&engine.fs, &from, &to, flags);
 }
 
+/* An emulated root, which the kernel would not let. */
+static bool
+may_link_descriptors(void)
+{
+    return emulates_root() && cred_has(cred_now(), CRED_CAP_DAC_READ_SEARCH);
+}
+
 /* A descriptor's file under a new name: what O_TMPFILE is for. A lower file's is its name's, which
  * is copied up: no inode of a layer gets a name in the upper. */
 static long
 link_descriptor(const struct call *c, struct uufs_hit *to)
 {
-    char ctr[LPMX_PATH_MAX];
+    char ctr[LPMX_PATH_MAX], link[40];
     struct uufs_hit from;
     bool lower = false;
     int err = call_fd_path((int)c->a[0], ctr, sizeof(ctr), &lower);
@@ -173,7 +181,14 @@ link_descriptor(const struct call *c, struct uufs_hit *to)
     if (lower)
         return err ? err : uufs_link(&engine.fs, &from, to);
     err = to->in_union ? uufs_prepare_create(&engine.fs, to) : 0;
-    return err ? err : sys5(SYS_linkat, c->a[0], "", AT_FDCWD, to->host, AT_EMPTY_PATH);
+    if (err)
+        return err;
+    if (!may_link_descriptors())
+        return sys5(SYS_linkat, c->a[0], "", AT_FDCWD, to->host, AT_EMPTY_PATH);
+    if ((int)c->a[0] == AT_FDCWD)
+        return -EPERM; /* a directory */
+    ownership_link((int)c->a[0], link);
+    return sys5(SYS_linkat, AT_FDCWD, link, AT_FDCWD, to->host, AT_SYMLINK_FOLLOW);
 }
 
 /* Is there a descriptor to be linked, and what is it? 1: it is the source; 0: a path is; or -errno.
@@ -191,6 +206,8 @@ links_descriptor(const struct call *c)
         return err ? err : !first;
     /* may we? the kernel looks at the descriptor first, and "/" is there already */
     err = (int)sys5(SYS_linkat, c->a[0], "", AT_FDCWD, "/", AT_EMPTY_PATH);
+    if (err == -ENOENT && may_link_descriptors())
+        err = -EEXIST;
     return err == -EEXIST ? !first : err;
 }
 

@@ -14,6 +14,7 @@
 enum cred_cap {
     CRED_CAP_CHOWN = 0,
     CRED_CAP_DAC_OVERRIDE = 1,
+    CRED_CAP_DAC_READ_SEARCH = 2,
     CRED_CAP_FOWNER = 3,
     CRED_CAP_FSETID = 4,
     CRED_CAP_SETGID = 6,

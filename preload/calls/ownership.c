@@ -364,7 +364,7 @@ open_one(const char *host)
 
     if (owner_file_stat(&file) || file.st.st_uid != (uint32_t)sys0(SYS_geteuid))
         return false;
-    need = S_ISDIR(file.st.st_mode) ? 0700 : S_ISREG(file.st.st_mode) ? 0600 : 0;
+    need = S_ISDIR(file.st.st_mode) ? 0700 : S_ISLNK(file.st.st_mode) ? 0 : 0600;
     if ((file.st.st_mode & need) == need)
         return false;
     shown = file.st;
@@ -414,12 +414,31 @@ open_path(int dirfd, unsigned long path, unsigned how)
     return opened;
 }
 
+/* The file behind descriptor @fd, which may be open for reading only. */
+static OWN_FRAME bool
+open_descriptor(int fd)
+{
+    char link[40], host[LPMX_PATH_MAX];
+    long n;
+
+    ownership_link(fd, link);
+    n = sys4(SYS_readlinkat, AT_FDCWD, link, host, sizeof(host) - 1);
+    if (n <= 0)
+        return false;
+    host[n] = '\0';
+    return ownership_in_upper(host) && open_one(host);
+}
+
 bool
 ownership_open_up(const struct call *c)
 {
     bool opened = false;
 
-    if (c->row->path < 0 || !cred_has(cred_now(), CRED_CAP_DAC_OVERRIDE))
+    if (!cred_has(cred_now(), CRED_CAP_DAC_OVERRIDE))
+        return false;
+    if (c->row->intent == INTENT_descriptor)
+        return open_descriptor((int)c->a[0]);
+    if (c->row->path < 0)
         return false;
     opened = open_path(call_dirfd(c), c->a[c->row->path], call_how(c));
     switch (c->row->nr) {

@@ -9,10 +9,13 @@ import pytest
 from conformance.kit.case import Case
 from conformance.kit.compare import Difference, first_difference, report
 from conformance.kit.generate import Taste
-from conformance.kit.unions import Bench, RunError, compile_interpreter
+from conformance.kit.unions import Bench, Interpreter, RunError, compile_interpreter
+
+from lpmx_runtime.errors import LpmxError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 class Oracle:
@@ -37,7 +40,7 @@ class Oracle:
         """As judge; a case that makes no sense any more tells nothing (while shrinking)."""
         try:
             return self.judge(case)
-        except (RunError, OSError, ValueError):
+        except (RunError, OSError, ValueError, LpmxError):
             return None
 
     def check(self, text: str) -> list[str]:
@@ -63,18 +66,25 @@ def without_refused_moves(case: Case, engine: list[str]) -> tuple[Case, list[str
 
 
 @pytest.fixture(scope="session")
-def interpreter(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], object]:
-    """The compiled interpreter of scripts."""
-    try:
-        return compile_interpreter(tmp_path_factory.mktemp("ops"))  # type: ignore[return-value]
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
+def interpreters(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bool], Interpreter]:
+    """interpreters(BY_LIBC): the compiled interpreter of scripts."""
+    made: dict[bool, Interpreter] = {}
+
+    def of(by_libc: bool) -> Interpreter:
+        try:
+            if by_libc not in made:
+                made[by_libc] = compile_interpreter(tmp_path_factory.mktemp("ops"), by_libc=by_libc)
+        except FileNotFoundError as error:
+            pytest.skip(str(error))
+        return made[by_libc]
+
+    return of
 
 
 @pytest.fixture
-def bench(interpreter: object, tmp_path: object) -> Bench:
+def bench(interpreters: Callable[[bool], Interpreter], tmp_path: Path) -> Bench:
     """A bench of this test's own."""
-    return Bench(tmp_path / "bench", interpreter)  # type: ignore[operator,arg-type]
+    return Bench(tmp_path / "bench", interpreters(False))
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from lpmx_runtime.layer import extract_layer
 from lpmx_runtime.native import loader_path
-from lpmx_runtime.plan import Bind, LaunchPlan, compile_plan
+from lpmx_runtime.plan import Bind, Identity, LaunchPlan, compile_plan
 from lpmx_runtime.store import remove_tree
 from lpmx_runtime.view import merge_views
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from .case import Case, Entry
 
-__all__ = ["Bench", "RunError", "compile_interpreter"]
+__all__ = ["Bench", "Interpreter", "RunError", "compile_interpreter"]
 
 PROGRAMS = Path(__file__).resolve().parents[1] / "programs"
 # All happens below /t. A few folders above a plain tree lead back into it, so that `..` at what
@@ -39,18 +40,32 @@ class RunError(AssertionError):
     """A script did not come to its end; shows what the interpreter said."""
 
 
-def compile_interpreter(folder: Path) -> Path:
-    """The static interpreter of scripts. FileNotFoundError: no compiler."""
+@dataclass(frozen=True)
+class Interpreter:
+    """The program that carries out scripts, and the files of the C library it needs, if any."""
+
+    program: Path
+    libraries: tuple[Path, ...] = ()
+
+
+def compile_interpreter(folder: Path, *, by_libc: bool = False) -> Interpreter:
+    """A static one, which makes system calls itself; or @by_libc a dynamic one, which makes them
+    by the C library's functions. FileNotFoundError: no compiler.
+    """
     compiler = shutil.which("gcc") or shutil.which("cc")
     if not compiler:
         raise FileNotFoundError("no C compiler (Debian: gcc, libc6-dev)")
     program = folder / "ops"
     sources = sorted(str(path) for path in PROGRAMS.glob("*.c"))
+    kind = "-DBY_LIBC" if by_libc else "-static"
     subprocess.run(
-        [compiler, "-D_GNU_SOURCE", "-std=gnu11", "-O1", "-static", *sources, "-o", str(program)],
+        [compiler, "-D_GNU_SOURCE", "-std=gnu11", "-O1", kind, *sources, "-o", str(program)],
         check=True,
     )
-    return program
+    if not by_libc:
+        return Interpreter(program)
+    told = subprocess.run(["ldd", str(program)], check=True, capture_output=True, text=True).stdout
+    return Interpreter(program, tuple(map(Path, re.findall(r"(/\S+) \(", told))))
 
 
 @dataclass
@@ -58,13 +73,15 @@ class Bench:
     """A folder in which cases are carried out; everything of one is gone when the next begins."""
 
     folder: Path
-    program: Path
+    interpreter: Interpreter
     loader: str = field(default_factory=loader_path)
     environment: tuple[str, ...] = ()
+    user: int | None = None  # the engine's side runs as this one, with --fakeroot. For root
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.store = self.folder / "layers"
+        self.program = self.interpreter.program
 
     # ---- the engine
     def engine(self, case: Case) -> list[str]:
@@ -105,14 +122,23 @@ class Bench:
             dirty=str(place / "dirty"),
             cwd="/",
             clear_env=True,
-            engine=os.environ.get("LPMX_TEST_ENGINE") or "fast",
+            engine=os.environ.get("LPMX_TEST_ENGINE")
+            or ("eager" if self.interpreter.libraries else "fast"),
+            identity=None if self.user is None else Identity(0, 0),
+            fakeroot=self.user is not None,
         )
         (root / "plan").write_bytes(compile_plan(plan))
+        if self.user is not None:
+            for tree in (root, self.store):
+                _give(tree, self.user)
         return root / "plan"
 
     def follow(self, plan: Path, case: Case) -> list[str]:
         """The answers to the script of @case in the container of @plan, used before or not."""
-        return self._run([self.loader, "--plan", str(plan)], case)
+        become: list[str] = []
+        if self.user is not None:
+            become = ["setpriv", f"--reuid={self.user}", f"--regid={self.user}", "--clear-groups"]
+        return self._run([*become, self.loader, "--plan", str(plan)], case)
 
     def _import(self, name: str, entries: Sequence[Entry], views: list[Path]) -> None:
         folder = self.store / name
@@ -138,6 +164,10 @@ class Bench:
             for name in BASE_FOLDERS:
                 (base / name).mkdir(parents=True)
             shutil.copy2(self.program, base / "ops")
+            for library in self.interpreter.libraries:
+                place = base / library.relative_to("/")
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(library.resolve(), place)
         return base
 
     def _scan(self, base: Path, target: Path) -> None:
@@ -208,6 +238,13 @@ class Bench:
 def _as_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
     member.uid = member.gid = 0
     return member
+
+
+def _give(tree: Path, user: int) -> None:
+    """Make @tree the property of @user."""
+    for where, folders, files in os.walk(os.fsencode(tree)):
+        for name in [b".", *folders, *files]:
+            os.chown(os.path.join(where, name), user, user, follow_symlinks=False)
 
 
 def _touch(path: Path) -> Path:

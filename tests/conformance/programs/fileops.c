@@ -90,8 +90,7 @@ op_open(const struct line *l, struct reply *r) /* SLOT DIRSLOT PATH FLAGS MODE *
     int flags = (int)arg_number(l, 4) | O_NONBLOCK | O_NOCTTY;
 
     slot_take(r, arg_slot(l, 1),
-              (int)syscall(SYS_openat, arg_slot(l, 2), arg_path(l, 3), flags, arg_number(l, 5)),
-              flags);
+              (int)DO(openat, arg_slot(l, 2), arg_path(l, 3), flags, arg_number(l, 5)), flags);
 }
 
 static void
@@ -232,8 +231,8 @@ static void
 op_tmpfile(const struct line *l, struct reply *r) /* SLOT DIRSLOT PATH FLAGS MODE */
 {
     slot_take(r, arg_slot(l, 1),
-              (int)syscall(SYS_openat, arg_slot(l, 2), arg_path(l, 3),
-                           O_TMPFILE | (int)arg_number(l, 4), arg_number(l, 5)),
+              (int)DO(openat, arg_slot(l, 2), arg_path(l, 3), O_TMPFILE | (int)arg_number(l, 4),
+                      arg_number(l, 5)),
               0);
 }
 
@@ -263,14 +262,14 @@ op_mkdir(const struct line *l, struct reply *r)
 static void
 op_mknod(const struct line *l, struct reply *r) /* DIRSLOT PATH MODE DEVICE */
 {
-    reply_result(r, syscall(SYS_mknodat, arg_slot(l, 1), arg_path(l, 2), arg_number(l, 3),
-                            arg_number(l, 4)));
+    reply_result(r,
+                 DO(mknodat, arg_slot(l, 1), arg_path(l, 2), arg_number(l, 3), arg_number(l, 4)));
 }
 
 static void
 op_unlink(const struct line *l, struct reply *r)
 {
-    reply_result(r, syscall(SYS_unlinkat, arg_slot(l, 1), arg_path(l, 2), arg_number(l, 3)));
+    reply_result(r, DO(unlinkat, arg_slot(l, 1), arg_path(l, 2), arg_number(l, 3)));
 }
 
 static void
@@ -289,8 +288,8 @@ op_link(const struct line *l, struct reply *r) /* DIRSLOT PATH DIRSLOT PATH FLAG
 static void
 op_rename(const struct line *l, struct reply *r) /* DIRSLOT PATH DIRSLOT PATH FLAGS */
 {
-    reply_result(r, syscall(SYS_renameat2, arg_slot(l, 1), arg_path(l, 2), arg_slot(l, 3),
-                            arg_path(l, 4), arg_number(l, 5)));
+    reply_result(r, DO(renameat2, arg_slot(l, 1), arg_path(l, 2), arg_slot(l, 3), arg_path(l, 4),
+                       arg_number(l, 5)));
 }
 
 static void
@@ -326,8 +325,8 @@ op_statx(const struct line *l, struct reply *r) /* DIRSLOT PATH FLAGS */
 {
     struct statx sx;
 
-    if (!reply_result(r, syscall(SYS_statx, arg_slot(l, 1), arg_path(l, 2), arg_number(l, 3),
-                                 STATX_BASIC_STATS, &sx)))
+    if (!reply_result(
+            r, DO(statx, arg_slot(l, 1), arg_path(l, 2), arg_number(l, 3), STATX_BASIC_STATS, &sx)))
         return;
     reply_add(r, " %06o %u:%u", sx.stx_mode, sx.stx_uid, sx.stx_gid);
     if (S_ISREG(sx.stx_mode))
@@ -337,8 +336,7 @@ op_statx(const struct line *l, struct reply *r) /* DIRSLOT PATH FLAGS */
 static void
 op_access(const struct line *l, struct reply *r) /* DIRSLOT PATH MODE FLAGS */
 {
-    reply_result(r, syscall(SYS_faccessat2, arg_slot(l, 1), arg_path(l, 2), arg_number(l, 3),
-                            arg_number(l, 4)));
+    reply_result(r, FACCESSAT(arg_slot(l, 1), arg_path(l, 2), arg_number(l, 3), arg_number(l, 4)));
 }
 
 static void
@@ -380,7 +378,7 @@ op_truncate(const struct line *l, struct reply *r)
 static void
 op_chmod(const struct line *l, struct reply *r) /* DIRSLOT PATH MODE */
 {
-    reply_result(r, syscall(SYS_fchmodat, arg_slot(l, 1), arg_path(l, 2), arg_number(l, 3)));
+    reply_result(r, FCHMODAT(arg_slot(l, 1), arg_path(l, 2), arg_number(l, 3)));
 }
 
 static void

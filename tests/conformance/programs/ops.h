@@ -7,6 +7,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The kernel's own call, or with BY_LIBC the C library's function, whose call sites the engine's
+ * fast path rewrites. */
+#ifdef BY_LIBC
+#define DO(name, ...)  (name)(__VA_ARGS__)
+#define FSTATAT(...)   fstatat(__VA_ARGS__)
+#define FACCESSAT(...) faccessat(__VA_ARGS__)
+#define FCHMODAT(...)  fchmodat(__VA_ARGS__, 0)
+#else
+#define DO(name, ...)  syscall(SYS_##name, __VA_ARGS__)
+#define FSTATAT(...)   syscall(SYS_newfstatat, __VA_ARGS__)
+#define FACCESSAT(...) syscall(SYS_faccessat2, __VA_ARGS__)
+#define FCHMODAT(...)  syscall(SYS_fchmodat, __VA_ARGS__)
+#endif
+
 #define MAX_WORKERS 8
 #define MAX_SLOTS   32
 #define MAX_WORDS   12

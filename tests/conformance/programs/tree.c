@@ -2,6 +2,7 @@
  * a folder. */
 #include "ops.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -74,7 +75,7 @@ reply_stat(struct reply *r, int dirfd, const char *path, int flags)
 {
     struct stat st;
 
-    if (!reply_result(r, syscall(SYS_newfstatat, dirfd, path, &st, flags)))
+    if (!reply_result(r, FSTATAT(dirfd, path, &st, flags)))
         return;
     reply_add(r, " %c%04o %u:%u", type_letter(st.st_mode), st.st_mode & 07777, st.st_uid,
               st.st_gid);
@@ -133,7 +134,7 @@ names_read(struct names *names, int fd, size_t size)
     long n;
 
     names->n = 0;
-    while ((n = syscall(SYS_getdents64, fd, buf, size)) > 0) {
+    while ((n = DO(getdents64, fd, buf, size)) > 0) {
         for (long at = 0; at < n;) {
             const struct record *e = (const struct record *)((const char *)buf + at);
 

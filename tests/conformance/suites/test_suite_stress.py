@@ -19,8 +19,9 @@ QUICK = (
 )  # fmt: skip
 MORE = (
     "acl", "affinity", "aio", "aiol", "bad-altstack", "cap", "chattr", "chroot", "clone", "close",
-    "context", "daemon", "dnotify", "dup", "dynlib", "env", "epoll", "eventfd", "fallocate", "fault",
-    "fiemap", "file-ioctl", "fp-error", "fpunch", "fsize", "full", "get", "getrandom", "handle", "hdd",
+    "context", "daemon", "dnotify", "dup", "dynlib", "env", "epoll", "eventfd", "fallocate",
+    "fault", "fiemap", "file-ioctl", "fp-error", "fpunch", "fsize", "full", "get", "getrandom",
+    "handle", "hdd",
     "inode-flags", "io", "iomix", "itimer", "kcmp", "kill", "landlock", "lease", "loadavg", "locka",
     "lockf", "lockofd", "longjmp", "madvise", "membarrier", "memfd", "mincore", "mmap", "mmapmany",
     "mprotect", "mq", "mremap", "msg", "msync", "nice", "null", "pidfd", "pipe", "poll", "prctl",
