@@ -92,7 +92,7 @@ remove_at(int dirfd, unsigned long path, bool directory)
     if (err)
         return err;
     if (dots)
-        return dots < 0 ? dots : dots == 1 ? -EINVAL : -ENOTEMPTY;
+        return dots < 0 ? dots : dots == 1 ? -EINVAL : dots == 2 ? -ENOTEMPTY : -EBUSY;
     if (!hit.in_union)
         return hit.bind >= 0 && hit.ctr_len == engine.fs.binds[hit.bind].dst_len
                    ? -EBUSY

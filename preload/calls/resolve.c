@@ -5,6 +5,7 @@
 #include "../trap/slots.h"
 #include "../uufs/upper.h"
 #include "known.h"
+#include "root.h"
 
 #include <signal.h>
 #include <sys/inotify.h>
@@ -168,6 +169,7 @@ call_walk(int dirfd, unsigned long user_path, unsigned how, struct uufs_hit *hit
 {
     char path[LPMX_PATH_MAX], base[LPMX_PATH_MAX];
     int err = user_string(path, sizeof(path), user_path);
+    bool outside;
 
     if (err)
         return err;
@@ -177,8 +179,9 @@ call_walk(int dirfd, unsigned long user_path, unsigned how, struct uufs_hit *hit
         err = call_base(dirfd, base, sizeof(base));
         if (!err)
             err = uufs_walk(&engine.fs, base, path, how, hit);
-        return err == -ENOENT && path[0] == '.' ? walk_removed(dirfd, skip_dots(path), how, hit)
-                                                : err;
+        if (err != -ENOENT || path[0] != '.' || !root_show(base, &outside)[1])
+            return err; /* nothing is above a root */
+        return walk_removed(dirfd, skip_dots(path), how, hit);
     }
     return uufs_walk(&engine.fs, base, path, how, hit);
 }
@@ -195,6 +198,8 @@ call_last_is_dots(unsigned long user_path)
     n = strlen(path);
     while (n > 1 && path[n - 1] == '/')
         n--;
+    if (n == 1 && path[0] == '/')
+        return 3;
     if (!n || path[n - 1] != '.')
         return 0;
     if (n == 1 || path[n - 2] == '/')

@@ -73,6 +73,8 @@ class _Writer:
         self.handles: dict[int, list[int]] = {0: []}  # worker: slots in use
         self.folders: dict[int, list[int]] = {0: []}  # worker: slots of folders
         self.script: list[str] = []
+        self.jails: dict[int, bytes] = {}  # worker: its root, where that is another
+        self.jail = b""  # of the worker whose turn it is
 
     # ---- layers
     def case(self, operations: int, name: str) -> Case:
@@ -222,7 +224,7 @@ class _Writer:
     def _path(self) -> bytes:
         """An absolute path below /t, perhaps of something."""
         rng = self.rng
-        path = b"/" + rng.choice(self.known)
+        path = self._inside(rng.choice(self.known))
         for _ in range(rng.choice((0, 0, 0, 1, 1, 2))):
             path += b"/" + self._name()
         r = rng.random()
@@ -233,6 +235,12 @@ class _Writer:
         elif r < 0.16:
             path = b"/t/" + rng.choice(NAMES) + b"/../" + self._name()
         return path
+
+    def _inside(self, path: bytes) -> bytes:
+        """@path, which has no slash in front, from the root of the worker whose turn it is."""
+        if self.jail and (path + b"/").startswith(self.jail + b"/") and self.rng.random() < 0.9:
+            path = path.removeprefix(self.jail).removeprefix(b"/")
+        return b"/" + path
 
     def _at(self, worker: int) -> tuple[int, bytes]:
         """A folder's slot and a path for it, or an absolute path."""
@@ -265,6 +273,7 @@ class _Writer:
     def _operation(self) -> None:
         rng = self.rng
         worker = rng.choice(self.workers)
+        self.jail = self.jails.get(worker, b"")
         actions = _ACTIONS if self.taste.owners else [a for a in _ACTIONS if a[1] is not _chown]
         weights = [weight for weight, _ in actions]
         rng.choices([action for _, action in actions], weights)[0](self, worker)
@@ -305,7 +314,7 @@ def _taken(w: _Writer, worker: int, slot: int) -> None:
 def _open_folder(w: _Writer, worker: int) -> None:
     slot = w.rng.randrange(12, 16)
     path = w.rng.choice([b"t", *(b"t/" + name for name in ANCHORS), *w.made])
-    w._do(worker, "open", slot, CWD, b"/" + path, os.O_RDONLY | os.O_DIRECTORY, 0)
+    w._do(worker, "open", slot, CWD, w._inside(path), os.O_RDONLY | os.O_DIRECTORY, 0)
     if slot not in w.folders[worker]:
         w.folders[worker].append(slot)
 
@@ -500,7 +509,7 @@ def _directory(w: _Writer, worker: int) -> None:
         w._do(worker, "fchdir", rng.choice(w.folders[worker]))
     elif rng.random() < 0.6:
         path = rng.choice([b"t", *(b"t/" + name for name in ANCHORS), *w.made])
-        w._do(worker, "chdir", b"/" + path)
+        w._do(worker, "chdir", w._inside(path))
     else:
         w._do(worker, "getcwd")
 
@@ -512,6 +521,11 @@ def _process(w: _Writer, worker: int) -> None:
         w._do(worker, "fork", new)
         w.workers.append(new)
         w.handles[new], w.folders[new] = list(w.handles[worker]), list(w.folders[worker])
+        if worker in w.jails:
+            w.jails[new] = w.jails[worker]
+        elif w.taste.overlay and rng.random() < 0.4:
+            w.jails[new] = rng.choice((b"t", b"t/a0"))
+            w._do(new, "chroot", b"/" + w.jails[new])
     elif rng.random() < 0.5:
         w._do(worker, "exec")
     else:
