@@ -143,7 +143,7 @@ int proc_exe_path(const char *host, char *ctr, size_t cap);
 
 /* procfile.c: files of /proc that are shown with the container's paths. */
 bool procfile_is(const struct uufs_hit *hit);
-long procfile_open(const struct uufs_hit *hit, unsigned long flags);
+long procfile_open(const struct call *c, const struct uufs_hit *hit, unsigned long flags);
 
 #define CALL(name, handler, ...) call_handler call_##handler;
 #define REFUSE(name, error, why)

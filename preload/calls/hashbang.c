@@ -14,6 +14,7 @@ hashbang_parse(char *head, char **interp, char **arg)
         /* a line longer than the buffer is only acceptable when the interpreter itself fits */
         char *q = s;
 
+        end--; /* the kernel wants the last byte for its own NUL */
         while (*q == ' ' || *q == '\t')
             q++;
         while (q < end && *q != ' ' && *q != '\t')

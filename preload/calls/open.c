@@ -203,7 +203,7 @@ open_at(struct call *c, int dirfd, unsigned long path, unsigned long flags, unsi
     if (err)
         return err;
     if (!hit.in_union && !r.writes && !(flags & (O_PATH | O_DIRECTORY)) && procfile_is(&hit))
-        return procfile_open(&hit, flags);
+        return procfile_open(c, &hit, flags);
     if (hit.magic && r.writes)
         err = call_leave_magic(&hit);
     if (err)

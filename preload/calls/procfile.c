@@ -10,6 +10,7 @@
 
 struct text { /* a small buffer in front of a memfd */
     int fd;
+    const uint64_t *mask; /* the calling thread's, where the file is of that one, else NULL */
     size_t len;
     char buf[2048];
 };
@@ -110,7 +111,9 @@ translate_lines(const char *host, struct text *t, void (*put_line)(struct text *
     return n;
 }
 
-/* ---- status, under root emulation ---- */
+/* ---- status ---- */
+
+#define SIGSYS_BIT (1ull << 30)
 
 static void
 put_hex16(struct text *t, uint64_t value)
@@ -120,6 +123,28 @@ put_hex16(struct text *t, uint64_t value)
     for (int i = 15; i >= 0; i--, value >>= 4)
         digits[i] = "0123456789abcdef"[value & 15];
     put(t, digits, sizeof(digits));
+}
+
+/* Caught signals: SIGSYS is one only where the program catches it itself. */
+static void
+put_caught(struct text *t, const char *line)
+{
+    uint64_t caught = 0;
+
+    for (const char *p = line + 8; *p; p++)
+        caught = caught << 4 | (uint64_t)(*p <= '9' ? *p - '0' : *p - 'a' + 10);
+    if ((unsigned long)engine.sigsys.handler < 2) /* default or ignored */
+        caught &= ~SIGSYS_BIT;
+    put(t, line, 8);
+    put_hex16(t, caught);
+}
+
+/* The handler blocks all of them. */
+static void
+put_blocked(struct text *t, const char *line)
+{
+    put(t, line, 8);
+    put_hex16(t, *t->mask);
 }
 
 static void
@@ -145,7 +170,7 @@ put_groups(struct text *t, const struct cred *c)
 
 /* A line of /proc/self/status with the emulated credentials in place of the real ones. */
 static void
-put_status_line(struct text *t, char *line)
+put_credentials(struct text *t, const char *line)
 {
     const struct cred *c = cred_now();
     const struct {
@@ -179,6 +204,19 @@ put_status_line(struct text *t, char *line)
             put_string(t, line + name);
         }
     }
+}
+
+static void
+put_status_line(struct text *t, char *line)
+{
+    if (!strncmp(line, "SigCgt:\t", 8))
+        put_caught(t, line);
+    else if (t->mask && !strncmp(line, "SigBlk:\t", 8))
+        put_blocked(t, line);
+    else if (emulates_root())
+        put_credentials(t, line);
+    else
+        put_string(t, line);
     put_string(t, "\n");
 }
 
@@ -269,9 +307,23 @@ kind_of(const struct uufs_hit *hit)
         return KIND_maps;
     if (!strcmp(name, "mounts"))
         return KIND_mounts;
-    if (!strcmp(name, "status") && emulates_root() && proc_is_own(hit->host))
+    if (!strcmp(name, "status") && proc_is_own(hit->host))
         return KIND_status;
     return strcmp(name, "mountinfo") ? KIND_none : KIND_mountinfo;
+}
+
+/* Is it the calling thread's, not another one's of the process? */
+static bool
+is_of_thread(const struct uufs_hit *hit)
+{
+    const char *rel = hit->ctr + engine.fs.binds[hit->bind].dst_len;
+
+    if (!strncmp(rel, "/thread-self/", 13))
+        return true;
+    for (const char *p = rel; *p; p++)
+        if (!strncmp(p, "/task/", 6))
+            return false;
+    return sys0(SYS_gettid) == sys0(SYS_getpid);
 }
 
 bool
@@ -281,10 +333,10 @@ procfile_is(const struct uufs_hit *hit)
 }
 
 long
-procfile_open(const struct uufs_hit *hit, unsigned long flags)
+procfile_open(const struct call *c, const struct uufs_hit *hit, unsigned long flags)
 {
     enum kind kind = kind_of(hit);
-    struct text t = {.len = 0};
+    struct text t = {.mask = is_of_thread(hit) ? c->mask : NULL};
     long r = sys2(SYS_memfd_create, "proc", flags & O_CLOEXEC ? MFD_CLOEXEC : 0);
 
     if (r < 0)

@@ -343,9 +343,74 @@ SNIPPETS = {
         import shutil; shutil.rmtree('/srv/many'); assert not os.path.exists('/srv/many')
         shutil.rmtree('/usr/share/doc', ignore_errors=False); assert not os.path.exists('/usr/share/doc')""",
     "refused_calls_answer_as_the_table_says": """
-        for nr, args, wanted in ((161, (b'/',), errno.EPERM), (165, (b'x', b'/', b'tmpfs', 0, 0), errno.EPERM),
+        for nr, args, wanted in ((155, (b'/', b'/'), errno.EPERM), (165, (b'x', b'/', b'tmpfs', 0, 0), errno.EPERM),
                                  (272, (0x20000,), errno.EPERM), (425, (1, 0), errno.ENOSYS), (308, (0, 0), errno.EPERM)):
             assert raw(nr, *args) == -wanted, nr""",
+    "programs_of_other_machines_answer_enoexec": """
+        data = bytearray(open('/bin/true', 'rb').read())
+        for machine in (183, 3):  # AArch64, i386
+            other = data.copy(); other[18] = machine
+            with open('/srv/other', 'wb') as file: file.write(other)
+            os.chmod('/srv/other', 0o755)
+            try:
+                os.execv('/srv/other', ['other'])
+            except OSError as error:
+                assert error.errno == errno.ENOEXEC, (machine, error)
+            else: raise AssertionError(machine)""",
+    "a_script_without_a_first_line_is_the_shells": """
+        open('/srv/plain', 'w').write('echo "$0" "$1"\\n'); os.chmod('/srv/plain', 0o755)
+        try:
+            os.execv('/srv/plain', ['plain'])
+        except OSError as error:
+            assert error.errno == errno.ENOEXEC, error
+        for shell in ('sh', 'bash', 'busybox sh'):
+            out = subprocess.run(shell.split() + ['-c', '/srv/plain here'], stdout=-1, text=True).stdout
+            assert out == '/srv/plain here\\n', (shell, out)""",
+    "a_long_first_line_is_the_kernels": """
+        os.mkdir('/srv/' + 'i' * 200); os.symlink('/bin/echo', '/srv/' + 'i' * 200 + '/echo')
+        def run(line):
+            open('/srv/long', 'w').write(line); os.chmod('/srv/long', 0o755)
+            return subprocess.run(['/srv/long'], stdout=-1, text=True).stdout
+        start = '#!/srv/' + 'i' * 200 + '/echo '
+        assert run(start + 'a' * 30 + '\\n') == 'a' * 30 + ' /srv/long\\n'
+        whole = run(start + 'a' * 300 + '\\n')  # cut at 255 bytes
+        assert whole == 'a' * (255 - len(start)) + ' /srv/long\\n', whole
+        try:
+            run('#!/srv/' + 'x' * 300)
+        except OSError as error:
+            assert error.errno == errno.ENOEXEC, error""",
+    "exec_keeps_what_it_should": """
+        import resource
+        os.nice(3); resource.setrlimit(resource.RLIMIT_NOFILE, (200, 300)); os.umask(0o27)
+        kept, closed = os.open('/etc/passwd', os.O_RDONLY), os.open('/etc/passwd', os.O_RDONLY)
+        os.set_inheritable(kept, True)
+        script = f'umask; nice; ulimit -Sn; ulimit -Hn; test -e /proc/self/fd/{kept} && test ! -e /proc/self/fd/{closed} && echo closed'
+        out = subprocess.run(['bash', '-c', script], stdout=-1, text=True, close_fds=False).stdout
+        assert out.split() == ['0027', str(os.nice(0)), '200', '300', 'closed'], out""",
+    "the_running_program_is_its_own_file": """
+        mine, named = os.stat('/proc/self/exe'), os.stat(sys.executable)
+        assert (mine.st_dev, mine.st_ino, mine.st_size) == (named.st_dev, named.st_ino, named.st_size)
+        assert open('/proc/self/exe', 'rb').read() == open(sys.executable, 'rb').read()""",
+    "daemons_are_found_by_their_program": """
+        run = lambda *words: subprocess.run(words, stdout=-1, text=True)
+        daemon = ('start-stop-daemon', '--exec', '/bin/sleep')
+        assert run(*daemon, '--start', '--background', '--make-pidfile', '--pidfile', '/srv/pid', '--', '60').returncode == 0
+        end = time.monotonic() + 10
+        while run(*daemon, '--status').returncode and time.monotonic() < end: time.sleep(0.01)
+        pid = open('/srv/pid').read().strip()
+        assert run(*daemon, '--status', '--pidfile', '/srv/pid').returncode == 0
+        assert pid in run('pidof', os.path.realpath('/bin/sleep')).stdout.split()
+        assert run('start-stop-daemon', '--exec', '/bin/cat', '--status', '--pidfile', '/srv/pid').returncode
+        assert run(*daemon, '--stop', '--pidfile', '/srv/pid').returncode == 0""",
+    "speculation_is_not_mitigated_for_the_filters_sake": """
+        assert 'force' not in open('/proc/self/status').read()""",
+    "sigsys_is_not_among_the_caught_signals": """
+        def caught():
+            lines = dict(line.split(':', 1) for line in open('/proc/self/status'))
+            return int(lines['SigCgt'], 16) >> (signal.SIGSYS - 1) & 1
+        assert caught() == 0
+        signal.signal(signal.SIGSYS, lambda *a: None)
+        assert caught() == 1""",
     "personality_and_prctl_name": """
         assert open('/proc/self/comm').read().startswith('python3')""",
 }  # fmt: skip

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 HABITS = (
     "block-all", "least-signal-stack", "signal-stacks-of-threads", "longjmp",
     "longjmp-signal-stack", "storm", "vfork-in-threads", "cancel-open", "least-thread-stacks",
-    "coroutines", "close-all", "no-descriptor-left", "empty-environment", "small-stack",
+    "coroutines", "registers", "entry", "own-trap-filter", "close-all", "no-descriptor-left",
+    "empty-environment", "small-stack",
     "removed-directory",
 )  # fmt: skip
 LIBCS = {"glibc": "", "static": "-static", "musl": "-musl"}

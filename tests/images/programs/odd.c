@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -420,6 +421,114 @@ coroutines(void)
 }
 #endif
 
+/* ---- registers and memory */
+
+/* A call changes rax, rcx and r11, and no vector register. */
+static void
+registers(void)
+{
+    static unsigned long before[16], after[16];
+    static double floats[32] __attribute__((aligned(64)));
+    static struct stat st;
+
+    for (int i = 0; i < 16; i++)
+        before[i] = 0x1111111111111111ul * (unsigned long)i;
+    before[7] = (unsigned long)"/etc/passwd"; /* rdi */
+    before[6] = (unsigned long)&st;           /* rsi */
+    for (int round = 0; round < 100; round++) {
+        memset(floats, 0, sizeof(floats));
+        __asm__ volatile("push %%rbx; push %%rbp; push %%r12; push %%r13; push %%r14; push %%r15\n"
+                         "push %1\n"
+                         "mov %0, %%rax\n"
+                         "mov 0x08(%%rax), %%rbx; mov 0x18(%%rax), %%rdx; mov 0x20(%%rax), %%r8\n"
+                         "mov 0x28(%%rax), %%r9; mov 0x30(%%rax), %%rsi; mov 0x38(%%rax), %%rdi\n"
+                         "mov 0x48(%%rax), %%rbp; mov 0x50(%%rax), %%r10; mov 0x60(%%rax), %%r12\n"
+                         "mov 0x68(%%rax), %%r13; mov 0x70(%%rax), %%r14; mov 0x78(%%rax), %%r15\n"
+                         "movq %%r12, %%xmm0; movq %%r13, %%xmm7; movq %%r14, %%xmm15\n"
+                         "mov $4, %%eax\n" /* stat */
+                         "syscall\n"
+                         "pop %%rcx\n"
+                         "mov %%rax, 0x00(%%rcx); mov %%rbx, 0x08(%%rcx); mov %%rdx, 0x18(%%rcx)\n"
+                         "mov %%r8, 0x20(%%rcx); mov %%r9, 0x28(%%rcx); mov %%rsi, 0x30(%%rcx)\n"
+                         "mov %%rdi, 0x38(%%rcx); mov %%rbp, 0x48(%%rcx); mov %%r10, 0x50(%%rcx)\n"
+                         "mov %%r12, 0x60(%%rcx); mov %%r13, 0x68(%%rcx); mov %%r14, 0x70(%%rcx)\n"
+                         "mov %%r15, 0x78(%%rcx)\n"
+                         "pop %%r15; pop %%r14; pop %%r13; pop %%r12; pop %%rbp; pop %%rbx\n"
+                         "movq %%xmm0, (%2); movq %%xmm7, 8(%2); movq %%xmm15, 16(%2)\n"
+                         :
+                         : "r"(before), "r"(after), "r"(floats)
+                         : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "xmm0",
+                           "xmm7", "xmm15", "memory");
+        MUST(after[0] == 0 && st.st_size > 0);
+        for (int i = 1; i < 16; i++)
+            if (i != 2 && i != 8 && i != 11)
+                MUST(after[i] == before[i]);
+        MUST(!memcmp(floats, &before[12], 3 * sizeof(long)));
+    }
+}
+
+extern char _end;
+static char **first_argv;
+
+/* What the kernel leaves a new program: an aligned stack, a vector that tells of it, zeros behind
+ * its data. */
+static void
+entry(void)
+{
+    const char *name = (const char *)getauxval(AT_EXECFN), *random = (char *)getauxval(AT_RANDOM);
+    char comm[16] = "";
+
+    MUST(!((unsigned long)(first_argv - 1) & 15));
+    MUST(name && !strcmp(name, first_argv[0]));
+    MUST(random && getauxval(AT_PHNUM) && getauxval(AT_PHDR) && getauxval(AT_ENTRY));
+    MUST(getauxval(AT_SYSINFO_EHDR) && getauxval(AT_PAGESZ) == 4096);
+    MUST(!prctl(PR_GET_NAME, comm) && !strncmp(comm, "odd", 3));
+    for (char *p = &_end; (unsigned long)p & 4095; p++)
+        MUST(!*p);
+}
+
+/* ---- a filter of the program's own */
+
+static volatile sig_atomic_t trapped_call;
+
+static void
+on_own_trap(int sig, siginfo_t *info, void *context)
+{
+    (void)sig, (void)context;
+    trapped_call = info->si_code == 1 /* SYS_SECCOMP */ ? info->si_syscall : -1;
+}
+
+/* As sandboxes do it: a call traps into the program's own handler, all others go on. */
+static void
+own_trap_filter(void)
+{
+    /* struct sock_filter and sock_fprog; musl has no headers of the kernel */
+    static const struct {
+        unsigned short code;
+        unsigned char yes, no;
+        unsigned value;
+    } code[] = {
+        {0x20, 0, 0, 0},         /* load the number */
+        {0x15, 0, 1, SYS_sysfs}, /* is it this one? */
+        {0x06, 0, 0, 0x00030000 /* SECCOMP_RET_TRAP */},
+        {0x06, 0, 0, 0x7fff0000 /* SECCOMP_RET_ALLOW */},
+    };
+    const struct {
+        unsigned short length;
+        const void *code;
+    } filter = {4, code};
+    struct sigaction action = {.sa_sigaction = on_own_trap, .sa_flags = SA_SIGINFO}, told;
+
+    MUST(!sigaction(SIGSYS, &action, NULL) && !sigaction(SIGSYS, NULL, &told));
+    MUST(told.sa_sigaction == on_own_trap);
+    MUST(!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    MUST(!prctl(PR_SET_SECCOMP, 2 /* SECCOMP_MODE_FILTER */, &filter));
+    syscall(SYS_sysfs, 3);
+    MUST(trapped_call == SYS_sysfs);
+    use_files("own-filter");
+    MUST(run_status(self, "nothing") == 0);
+}
+
 /* ---- descriptors, environment, limits */
 
 static void
@@ -555,6 +664,9 @@ static const struct habit {
 #ifdef __GLIBC__
     {"coroutines", coroutines, true},
 #endif
+    {"registers", registers, true},
+    {"entry", entry, true},
+    {"own-trap-filter", own_trap_filter, true},
     {"close-all", close_all, true},
     {"no-descriptor-left", no_descriptor_left, true},
     {"empty-environment", empty_environment, true},
@@ -570,6 +682,7 @@ main(int argc, char **argv)
 {
     ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
+    first_argv = argv;
     MUST(argc == 2 && length > 0);
     for (size_t i = 0; i < sizeof(habits) / sizeof(habits[0]); i++) {
         if (strcmp(argv[1], habits[i].name))
