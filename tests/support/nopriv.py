@@ -73,8 +73,12 @@ def filter_program() -> list[Instruction]:
 
 def deny() -> None:
     """Put this process, and all it will ever start, under the filter. There is no way back."""
+    install(filter_program())
+
+
+def install(program: list[Instruction]) -> None:
+    """Install a filter given in classic BPF."""
     libc = ctypes.CDLL(None, use_errno=True)
-    program = filter_program()
     code = b"".join(struct.pack("<HBBI", *instruction) for instruction in program)
     buffer = ctypes.create_string_buffer(code, len(code))
     header = ctypes.create_string_buffer(struct.pack("@HP", len(program), ctypes.addressof(buffer)))
