@@ -32,7 +32,11 @@ rm -rf /tmp/* /var/cache/apt/*.bin
 )  # fmt: skip
 
 # The tests of Go's packages are in Debian's golang-go; go compiles them inside.
-GO = DEBIAN.then("suites-go", apt("golang-go", "ca-certificates"))
+# Those of net look up localhost and read /etc/services.
+GO = DEBIAN.then("suites-go", apt("golang-go", "ca-certificates", "netbase")).then(
+    "suites-go-hosts",
+    r"printf '127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n' > /etc/hosts",
+)
 
 
 def _release(suite: str) -> Recipe:

@@ -4,9 +4,12 @@
 # The long lines are shell.
 from __future__ import annotations
 
+import json
+import os
 import re
 
 import pytest
+from support.lpmx import run
 from support.packages import make_machine
 
 pytestmark = pytest.mark.timeout(600)  # the first test waits for the packages
@@ -16,8 +19,12 @@ SMALL = ("cron", "dbus", "tzdata", "python3-pip")
 LARGE = (
     "gcc", "g++", "gfortran", "make", "cmake", "git", "python3-dev", "python3-venv", "ruby",
     "ruby-dev", "default-jre-headless", "r-base-core", "r-cran-ggplot2", "perl", "openssh-server",
-    "postgresql", "nginx-light", "exim4-daemon-light", "man-db", "sudo", "cron", "dbus",
+    "postgresql", "nginx-light", "exim4-daemon-light", "man-db", "sudo", "cron", "dbus", "npm",
 )  # fmt: skip
+# All names but mount points, with what must be the same wherever the image is read
+TREE = r"""cd "$1" && find . \( -path ./proc -o -path ./sys -o -path ./dev -o -path ./etc/resolv.conf \
+    -o -path ./etc/hosts \) -prune -o -type d -printf '%P d %m %U %G\n' \
+    -o -type l -printf '%P l %U %G %l\n' -o -printf '%P %y %m %U %G %n %s\n' | LC_ALL=C sort"""
 # The image's dpkg.cfg leaves these out
 NOT_UNPACKED = re.compile(r" /usr/share/(doc|man|locale|info|lintian|groff)/")
 
@@ -129,7 +136,7 @@ def altered(machine):
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_a_hundred_packages(store, image, tmp_path):
     """Compilers, interpreters, servers: installed, of one piece, and they run."""
     made = make_machine(store, image("demo"), "hundred", tmp_path)
@@ -146,14 +153,39 @@ echo 'print *, 42' > a.f90; echo end >> a.f90; gfortran a.f90 -o f; ./f
 python3 -m venv --without-pip v; v/bin/python -c 'print(42)'
 ruby -e 'puts 42'; java -version 2>&1 | grep -c Runtime; Rscript -e 'library(ggplot2); cat(42, "\\n")'
 stat -c '%U:%G %a' /usr/bin/sudo /usr/bin/ssh-agent /var/lib/postgresql /var/log/exim4 /var/cache/man
+mkdir p; echo '{"name": "p", "version": "1.0.0", "bin": {"tell": "tell.js"}}' > p/package.json
+printf '#!/usr/bin/env node\\nconsole.log(42)\\n' > p/tell.js; chmod 755 p/tell.js
+npm install -g --offline --no-audit --no-fund ./p > /dev/null; tell; stat -c '%U %a' "$(npm root -g)/p/package.json"
 sudo -u postgres id -un; runuser -u postgres -- /usr/lib/postgresql/*/bin/initdb -D /var/lib/postgresql/t > /dev/null
 stat -c '%U:%G %a' /var/lib/postgresql/t/PG_VERSION
 """
     shown = made(script, check=False)
-    store("rm", "-f", "hundred")
     lines = [" ".join(line.split()) for line in shown.stdout.splitlines()]
     assert lines == [
         "gcc 42", "42", "42", "42", "1", "42", "root:root 4755", "root:_ssh 2755",
-        "postgres:postgres 755", "Debian-exim:adm 2750", "man:man 755", "postgres",
+        "postgres:postgres 755", "Debian-exim:adm 2750", "man:man 755", "42",
+        "root 644", "postgres",
         "postgres:postgres 600",
     ], shown.stderr  # fmt: skip
+    store("commit", "hundred", "hundred:1")
+    store("rm", "-f", "hundred")
+    compare_elsewhere(store, tmp_path)
+    store("rmi", "hundred:1")
+
+
+def compare_elsewhere(store, folder):
+    """The tree of the image hundred:1, as another program unpacks it from what we save."""
+    listed = store(
+        "run", "--rm", "--fakeroot", "--no-bind", "all", "-w", "/", "hundred:1", "sh", "-c", TREE,
+        "sh", "/", cwd=folder,
+    ).stdout.splitlines()  # fmt: skip
+    assert len(listed) > 20_000
+    store("save", "--format", "oci-dir", "-o", folder / "layout", "hundred:1", timeout=900.0)
+    told = json.loads(run(["skopeo", "inspect", f"oci:{folder / 'layout'}:hundred:1"]).stdout)
+    assert len(told["Layers"]) > 1
+    if os.geteuid() == 0:  # others cannot give files away
+        image = f"{folder / 'layout'}:hundred:1"
+        run(["umoci", "unpack", "--image", image, folder / "bundle"], timeout=900.0)
+        rootfs = folder / "bundle" / "rootfs"
+        unpacked = run(["sh", "-c", TREE, "sh", rootfs]).stdout.splitlines()
+        assert set(unpacked) ^ set(listed) == set()

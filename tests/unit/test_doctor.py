@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,10 @@ from lpmx_runtime.finding import Finding, worst
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# As much of an ELF library as is looked at: 64-bit, for x86-64, without a dynamic part
+LIBRARY = struct.pack(
+    "<16sHHIQQQIHHHHHH", b"\x7fELF\2\1\1", 3, 62, 1, 0, 64, 0, 0, 64, 56, 0, 0, 0, 0
+)
 GOOD = {
     "sys/kernel/osrelease": "6.1.0-9-amd64\n",
     "sys/kernel/seccomp/actions_avail": "kill_process kill_thread trap errno allow\n",
@@ -208,11 +213,35 @@ def test_gpus_are_found_by_device_and_driver(site: Site) -> None:
         "driver/nvidia/version",
         "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC 2024\n",
     )
-    assert next(surroundings.gpu(site)).verdict == "note"
+    (found,) = surroundings.gpu(site)
+    assert (found.verdict, found.advice) == ("note", "ask for a GPU in your job")
     (site.dev / "nvidia0").touch()
     (site.dev / "nvidiactl").touch()
     (found,) = surroundings.gpu(site)
+    assert (found.verdict, "libcuda.so.1" in found.detail) == ("note", True)
+    library = site.dev.parent / "usr/lib64/libcuda.so.550.54.15"
+    library.parent.mkdir(parents=True)
+    library.write_bytes(LIBRARY)
+    (library.parent / "libcuda.so.1").symlink_to(library.name)
+    (found,) = surroundings.gpu(site)
     assert (found.verdict, found.detail) == ("ok", "NVIDIA: nvidia0 (driver 550.54.15)")
+
+
+def test_gpus_of_amd_and_of_specifications_are_found(site: Site) -> None:
+    (site.dev / "kfd").touch()
+    (site.dev / "dri").mkdir()
+    (site.dev / "dri" / "renderD128").touch()
+    specs = site.dev.parent / "cdi"
+    specs.mkdir()
+    spec = {"cdiVersion": "0.6.0", "kind": "vendor.com/gpu", "devices": [{"name": "a"}]}
+    (specs / "vendor.json").write_text(json.dumps(spec))
+    (specs / "damaged.json").write_text("{")
+    here = replace(site, environ={**site.environ, "LPMX_CDI_DIRS": str(specs)})
+    found = list(surroundings.gpu(here))
+    assert [(one.verdict, one.detail) for one in found[:2]] == [
+        ("ok", "AMD: kfd, renderD128"), ("ok", "specifications (CDI): vendor.com/gpu=a"),
+    ]  # fmt: skip
+    assert (found[2].verdict, "damaged.json" in found[2].detail) == ("note", True)
 
 
 def test_batch_system_and_job_are_named(site: Site) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lpmx_runtime.finding import Finding
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lpmx_runtime.doctor.site import Site
+    from lpmx_runtime.gpu.host import GpuHost
 
 __all__ = ["batch", "gpu", "temporary"]
 
@@ -55,44 +58,71 @@ def temporary(site: Site) -> Iterator[Finding]:
 
 
 def gpu(site: Site) -> Iterator[Finding]:
-    """Devices and drivers of GPUs."""
-    cards = sorted(path.name for path in site.dev.glob("nvidia[0-9]*"))
-    version = site.read("driver/nvidia/version").splitlines()
-    if cards:
-        closed = [name for name in cards if not os.access(site.dev / name, os.R_OK | os.W_OK)]
-        driver = _driver(version[0]) if version else "driver of unknown version"
-        if closed:
-            yield Finding(
-                "GPU",
-                "note",
-                f"{', '.join(closed)}: you may not open them",
-                "ask for a GPU in your job, or for membership in the devices' group",
-            )
-        else:
-            yield Finding("GPU", "ok", f"NVIDIA: {', '.join(cards)} ({driver})")
-    elif version:
-        yield Finding(
-            "GPU",
-            "note",
-            "an NVIDIA driver is loaded but no device is here",
-            "ask for a GPU in your job",
+    """Devices and drivers of GPUs, as `--gpus` finds them."""
+    from lpmx_runtime.gpu import cdi, rocm
+    from lpmx_runtime.gpu.nvidia import find_nodes, kernel_version
+
+    host = _gpu_host(site)
+    cards = [p for p in find_nodes(host) if re.search(r"/(nvidia\d+|dxg)$", p)]
+    amd = rocm.find_nodes(host)
+    registry = cdi.load_registry(host)
+    yield from _nvidia(host, cards)
+    if amd:
+        yield _closed("AMD", amd, "membership in the groups render and video") or Finding(
+            "GPU", "ok", f"AMD: {', '.join(map(os.path.basename, amd))}"
         )
-    if (site.dev / "kfd").exists():
-        mine = os.access(site.dev / "kfd", os.R_OK | os.W_OK)
-        yield Finding(
-            "GPU",
-            "ok" if mine else "note",
-            "AMD: /dev/kfd" + ("" if mine else " is not open to you"),
-            "" if mine else "ask for membership in the groups render and video",
-        )
-    if not cards and not version and not (site.dev / "kfd").exists():
+    if registry.devices:
+        yield Finding("GPU", "ok", f"specifications (CDI): {', '.join(sorted(registry.devices))}")
+    for problem in registry.problems:
+        yield Finding("GPU", "note", problem, "its devices cannot be asked for by --gpus")
+    if not cards and not amd and not registry.devices and not kernel_version(host):
         yield Finding("GPU", "ok", "none on this machine")
 
 
-def _driver(line: str) -> str:
-    """The number in "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  DATE"."""
-    number = re.search(r"\s(\d+(\.\d+)+)\s", f"{line} ")
-    return f"driver {number[1]}" if number else "driver of unknown version"
+def _gpu_host(site: Site) -> GpuHost:
+    """Where `--gpus` would look; tests have a /dev and /proc of their own."""
+    from lpmx_runtime.gpu.host import this_host
+
+    host = this_host(site.environ)
+    return replace(host, root=str(site.dev.parent)) if site.dev != Path("/dev") else host
+
+
+def _nvidia(host: GpuHost, cards: list[str]) -> Iterator[Finding]:
+    from lpmx_runtime.gpu.nvidia import find_driver, kernel_version
+
+    names = ", ".join(map(os.path.basename, cards))
+    version = kernel_version(host)
+    driver = find_driver(host) if cards else None
+    if not cards and version:
+        yield Finding(
+            "GPU",
+            "note",
+            f"an NVIDIA driver ({version}) is loaded but no device is here",
+            "ask for a GPU in your job",
+        )
+    if not cards:
+        return
+    closed = _closed("NVIDIA", cards, "a GPU in your job, or for membership in the devices' group")
+    if closed:
+        yield closed
+    elif driver is None:
+        yield Finding(
+            "GPU",
+            "note",
+            f"NVIDIA: {names}, but there is no libcuda.so.1 that programs here would load",
+            "let LD_LIBRARY_PATH or LPMX_DRIVER_ROOT name where the driver's libraries are",
+        )
+    else:
+        known = f"driver {driver.version}" if driver.version else "driver of unknown version"
+        yield Finding("GPU", "ok", f"NVIDIA: {names} ({known})")
+
+
+def _closed(kind: str, nodes: list[str], ask: str) -> Finding | None:
+    """A note when the user may not open one of @nodes."""
+    closed = [os.path.basename(p) for p in nodes if not os.access(p, os.R_OK | os.W_OK)]
+    if not closed:
+        return None
+    return Finding("GPU", "note", f"{kind}: {', '.join(closed)}: not open to you", f"ask for {ask}")
 
 
 def batch(site: Site) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from lpmx_runtime.ldcache import LIBC6_X86_64, parse_cache
 if TYPE_CHECKING:
     from .host import GpuHost
 
-__all__ = ["Driver", "find_driver", "find_gpus", "find_nodes"]
+__all__ = ["Driver", "find_driver", "find_gpus", "find_nodes", "kernel_version"]
 
 _CUDA = "libcuda.so.1"
 _CACHE = "/etc/ld.so.cache"
@@ -80,7 +80,7 @@ def find_driver(host: GpuHost) -> Driver | None:
     cuda = next((path for path in _cuda_candidates(host) if _is_usable(path)), "")
     if not cuda:
         return None
-    version = _kernel_version(host) or cuda.rpartition(".so.")[2]
+    version = kernel_version(host) or cuda.rpartition(".so.")[2]
     version = version if re.fullmatch(r"\d+(\.\d+)+", version) else ""
     return Driver(version, _libraries(cuda, version), _programs(host), _manifests(host))
 
@@ -136,7 +136,7 @@ def _belongs(name: str, version: str) -> bool:
     return bool(_LIBRARY.fullmatch(name)) and (not version or name.endswith(f".so.{version}"))
 
 
-def _kernel_version(host: GpuHost) -> str:
+def kernel_version(host: GpuHost) -> str:
     """The version of the kernel's half, from the module itself."""
     for path in ("/sys/module/nvidia/version", "/proc/driver/nvidia/version"):
         try:
