@@ -56,8 +56,10 @@ def mounted(site: Site, point: str, kind: str, options: str = "rw") -> None:
 
 
 def verdicts(findings: Iterator[Finding]) -> dict[str, str]:
-    """What to verdict."""
-    return {finding.what: finding.verdict for finding in findings}
+    """What to verdict. Whatever is not well comes with something to do."""
+    found = list(findings)
+    assert [one for one in found if one.verdict != "ok" and not one.advice] == []
+    return {finding.what: finding.verdict for finding in found}
 
 
 @pytest.mark.parametrize(
@@ -158,8 +160,38 @@ def test_ability_that_fails_names_the_reason(site: Site, monkeypatch: pytest.Mon
 
     monkeypatch.setattr("os.link", refuse)
     found = {each.what: each for each in storage.abilities(site)}
-    assert found["hard links"].verdict == "note"
+    assert verdicts(iter(found.values()))["hard links"] == "note"
     assert found["hard links"].detail.startswith("operation not supported: ")
+
+
+@pytest.mark.parametrize(
+    ("call", "what", "verdict"),
+    [
+        ("os.setxattr", "user attributes", "note"),
+        ("fcntl.flock", "locks", "problem"),
+        ("mmap.mmap", "shared memory maps", "problem"),
+        ("lpmx_runtime.doctor.storage._renameat2", "renames", "note"),
+        ("os.chmod", "permissions", "problem"),
+        ("os.open", "store", "problem"),
+    ],
+)
+def test_each_ability_is_missed(
+    site: Site, monkeypatch: pytest.MonkeyPatch, call: str, what: str, verdict: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(37, "No locks available")
+
+    if call == "os.open":
+        monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    else:
+        monkeypatch.setattr(call, refuse)
+    assert verdicts(storage.abilities(site))[what] == verdict
+
+
+def test_maps_are_not_shared_over_a_network(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    mounted(site, str(site.store.parent), "nfs4")
+    monkeypatch.setattr("mmap.mmap", None)  # would fail
+    assert "shared memory maps" not in verdicts(storage.abilities(site))
 
 
 def test_lock_that_does_not_hold_is_a_problem(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["abilities", "file_system", "folder", "scratch"]
 
 RENAME_NOREPLACE = 1
+LOCAL = "ext4, xfs and btrfs have them; LPMX_HOME=/some/local/folder puts the store elsewhere"
 MOVE = "put the store elsewhere: LPMX_HOME=/some/local/folder (an absolute path)"
 
 
@@ -237,17 +238,17 @@ def _modes(path: str) -> str:
 _ATTEMPTS = (
     Attempt("locks", _locks, "problem", "two lpmx at once could spoil the store", MOVE),
     Attempt("shared memory maps", _shared_memory, "problem", "programs would miss new files", MOVE),
-    Attempt("renames", _renames, "note", "copies on write take another way"),
+    Attempt("renames", _renames, "note", "copies on write take another, slower way", LOCAL),
     Attempt(
         "names", _names, "problem", "images hold names that differ in case or are not UTF-8", MOVE
     ),
     Attempt("permissions", _modes, "problem", "programs of images would not be executable", MOVE),
-    Attempt("hard links", _links, "note", "linked files of an image cannot be linked here"),
+    Attempt("hard links", _links, "note", "linked files of an image cannot be linked here", LOCAL),
     Attempt(
         "user attributes",
         _attributes,
         "note",
         "programs that set extended attributes see the same error",
-        "ext4, xfs and btrfs have them",
+        LOCAL,
     ),
 )
