@@ -4,6 +4,7 @@
 #include "ownership.h"
 #include "port.h"
 #include "root.h"
+#include "sockname.h"
 
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -124,6 +125,7 @@ static long
 with_address(struct call *c, unsigned at, bool create)
 {
     struct address a;
+    struct sockaddr_un given;
     char path[sizeof(a.un.sun_path) + 1];
     struct inet_address inet;
     long r = is_path_address(c->a[at], (unsigned)c->a[at + 1], &a.un);
@@ -138,6 +140,7 @@ with_address(struct call *c, unsigned at, bool create)
         return call_blocking(c, c->row->nr, c->a[0], c->a[1], c->a[2], c->a[3], c->a[4], c->a[5]);
     memcpy(path, a.un.sun_path, sizeof(a.un.sun_path));
     path[sizeof(path) - 1] = '\0';
+    given = a.un;
     r = translate(&a, create);
     if (r)
         return r;
@@ -145,6 +148,8 @@ with_address(struct call *c, unsigned at, bool create)
     c->a[at + 1] = a.len;
     r = call_blocking(c, c->row->nr, c->a[0], c->a[1], c->a[2], c->a[3], c->a[4], c->a[5]);
     release(&a);
+    if (!r && create)
+        sockname_note(&a.un, &given, PATH_OFFSET + (unsigned)strlen(path) + 1);
     if (!r && create && emulates_root())
         r = own_socket(path);
     return r;
@@ -253,6 +258,7 @@ call_getsockname(struct call *c)
     char host[sizeof(un.sun_path) + 1], ctr[LPMX_PATH_MAX];
     const char *shown;
     bool outside;
+    unsigned given_len;
     int room, len = sizeof(un), err = user_copy(&room, c->a[2], sizeof(room));
     long r;
 
@@ -265,17 +271,23 @@ call_getsockname(struct call *c)
             port_inward(c->a[1], room, c->row->nr == SYS_getpeername);
         return r;
     }
-    if (r < 0 || un.sun_family != AF_UNIX || len <= (int)PATH_OFFSET || !un.sun_path[0])
+    if (r < 0 || un.sun_family != AF_UNIX || len <= (int)PATH_OFFSET || !un.sun_path[0] ||
+        len > (int)sizeof(un))
         return call_raw(c);
     memset(host, 0, sizeof(host));
     memcpy(host, un.sun_path, (size_t)len - PATH_OFFSET);
-    if (host[0] != '/' || uufs_from_host(&engine.fs, host, ctr, sizeof(ctr)))
+    memset((char *)&un + len, 0, sizeof(un) - (size_t)len);
+    given_len = sockname_given(&un);
+    if (!given_len && uufs_from_host(&engine.fs, host, ctr, sizeof(ctr)))
         return call_raw(c);
-    shown = root_show(ctr, &outside);
-    if (strlen(shown) >= sizeof(un.sun_path))
+    shown = given_len ? NULL : root_show(ctr, &outside);
+    if (shown && strlen(shown) >= sizeof(un.sun_path))
         return call_raw(c);
-    memcpy(un.sun_path, shown, strlen(shown) + 1);
-    len = (int)(PATH_OFFSET + strlen(shown) + 1);
+    if (shown)
+        memcpy(un.sun_path, shown, strlen(shown) + 1);
+    if (given_len > sizeof(un))
+        given_len = sizeof(un);
+    len = (int)(given_len ? given_len : PATH_OFFSET + strlen(shown) + 1);
     if (room < 0)
         return -EINVAL;
     if (room > len)

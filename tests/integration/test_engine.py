@@ -147,7 +147,19 @@ SNIPPETS = {
         deep = '/srv/' + 'd' * 60; os.mkdir(deep)
         name = deep + '/' + 's' * 30
         server = socket.socket(socket.AF_UNIX); server.bind(name); server.listen()
-        client = socket.socket(socket.AF_UNIX); client.connect(name)""",
+        client = socket.socket(socket.AF_UNIX); client.connect(name); peer, _ = server.accept()
+        assert server.getsockname() == peer.getsockname() == client.getpeername() == name
+        assert child(lambda: 0 if server.getsockname() == name else 1) == 0""",
+    "a_socket_is_called_what_it_was_bound_to": """
+        os.chdir('/srv')
+        for number in range(40):
+            server = socket.socket(socket.AF_UNIX); server.bind('./own%d' % number)
+            assert server.getsockname() == './own%d' % number, server.getsockname()
+        full = b'x' * 85
+        server = socket.socket(socket.AF_UNIX); server.bind(full)
+        assert server.getsockname() == full.decode() and os.path.exists(full)
+        os.unlink('own0'); os.rename('own1', 'own0')
+        assert not os.path.exists('own1')""",
     "datagram_answers_find_their_way": """
         a = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); a.bind('/srv/a')
         b = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); b.bind('/srv/b')

@@ -9,6 +9,7 @@ import os
 import re
 
 import pytest
+from images.builder import Debian
 from support.lpmx import run
 from support.packages import make_machine
 
@@ -171,6 +172,28 @@ stat -c '%U:%G %a' /var/lib/postgresql/t/PG_VERSION
     store("rm", "-f", "hundred")
     compare_elsewhere(store, tmp_path)
     store("rmi", "hundred:1")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_a_debian_is_made_inside(store, image, tmp_path):
+    """mmdebstrap, as root of a container that is nobody's: its packages' scripts run in a chroot."""
+    made = make_machine(store, image("demo"), "maker", tmp_path)
+    made.install("mmdebstrap")
+    suite = Debian.find().suite
+    script = f"""
+grep -v Dir:: $APT_CONFIG > /opt/apt.conf; unset APT_CONFIG
+mmdebstrap --mode=root --variant=minbase --aptopt=/opt/apt.conf {suite} /opt/tree /mnt/sources.list
+"""
+    made(script)
+    shown = made("""
+cat /opt/tree/var/lib/dpkg/status | grep -c '^Package'; chroot /opt/tree dpkg --audit
+chroot /opt/tree sh -c 'echo data > /root/f; su -s /bin/sh nobody -c "id -un; echo ~"; stat -c "%a %U" /usr/bin/passwd'
+cat /opt/tree/root/f
+""").stdout.splitlines()
+    store("rm", "-f", "maker")
+    assert int(shown[0]) > 80
+    assert shown[1:] == ["nobody", "/nonexistent", "4755 root", "data"]
 
 
 def compare_elsewhere(store, folder):
