@@ -142,7 +142,9 @@ class Builder:
             archive = self.images / f"{recipe.name}.tar"
             write_archive(archive, recipe.reference, layers, recipe.config, style=recipe.style)
             archive.chmod(0o644)
-            (self.images / f"{recipe.name}.key").write_text(recipe.key)
+            key = self.images / f"{recipe.name}.key"
+            key.unlink(missing_ok=True)  # it may be a hard link to another checkout's
+            key.write_text(recipe.key)
         return archive
 
     def trees(self, recipe: Recipe) -> list[Path]:
