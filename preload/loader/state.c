@@ -1,6 +1,6 @@
 /* What one program's start tells the next image of the same process:
  * "LPMX_EXEC=fd,life,flags,command,len,...,len:plan exe host interp execfn cred agent cwd root" in
- * one  * environment string. Lengths, because paths may hold any byte. */
+ * one environment string. Lengths, because paths may hold any byte. */
 #include "../engine.h"
 
 static int

@@ -42,11 +42,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char *head = calloc(1, HASHBANG_SIZE + 1), copy[HASHBANG_SIZE + 1] = "#!", *interp, *arg;
     size_t n, start, len;
+    bool whole;
 
     memcpy(copy + 2, data, size < HASHBANG_SIZE - 2 ? size : HASHBANG_SIZE - 2);
     memcpy(head, copy, sizeof(copy));
     n = strcspn(copy, "\n");
-    len = interpreter(copy, n, n < HASHBANG_SIZE, &start);
+    whole = n < HASHBANG_SIZE;
+    n -= !whole; /* the last byte is the kernel's, for a NUL */
+    len = interpreter(copy, n, whole, &start);
     if (hashbang_parse(head, &interp, &arg)) {
         must(!len);
     } else {
