@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from lpmx_runtime.finding import Finding
 
 HELP = "Jupyter kernels that run in images"
+LAUNCHERS = ("local", "slurm", "sge")
 TIERS = ("auto", "ipykernel", "ir", "payload", "shell", "bash")
 
 
@@ -84,6 +86,12 @@ def _add_install(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--batch", default="", metavar="auto|...", help="as of `lpmx run`")
     parser.add_argument("--gpus", default="", metavar="all|N|...", help="as of `lpmx run`")
+    parser.add_argument(
+        "--launcher", choices=LAUNCHERS, default="", help="batch system that finds a node for it"
+    )
+    parser.add_argument(
+        "--launcher-options", default="", metavar="OPTIONS", help="for srun or qrsh, in one word"
+    )
     parser.add_argument(
         "--survive", action="store_true", help="outlive the server; the next one finds it again"
     )
@@ -154,6 +162,8 @@ def _install(args: argparse.Namespace) -> int:
         batch=args.batch,
         gpus=args.gpus,
         survive=args.survive,
+        launcher="" if args.launcher == "local" else args.launcher,
+        launcher_options=tuple(shlex.split(args.launcher_options)),
         plain=args.plain,
     )
     place = install.kernels_directory(sys_prefix=args.sys_prefix, prefix=args.prefix)

@@ -30,6 +30,11 @@ REMEDIES = (
     (r"Address already in use", "another program took the port first; start the kernel again"),
     (r"No space left on device|Disk quota exceeded", "make room (`lpmx gc`)"),
     (r"MemoryError|Cannot allocate memory", "the node or the job is short of memory; ask for more"),
+    (
+        r"^srun: |^qrsh: |Job was rejected|no suitable queues|could not be scheduled|"
+        r"unknown resource|Unable to run job",
+        "ask the queue for something else: `launcher_options` in the kernel spec",
+    ),
     (r"cannot open shared object file", "the image lacks that library; add it to the image"),
 )
 
@@ -43,6 +48,12 @@ def ended(subject: Subject, status: int) -> str:
         what = f"it was ended by {name} before it was ready"
         if -status == signal.SIGKILL:
             what += " (often: out of memory)"
+    return _compose(subject, what)
+
+
+def refused(subject: Subject, program: str, status: int) -> str:
+    """The batch system did not run it; `program` is its client."""
+    what = f"{program} ended with exit status {status} before it ran on a node"
     return _compose(subject, what)
 
 
@@ -64,7 +75,7 @@ def _compose(subject: Subject, what: str) -> str:
 def _remedy(subject: Subject) -> str:
     text = "\n".join(subject.last_words)
     for pattern, remedy in REMEDIES:
-        if re.search(pattern, text):
+        if re.search(pattern, text, re.MULTILINE):
             return remedy
     return f"`lpmx kernel doctor {subject.name}` looks for the cause"
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from lpmx_kernels import kernelspec, source, tiers
+from lpmx_kernels.launchers.queues import find_queue
 from lpmx_kernels.settings import KernelSettings
 from lpmx_runtime.cli.options import commands
 from lpmx_runtime.compose.envfile import Kernel
@@ -42,6 +43,8 @@ class Wishes:
     batch: str = ""
     gpus: str = ""
     survive: bool = False
+    launcher: str = ""
+    launcher_options: tuple[str, ...] = ()
     plain: bool = False
     synced: bool = False
 
@@ -70,7 +73,7 @@ def install(wishes: Wishes, kernels: Path) -> Installed:
         tier = tiers.of_argv(section.argv, section.language)
     else:
         tier = tiers.choose(store, image, wanted=wishes.tier, python=wishes.python)
-    transport = _transport(wishes.transport, tier)
+    transport = _transport(wishes, tier)
     spec = kernelspec.KernelSpec(
         name=name,
         display_name=wishes.display_name
@@ -89,6 +92,8 @@ def install(wishes: Wishes, kernels: Path) -> Installed:
             batch=wishes.batch,
             gpus=wishes.gpus,
             survive=wishes.survive,
+            launcher=wishes.launcher,
+            launcher_options=wishes.launcher_options,
             host_kernel=tier.host_kernel,
         ),
         transport=transport,
@@ -162,7 +167,18 @@ def kernels_directory(*, sys_prefix: bool, prefix: str | None) -> Path:
     return kernelspec.kernels_directory(prefix=sys.prefix if sys_prefix else prefix)
 
 
-def _transport(asked: str, tier: Tier) -> str:
+def _transport(wishes: Wishes, tier: Tier) -> str:
+    asked = wishes.transport
     if tier.transport and asked and asked != tier.transport:
         raise UsageError(f"--transport {asked}: this kernel knows {tier.transport} alone")
+    if find_queue(wishes.launcher):
+        if asked == "ipc":
+            raise UsageError("--transport ipc: does not reach a kernel on another node")
+        if wishes.survive:
+            raise UsageError(
+                f"--survive: a kernel in a job of {wishes.launcher} ends with its server"
+            )
+        return ""
+    if wishes.launcher_options:
+        raise UsageError("--launcher-options: go to a batch system; name one with --launcher")
     return asked or tier.transport

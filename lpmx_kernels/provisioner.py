@@ -32,20 +32,23 @@ from lpmx_kernels import (
     survivors,
 )
 from lpmx_kernels.errors import KernelStartError
-from lpmx_kernels.settings import KernelSettings
+from lpmx_kernels.launchers import wire
+from lpmx_kernels.launchers.elsewhere import Elsewhere, QueueRefusedError
+from lpmx_kernels.launchers.queues import LOCAL, QUEUES, find_queue
+from lpmx_kernels.settings import CONNECTION_FILE, KernelSettings
 from lpmx_runtime import runs
 from lpmx_runtime.errors import LpmxError
 from lpmx_runtime.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from jupyter_client.connect import KernelConnectionInfo
 
 POLL_INTERVAL = 0.01
 TRANSPORT_VARIABLE = "LPMX_KERNEL_TRANSPORT"
 """Transport of all kernels that are started through here and name none of their own."""
-LOOPBACK = ("", "localhost", "127.0.0.1", "::1")
+LOOPBACK = ("", "localhost", "::1", "127.0.0.1")
 
 
 class LpmxProvisioner(LocalProvisioner):
@@ -78,7 +81,13 @@ class LpmxProvisioner(LocalProvisioner):
     gpus = Unicode("", config=True, help="GPUs to show, as after `lpmx run --gpus`.")
     survive = Bool(default_value=False, config=True, help="Outlive the server, to be found again.")
     launch_timeout = Float(60.0, config=True, help="Seconds a kernel may need until it answers.")
+    launcher = Enum(
+        ["", LOCAL, *QUEUES], "", config=True, help="Batch system that finds a node for the kernel."
+    )
+    launcher_options = List(Unicode(), config=True, help="Options for that system's client.")
+    queue_timeout = Float(600.0, config=True, help="Seconds a kernel may wait for a node.")
 
+    _elsewhere: Elsewhere | None = None  # its place on another node
     _survivor: survivors.Survivor | None = None  # a living kernel to go on with
     _start: launch.KernelStart | None = None  # the container's part of the present start
     _container: str = ""  # id of the container, kept from restart to restart
@@ -111,6 +120,8 @@ class LpmxProvisioner(LocalProvisioner):
             batch=self.batch,
             gpus=self.gpus,
             survive=self.survive,
+            launcher=self.launcher,
+            launcher_options=tuple(self.launcher_options),
         )
 
     @default("transport")
@@ -127,6 +138,8 @@ class LpmxProvisioner(LocalProvisioner):
         if self._survivor:
             manager.load_connection_info(dict(self._survivor.info["connection_info"]))
             manager.cache_ports = False
+        elif self.image and find_queue(self.launcher):
+            self._use_tcp(kwargs)
         elif self.transport == "ipc" or (not self.transport and self.image and self._may_use_ipc()):
             self._use_ipc()
         arguments: dict[str, Any] = await super().pre_launch(**kwargs)
@@ -170,6 +183,9 @@ class LpmxProvisioner(LocalProvisioner):
         raise failure
 
     async def _launch_in_container(self, kwargs: Mapping[str, Any]) -> None:
+        if find_queue(self.launcher):
+            await self._launch_elsewhere(kwargs)
+            return
         self._start = start = await asyncio.to_thread(self._plan, kwargs)
         self._container = start.container
         if self._log is None:
@@ -184,6 +200,52 @@ class LpmxProvisioner(LocalProvisioner):
             )
         launch.register(start, self.process.pid)
         await self._wait_until_ready()
+
+    async def _launch_elsewhere(self, kwargs: Mapping[str, Any]) -> None:
+        queue = find_queue(self.launcher)
+        assert queue
+        self._marker = self._marker or self.kernel_id or str(uuid.uuid4())
+        self._log = self._log or logs.new_log(self._root, self.name, self._marker)
+        self._log_begin = self._log.stat().st_size if self._log.exists() else 0
+        self._elsewhere = self._elsewhere or Elsewhere(queue, self.settings, self.name)
+        try:
+            if not self._elsewhere.is_held:
+                self.log.info("kernel %s waits for a node of %s", self._marker, queue.name)
+            await self._elsewhere.reserve(kwargs["env"], self._log, self.queue_timeout)
+            await self._start_in_job(self._start_message(kwargs, self.settings.to_config()))
+        except QueueRefusedError as error:
+            text = explain.refused(self._subject(), queue.program, error.status)
+            raise KernelStartError(text) from None
+        self._container = self._elsewhere.container
+        await self._wait_until_ready()
+
+    async def _start_in_job(self, start: wire.Start) -> None:
+        assert self._elsewhere
+        self.process = await self._elsewhere.start(start)
+        self.pid, self.pgid, self.cwd = self.process.pid, None, start.cwd
+        # The address is the node's: the manager, which has yet to hear of it, is told now.
+        manager: Any = self.parent
+        for name, value in self._elsewhere.connection.items():
+            setattr(manager, name, value)
+        self.connection_info = manager.get_connection_info()
+
+    def _start_message(
+        self, kwargs: Mapping[str, Any], settings: Mapping[str, Any], argv: Sequence[str] = ()
+    ) -> wire.Start:
+        env, info = kwargs["env"], self.connection_info
+        texts = {k: v.decode() if isinstance(v, bytes) else v for k, v in info.items()}
+        return wire.Start(
+            name=os.path.basename(self._connection_file()),
+            connection={**texts, "kernel_name": self.name},
+            env=env,
+            cwd=os.path.realpath(kwargs.get("cwd") or Path.cwd()),
+            marker=self._marker,
+            asked=[name for name in self.kernel_spec.env if name in env],
+            changed=[name for name in env if os.environ.get(name) != env[name]],
+            settings={**settings, "store": str(self._root)},
+            container=self._container,
+            host_argv=argv,
+        )
 
     @property
     def _root(self) -> Path:
@@ -242,11 +304,16 @@ class LpmxProvisioner(LocalProvisioner):
         """Start the kernel that shows `failure`; False where this Python cannot run it."""
         self.log.error("%s", failure)
         env = {**kwargs["env"], fallback_reason.VARIABLE: str(failure)}
-        argv = [sys.executable, "-m", "lpmx_kernels.fallback", "-f", self._connection_file()]
+        argv = [sys.executable, "-m", "lpmx_kernels.fallback", "-f"]
+        kwargs = {**kwargs, "env": env}
         try:
-            await super().launch_kernel(argv, **{**kwargs, "env": env})
+            if self._elsewhere and self._elsewhere.is_held:  # clients keep to the node's address
+                argv.append(CONNECTION_FILE)
+                await self._start_in_job(self._start_message(kwargs, {}, argv))
+            else:
+                await super().launch_kernel([*argv, self._connection_file()], **kwargs)
             await self._wait_until_ready()
-        except (KernelStartError, OSError) as error:
+        except (LpmxError, OSError) as error:
             self.log.error("no fallback kernel either: %s", error)
             await self._abandon()
             return False
@@ -286,6 +353,19 @@ class LpmxProvisioner(LocalProvisioner):
         manager.cache_ports = False
         manager.ip = f"{self._ipc_directory}/k"
 
+    def _use_tcp(self, arguments: dict[str, Any]) -> None:
+        """Have the client expect a kernel that listens on a node, encrypted if it can be."""
+        if self.transport == "ipc":
+            raise KernelStartError(
+                f'The kernel "{self.kernel_spec.display_name}" cannot start: its transport is ipc,'
+                " which does not reach another node"
+            )
+        manager: Any = self.parent
+        manager.transport, manager.cache_ports = "tcp", False
+        manager.ip = LOOPBACK[-1]  # until the node is known
+        if getattr(manager, "transport_encryption", "") == "disabled":
+            arguments["transport_encryption"] = "auto"
+
     # --- end
 
     async def shutdown_requested(self, restart: bool = False) -> None:
@@ -302,12 +382,14 @@ class LpmxProvisioner(LocalProvisioner):
 
     async def cleanup(self, restart: bool = False) -> None:
         """End what the kernel left running; at its final end remove its container too."""
-        if self._marker:
+        if self._marker and not self._elsewhere:
             await asyncio.to_thread(processes.end, self._marker, self.pid)
         await super().cleanup(restart=restart)
         if restart:
             return
         self.ports_cached = False
+        if self._elsewhere:
+            await self._elsewhere.end()
         if self.survive and self.kernel_id:
             survivors.forget(self._root, self.kernel_id)
         if self._container:
@@ -315,14 +397,14 @@ class LpmxProvisioner(LocalProvisioner):
         if self._ipc_directory:
             shutil.rmtree(self._ipc_directory, ignore_errors=True)
         self._container = self._ipc_directory = ""
-        self._start, self._was_ready = None, False
+        self._start, self._elsewhere, self._was_ready = None, None, False
 
     async def _abandon(self) -> None:
         """Leave nothing of a start that failed; its container may serve the next one."""
         if self.process is not None:
             await self.kill()
             await self.wait()
-        if self._marker:
+        if self._marker and not self._elsewhere:
             await asyncio.to_thread(processes.end, self._marker, self.pid, grace=0)
 
     # --- found again by another server
@@ -353,6 +435,8 @@ class LpmxProvisioner(LocalProvisioner):
 
     def resolve_path(self, path_str: str) -> str | None:
         """The file on the host that the kernel's `path_str` names; None where there is none."""
+        if self._elsewhere:
+            return self._elsewhere.host_path(path_str)
         if self._start is None:
             return super().resolve_path(path_str)
         return self._start.host_path(os.path.expanduser(path_str))

@@ -42,6 +42,8 @@ class KernelSettings:
     gpus: str = ""  # as after --gpus
     survive: bool = False  # outlive the server
     host_kernel: str = ""  # "shell": the kernel runs on the host, `command` is the image's shell
+    launcher: str = ""  # the batch system that finds a node for it; empty: this machine
+    launcher_options: tuple[str, ...] = ()  # for that system's client
 
     def to_config(self) -> dict[str, Any]:
         """As the stanza holds it: only what differs from the defaults."""
@@ -52,6 +54,8 @@ class KernelSettings:
             config["map"] = list(self.map)
         if self.env:
             config["env"] = dict(self.env)
+        if self.launcher_options:
+            config["launcher_options"] = list(self.launcher_options)
         for name in (
             "persist",
             "user",
@@ -61,6 +65,7 @@ class KernelSettings:
             "gpus",
             "survive",
             "host_kernel",
+            "launcher",
         ):
             if value := getattr(self, name):
                 config[name] = value
@@ -79,6 +84,9 @@ class KernelSettings:
             raise KernelSpecError(f"{where}: map is a list of NAME=TARGET")
         if not _is_strings(chosen.get("binds", [])) or not isinstance(chosen.get("env", {}), dict):
             raise KernelSpecError(f"{where}: binds is a list and env a mapping of strings")
+        if not _is_strings(chosen.get("launcher_options", [])):
+            raise KernelSpecError(f"{where}: launcher_options is a list of words")
+        chosen["launcher_options"] = tuple(chosen.get("launcher_options", ()))
         chosen["command"] = tuple(chosen["command"])
         chosen["map"] = tuple(chosen.get("map", ()))
         chosen["binds"] = tuple(chosen.get("binds", ()))

@@ -1,0 +1,156 @@
+"""One kernel's start on another node, from the submission of its job to the running process.
+
+Used by the provisioner and by relay.py. The time in the queue is not the kernel's: it has a limit
+of its own, and what the queue says against the job is the reason of the failing start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fnmatch
+import os
+import re
+import sys
+import time
+import uuid
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from lpmx_kernels import hostpath
+from lpmx_kernels.errors import KernelStartError
+from lpmx_kernels.launchers import job as jobs
+from lpmx_kernels.launchers.queues import SECRETS
+from lpmx_runtime.errors import LpmxError
+from lpmx_runtime.plan import PlanError, parse_plan
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from lpmx_kernels.launchers.job import Job, JobKernel
+    from lpmx_kernels.launchers.queues import Queue
+    from lpmx_kernels.launchers.wire import Start
+    from lpmx_kernels.settings import KernelSettings
+
+INTERVAL = 0.01
+ANSWER_TIMEOUT = 60.0
+"""Seconds in which a node says whether it has started a kernel: planning one takes far less."""
+
+
+class QueueRefusedError(LpmxError):
+    """The batch system did not run the job; its words are in the log."""
+
+    def __init__(self, queue: Queue, status: int) -> None:
+        super().__init__(f"{queue.program} ended with exit status {status}")
+        self.status = status
+
+
+class QueueTimeoutError(LpmxError):
+    """The job has waited for its turn for too long."""
+
+
+class Elsewhere:
+    """The place of a kernel on another node; from restart to restart the same job."""
+
+    def __init__(self, queue: Queue, settings: KernelSettings, name: str) -> None:
+        self.queue, self.settings = queue, settings
+        letters = re.sub(r"[^A-Za-z0-9.-]", "-", name)[:24]
+        self._label = f"lpmx-{letters}"
+        self._job: Job | None = None
+        self._answer: Mapping[str, Any] = {}
+
+    @property
+    def is_held(self) -> bool:
+        """Say whether there is a job that lives."""
+        return self._job is not None and self._job.poll() is None
+
+    @property
+    def job_name(self) -> str:
+        """By which the batch system knows it."""
+        return self._job.name if self._job else ""
+
+    @property
+    def container(self) -> str:
+        """Id of the kernel's container."""
+        return str(self._answer.get("container", ""))
+
+    @property
+    def connection(self) -> Mapping[str, Any]:
+        """Where the kernel listens."""
+        return dict(self._answer["connection"])
+
+    async def reserve(self, env: Mapping[str, str], log: Path, timeout: float) -> None:
+        """Have a job that runs. Raises QueueRefusedError, QueueTimeoutError."""
+        if self.is_held:
+            return
+        await self.end()
+        self._job = job = self._submit(env, log)
+        deadline = time.monotonic() + timeout
+        while job.place is None:
+            status = job.poll()
+            if status is not None and job.place is None:
+                raise QueueRefusedError(self.queue, status)
+            if time.monotonic() > deadline:
+                raise QueueTimeoutError(
+                    f"{self.queue.program} has found no place for it within {timeout:g} s",
+                    hint="ask for less in `launcher_options`, or wait longer: `queue_timeout`",
+                )
+            await asyncio.sleep(INTERVAL)
+
+    def _submit(self, env: Mapping[str, str], log: Path) -> Job:
+        safe = ("-P",) if sys.version_info >= (3, 11) else ()
+        program = (sys.executable, *safe, "-m", "lpmx_kernels.launchers.node", self.queue.name)
+        with log.open("ab") as file:
+            try:
+                return jobs.submit(
+                    self.queue, f"{self._label}-{uuid.uuid4().hex[:8]}",
+                    self.settings.launcher_options, program, env=env, log=file,
+                )  # fmt: skip
+            except FileNotFoundError:
+                raise LpmxError(
+                    f"there is no program {self.queue.program} here",
+                    hint="start Jupyter on a machine from which jobs can be submitted",
+                ) from None
+
+    async def start(self, start: Start) -> JobKernel:
+        """Start a kernel in the job. Raises LpmxError with the node's reason where it cannot."""
+        job = self._job
+        assert job
+        sent = without_secrets(start.env, start.asked)
+        job.start(replace(start, env=sent, container=start.container or self.container))
+        deadline = time.monotonic() + ANSWER_TIMEOUT
+        while job.answer is None:
+            if job.poll() is not None:
+                raise QueueRefusedError(self.queue, job.poll() or 0)
+            if time.monotonic() > deadline:
+                raise KernelStartError(f"its node has not answered within {ANSWER_TIMEOUT:g} s")
+            await asyncio.sleep(INTERVAL)
+        if job.kernel is None:
+            raise LpmxError(str(job.answer["message"]), hint=str(job.answer["hint"]))
+        self._answer = job.answer
+        return job.kernel
+
+    async def end(self) -> None:
+        """Leave neither job nor process."""
+        job, self._job = self._job, None
+        if job:
+            await asyncio.to_thread(job.end)
+
+    def host_path(self, path: str) -> str | None:
+        """The file that a path of the kernel means, where this machine sees it too."""
+        try:
+            with open(self._answer["plan"], "rb") as file:
+                plan = parse_plan(file.read())
+        except (OSError, PlanError, KeyError):
+            return None
+        plan = replace(plan, cwd=str(self._answer["cwd"]))
+        return hostpath.resolve(plan, os.path.expanduser(path))
+
+
+def without_secrets(env: Mapping[str, str], asked: Mapping[str, str] | Any) -> dict[str, str]:
+    """What of a client's variables may travel to another node."""
+    return {
+        name: value
+        for name, value in env.items()
+        if name in asked or not any(fnmatch.fnmatchcase(name, each) for each in SECRETS)
+    }
