@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-from images import analysis, recipes, suites
+from images import analysis, kernels, recipes, suites
 
-RECIPES = recipes.RECIPES | {recipe.name: recipe for recipe in (*analysis.ANALYSIS, *suites.ALL)}
+RECIPES = recipes.RECIPES | {
+    recipe.name: recipe for recipe in (*analysis.ANALYSIS, *suites.ALL, *kernels.ALL)
+}

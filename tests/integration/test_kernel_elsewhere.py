@@ -276,15 +276,17 @@ def test_paths_of_the_kernel_are_found_on_this_machine(
 
 
 def test_secrets_of_the_server_stay_there(
-    jupyter: Jupyter, start: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
+    jupyter: Jupyter, start: Callable[..., Session], cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "hush-hush")
-    monkeypatch.setenv("SLURM_JOB_ID", "99")  # as if the server ran in a job
-    monkeypatch.setenv("SLURM_NNODES", "7")
+    granted = GRANTED[cluster.system]
+    monkeypatch.setenv(granted, "4711")  # as if the server ran in a job
+    monkeypatch.setenv("SLURM_NNODES" if cluster.system == "slurm" else "NSLOTS", "7")
     kernel = start(NAME, env={**os.environ, "FROM_CLIENT": "yes"})
     env = kernel.value("dict(__import__('os').environ)")
     assert env["FROM_CLIENT"] == "yes"
-    assert env.get("SLURM_JOB_ID") != "99"
+    assert env[granted] != "4711"
+    assert "7" not in (env.get("SLURM_NNODES"), env.get("NSLOTS"))
     for pid in processes.find(kernel.marker):
         with open(f"/proc/{pid}/environ", "rb") as file:
             assert b"hush-hush" not in file.read()
@@ -304,6 +306,7 @@ def test_shell_of_an_image_runs_in_a_job(
 def test_missing_client_of_the_queue_is_said(
     jupyter: Jupyter, start: Callable[..., Session], cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(KernelStartError, match="there is no program (srun|qrsh) here"):
+    message = "there is no program (srun|qrsh) here"
+    with monkeypatch.context() as lost, pytest.raises(KernelStartError, match=message):
+        lost.setenv("PATH", "/nowhere")
         start_session(jupyter, NAME)
