@@ -196,6 +196,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def become_kernel(spec_name: str, connection_file: str) -> NoReturn:
     """Start the kernel in place of this process."""
     spec = read_spec(_spec_directory(spec_name))
+    if spec.settings.launcher:
+        from lpmx_kernels.launchers import relay
+
+        sys.exit(relay.run(spec, connection_file))
     env = dict(os.environ)
     request = KernelRequest(
         connection_file=os.path.realpath(connection_file),

@@ -211,7 +211,8 @@ class LpmxProvisioner(LocalProvisioner):
         try:
             if not self._elsewhere.is_held:
                 self.log.info("kernel %s waits for a node of %s", self._marker, queue.name)
-            await self._elsewhere.reserve(kwargs["env"], self._log, self.queue_timeout)
+            with self._log.open("ab") as log:
+                await self._elsewhere.reserve(kwargs["env"], log, self.queue_timeout)
             await self._start_in_job(self._start_message(kwargs, self.settings.to_config()))
         except QueueRefusedError as error:
             text = explain.refused(self._subject(), queue.program, error.status)

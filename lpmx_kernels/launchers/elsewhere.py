@@ -14,7 +14,7 @@ import sys
 import time
 import uuid
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from lpmx_kernels import hostpath
 from lpmx_kernels.errors import KernelStartError
@@ -24,8 +24,7 @@ from lpmx_runtime.errors import LpmxError
 from lpmx_runtime.plan import PlanError, parse_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Mapping
 
     from lpmx_kernels.launchers.job import Job, JobKernel
     from lpmx_kernels.launchers.queues import Queue
@@ -58,6 +57,7 @@ class Elsewhere:
         self._label = f"lpmx-{letters}"
         self._job: Job | None = None
         self._answer: Mapping[str, Any] = {}
+        self.on_start: Callable[[JobKernel], None] = lambda _: None
 
     @property
     def is_held(self) -> bool:
@@ -79,7 +79,9 @@ class Elsewhere:
         """Where the kernel listens."""
         return dict(self._answer["connection"])
 
-    async def reserve(self, env: Mapping[str, str], log: Path, timeout: float) -> None:
+    async def reserve(
+        self, env: Mapping[str, str], log: IO[bytes] | int, timeout: float
+    ) -> None:
         """Have a job that runs. Raises QueueRefusedError, QueueTimeoutError."""
         if self.is_held:
             return
@@ -97,20 +99,18 @@ class Elsewhere:
                 )
             await asyncio.sleep(INTERVAL)
 
-    def _submit(self, env: Mapping[str, str], log: Path) -> Job:
+    def _submit(self, env: Mapping[str, str], log: IO[bytes] | int) -> Job:
         safe = ("-P",) if sys.version_info >= (3, 11) else ()
         program = (sys.executable, *safe, "-m", "lpmx_kernels.launchers.node", self.queue.name)
-        with log.open("ab") as file:
-            try:
-                return jobs.submit(
-                    self.queue, f"{self._label}-{uuid.uuid4().hex[:8]}",
-                    self.settings.launcher_options, program, env=env, log=file,
-                )  # fmt: skip
-            except FileNotFoundError:
-                raise LpmxError(
-                    f"there is no program {self.queue.program} here",
-                    hint="start Jupyter on a machine from which jobs can be submitted",
-                ) from None
+        name = f"{self._label}-{uuid.uuid4().hex[:8]}"
+        options = self.settings.launcher_options
+        try:
+            return jobs.submit(self.queue, name, options, program, env=env, log=log)
+        except FileNotFoundError:
+            raise LpmxError(
+                f"there is no program {self.queue.program} here",
+                hint="start Jupyter on a machine from which jobs can be submitted",
+            ) from None
 
     async def start(self, start: Start) -> JobKernel:
         """Start a kernel in the job. Raises LpmxError with the node's reason where it cannot."""
@@ -128,6 +128,7 @@ class Elsewhere:
         if job.kernel is None:
             raise LpmxError(str(job.answer["message"]), hint=str(job.answer["hint"]))
         self._answer = job.answer
+        self.on_start(job.kernel)
         return job.kernel
 
     async def end(self) -> None:

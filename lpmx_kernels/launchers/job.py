@@ -177,7 +177,7 @@ def submit(
     program: Sequence[str],
     *,
     env: Mapping[str, str],
-    log: IO[bytes],
+    log: IO[bytes] | int,
 ) -> Job:
     """Hand a job in. FileNotFoundError where this machine does not have the client."""
     env = queue.client_env(env)

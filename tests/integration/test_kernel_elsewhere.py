@@ -10,12 +10,14 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_client.connect import write_connection_file
 from support.cluster import SBIN, Cluster
 from support.jupyter import Jupyter, Session, containers, start_session, wait_until
 from support.sge import GridEngine
 from support.slurm import Slurm
 
-from lpmx_kernels import processes
+from lpmx_kernels import processes, readiness
 from lpmx_kernels.errors import KernelStartError
 
 if TYPE_CHECKING:
@@ -310,3 +312,69 @@ def test_missing_client_of_the_queue_is_said(
     with monkeypatch.context() as lost, pytest.raises(KernelStartError, match=message):
         lost.setenv("PATH", "/nowhere")
         start_session(jupyter, NAME)
+
+
+@pytest.fixture
+def started(jupyter: Jupyter) -> Iterator[Any]:
+    """A kernel that was started by its argv alone, and a client of it."""
+    file, info = write_connection_file(str(jupyter.folder / "runtime" / "kernel-argv.json"))
+    argv = [word.replace("{connection_file}", file) for word in jupyter.spec(NAME)["argv"]]
+    process = subprocess.Popen(argv, start_new_session=True)
+    client = BlockingKernelClient(connection_file=file)
+    client.load_connection_file()
+    try:
+        # As VS Code does: a client that asks before takes the silence for a death.
+        wait_until(lambda: readiness.accepts(info), "the kernel's ports", 60)
+        client.start_channels()
+        client.wait_for_ready(timeout=60)
+        yield process, client
+    finally:
+        client.stop_channels()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_argv_alone_starts_a_kernel_on_a_node(started: Any, jupyter: Jupyter, cluster: Any) -> None:
+    process, client = started
+    printed: list[str] = []
+
+    def run(code: str) -> Any:
+        printed.clear()
+        return client.execute_interactive(code, timeout=60, output_hook=_printing_to(printed))
+
+    run(f"import os; print(os.environ['{GRANTED[cluster.system]}'], os.environ['LPMX_KERNEL'])")
+    job, marker = "".join(printed).split()
+    assert job in jobs(cluster)
+    request = client.execute("print('it runs', flush=True); import time; time.sleep(600)")
+    wait_until(lambda: client.get_iopub_msg(timeout=60)["msg_type"] == "stream", "the cell runs")
+    process.send_signal(signal.SIGINT)  # to that process alone, as VS Code does
+    while (reply := client.get_shell_msg(timeout=60))["parent_header"]["msg_id"] != request:
+        pass
+    assert reply["content"]["ename"] == "KeyboardInterrupt"
+    client.shutdown()
+    assert process.wait(60) == 0
+    assert processes.find(marker) == []
+    assert containers(jupyter) == []
+
+
+def test_argv_ends_by_the_signal_that_ends_its_kernel(started: Any, jupyter: Jupyter) -> None:
+    process, client = started
+    client.execute("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    assert process.wait(60) == 128 + signal.SIGKILL
+    assert containers(jupyter) == []
+
+
+def test_killed_argv_leaves_nothing(started: Any, jupyter: Jupyter, cluster: Any) -> None:
+    process, client = started
+    os.killpg(process.pid, signal.SIGKILL)
+    wait_until(lambda: jobs(cluster) == "", "the job's end")
+    assert containers(jupyter) == []
+
+
+def _printing_to(printed: list[str]) -> Callable[[dict[str, Any]], None]:
+    def collect(message: dict[str, Any]) -> None:
+        if message["msg_type"] == "stream":
+            printed.append(message["content"]["text"])
+
+    return collect
