@@ -294,7 +294,8 @@ def _plan(
     binds = _binds(container, request, here.place)
     if settings.payload:
         place = payload.locate(store, settings.payload, settings.image)
-        binds = merge_binds(binds, [Bind(os.fspath(place), payload.INSIDE, read_only=True)])
+        bind = Bind(os.fspath(place), payload.INSIDE, read_only=True, no_links=True)
+        binds = merge_binds(binds, [bind])
     if settings.host_kernel:
         binds = merge_binds(binds, [Bind(_shell_folder(container, request), SHELL_INSIDE)])
     extended = replace(container, binds=binds)

@@ -176,6 +176,9 @@ def _strip(site: Path, wanted: Wanted) -> None:
     for name in ("bin", "share", "etc"):
         if (site / name).exists():
             remove_tree(site / name)
+    # Wheels have none, and launch.py relies on it: nothing in a payload is looked for by steps.
+    if links := [path for path in site.rglob("*") if path.is_symlink()]:
+        raise NoPayloadError(f"{links[0]}: is a symlink, which a payload cannot have")
 
 
 def _add_magics(site: Path) -> None:

@@ -20,6 +20,7 @@ enum uufs_bind_flags {
     UUFS_BIND_SEED = 8,      /* a file shown as if a layer held it: the first write copies it up
                                 (generated /etc/passwd) */
     UUFS_BIND_COMMANDS = 64, /* programs here may be rows of the plan's exec map */
+    UUFS_BIND_NO_LINKS = 128 /* holds no symlink and never will: only a path's end is looked at */
 };
 
 struct uufs_bind { /* as it stands in the plan */

@@ -249,6 +249,8 @@ step_in_bind(struct walk *w, bool last)
             return 0;
         return proc_link_target(w, kind);
     }
+    if ((b->flags & UUFS_BIND_NO_LINKS) && (!last || !(w->how & UUFS_MISSING)))
+        return 0;
     if (follow) {
         r = sys4(SYS_readlinkat, AT_FDCWD, hit->host, w->target, sizeof(w->target) - 1);
         if (r > 0) {

@@ -39,7 +39,8 @@ _FAKEROOT, _EXTRAS_BESIDE = 16, 32
 ENGINES = {"fast": 0, "trap": 8, "eager": 128}
 _ENGINE_BITS = 8 | 128
 _READ_ONLY, _IDENTITY, _CLEAR_ENV, _AGENT = 1, 2, 4, 64
-_BIND_RO, _BIND_FILE, _BIND_PROC, _BIND_SEED, _BIND_COMMANDS = 1, 2, 4, 8, 64
+_BIND_RO, _BIND_FILE, _BIND_PROC, _BIND_SEED = 1, 2, 4, 8
+_BIND_COMMANDS, _BIND_NO_LINKS = 64, 128
 _CALLEE, _HOST = 1, 2
 _TRANSLATE, _ASIDE = 1, 2
 
@@ -68,6 +69,7 @@ class Bind:
     proc: bool = False
     seed: bool = False
     commands: bool = False  # programs here may be rows of the exec map
+    no_links: bool = False  # holds no symlink and never will: paths in it need not be walked
 
     @property
     def flags(self) -> int:
@@ -78,6 +80,7 @@ class Bind:
             | (_BIND_PROC if self.proc else 0)
             | (_BIND_SEED if self.seed else 0)
             | (_BIND_COMMANDS if self.commands else 0)
+            | (_BIND_NO_LINKS if self.no_links else 0)
         )
 
     def __str__(self) -> str:
@@ -405,6 +408,7 @@ class _Reader:
                 proc=bool(flags & _BIND_PROC),
                 seed=bool(flags & _BIND_SEED),
                 commands=bool(flags & _BIND_COMMANDS),
+                no_links=bool(flags & _BIND_NO_LINKS),
             )
             for dst, dst_len, src, src_len, flags in self.table(pair, _BIND)
         )

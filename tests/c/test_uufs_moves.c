@@ -265,6 +265,28 @@ test_binds_are_other_file_systems(void)
 }
 
 static void
+test_a_bind_without_symlinks_answers_as_any(void)
+{
+    struct box b;
+
+    box_start(&b);
+    host_dir(path_in(&b, "site"), 0755);
+    host_dir(path_in(&b, "site/package"), 0755);
+    host_file(path_in(&b, "site/package/one"), "one", 3, 0644);
+    box_bind(&b, path_in(&b, "site"), "/site", UUFS_BIND_RO | UUFS_BIND_NO_LINKS);
+    CHECK_TEXT(u_read(&b.fs, "/site/package/one"), "one");
+    CHECK_TEXT(u_read(&b.fs, "/site/package/../package/one"), "one");
+    CHECK_TEXT(u_read(&b.fs, "/site/package/two"), "E2");
+    CHECK_TEXT(u_read(&b.fs, "/site/nothing/one"), "E2");
+    CHECK_TEXT(u_read(&b.fs, "/site/package/one/more"), "E20");
+    CHECK_TEXT(u_names(&b.fs, "/site/package"), "one ");
+    CHECK_EQ(u_mkdir(&b.fs, "/site/package/one", 0755), -EEXIST);
+    CHECK_EQ(u_mkdir(&b.fs, "/site/package/new", 0755), -EROFS);
+    CHECK_EQ(u_unlink(&b.fs, "/site/package/one"), -EROFS);
+    box_end(&b);
+}
+
+static void
 test_a_seed_is_a_file_of_the_lowest_layer(void)
 {
     struct box b;
@@ -307,6 +329,7 @@ run_all(void)
     test_listing_is_whole_for_every_buffer_size_and_position();
     test_listing_goes_on_rightly_while_names_change();
     test_binds_are_other_file_systems();
+    test_a_bind_without_symlinks_answers_as_any();
     test_a_seed_is_a_file_of_the_lowest_layer();
 }
 

@@ -30,6 +30,7 @@ PLAN = LaunchPlan(
         Bind("/proc", "/proc", proc=True),
         Bind("/data/x", "/x", read_only=True),
         Bind("/c/seed/passwd", "/etc/passwd", file=True, seed=True),
+        Bind("/data/p", "/p", read_only=True, no_links=True),
     ),
     upper="/store/containers/1/upper",
     work="/store/containers/1/work",
@@ -75,9 +76,9 @@ def test_strings_end_in_nul_and_tables_are_aligned():
     for table in (0, 12, 14, 16, 18, 20):
         assert pairs[table] % 4 == 0, f"table {table // 2} at {pairs[table]}"
     binds, count = pairs[16:18]
-    assert count == 3
-    rows = [struct.unpack_from("<5I", data, binds + 20 * row) for row in range(3)]
-    assert [row[4] for row in rows] == [4, 1, 2 | 8]
+    assert count == 4
+    rows = [struct.unpack_from("<5I", data, binds + 20 * row) for row in range(4)]
+    assert [row[4] for row in rows] == [4, 1, 2 | 8, 1 | 128]
     dst, dst_len, src, src_len, _ = rows[1]
     assert (data[dst : dst + dst_len], data[src : src + src_len]) == (b"/x", b"/data/x")
 
