@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from lpmx_kernels import hostpath, notebook, payload, processes, source
+from lpmx_kernels import extras, hostpath, notebook, payload, processes, source
 from lpmx_kernels.environment import MARKER, kernel_environment
 from lpmx_kernels.settings import CONNECTION_FILE, SHELL_INSIDE, KernelSettings, read_spec
 from lpmx_runtime import container as containers
@@ -296,6 +296,8 @@ def _plan(
         place = payload.locate(store, settings.payload, settings.image)
         bind = Bind(os.fspath(place), payload.INSIDE, read_only=True, no_links=True)
         binds = merge_binds(binds, [bind])
+    if own := extras.binds(settings.command):
+        binds = merge_binds(binds, own)
     if settings.host_kernel:
         binds = merge_binds(binds, [Bind(_shell_folder(container, request), SHELL_INSIDE)])
     extended = replace(container, binds=binds)

@@ -20,7 +20,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lpmx_kernels import payload
+from lpmx_kernels import extras, payload
 from lpmx_kernels.errors import NoPayloadError
 from lpmx_kernels.payload import Payload
 from lpmx_runtime import proc
@@ -185,7 +185,7 @@ def _add_magics(site: Path) -> None:
     """Put in what `%load_ext lpmx_kernels` needs, and no more of this package."""
     target = site / "lpmx_kernels"
     target.mkdir()
-    for name in ("__init__.py", "magics.py"):
+    for name in extras.MAGICS:
         (target / name).write_bytes((resources.files("lpmx_kernels") / name).read_bytes())
 
 

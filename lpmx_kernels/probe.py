@@ -12,6 +12,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lpmx_kernels import extras
 from lpmx_kernels.settings import CONNECTION_FILE
 from lpmx_runtime.errors import LpmxError
 
@@ -83,7 +84,7 @@ class FoundPython:
     @property
     def command(self) -> tuple[str, ...]:
         """What starts the kernel of its own ipykernel."""
-        return (self.path, *self.options, "-m", "ipykernel_launcher", "-f", CONNECTION_FILE)
+        return (self.path, *self.options, extras.START, "-f", CONNECTION_FILE)
 
     @property
     def options(self) -> tuple[str, ...]:

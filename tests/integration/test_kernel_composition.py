@@ -92,21 +92,37 @@ def test_map_of_the_command_line_and_a_shell_kernel(
     assert "nonsense" in refused.stderr
 
 
-def test_magics_of_a_payload_reach_the_hosts_lpmx(
+@pytest.mark.parametrize("own", [True, False], ids=["own ipykernel", "payload"])
+def test_magics_reach_the_hosts_lpmx(
     bare_jupyter: Jupyter,
     start: Callable[..., Session],
     image: Callable[[str], str],
     payload_image: str,
     monkeypatch: pytest.MonkeyPatch,
+    own: bool,
 ) -> None:
     monkeypatch.setenv("LPMX_HOME", str(bare_jupyter.store.home))
     mapping = f"lpmx=host:{bare_jupyter.store.command[0]}"
-    name = image("musl")
-    bare_jupyter.lpmx("kernel", "install", payload_image, "--name", "tools", "-m", mapping)
+    name, kernels = image("musl"), image("demo") if own else payload_image
+    bare_jupyter.lpmx("kernel", "install", kernels, "--name", "tools", "-m", mapping)
     kernel = start("tools")
     assert kernel.run("%load_ext lpmx_kernels") == ""
     assert kernel.run(f"%%lpmx {name}\ncat /etc/lpmx-image") == "musl\n"
-    assert kernel.value("open('/etc/lpmx-image').read()") == "tools\n"
+    assert kernel.value("open('/etc/lpmx-image').read()") == ("demo\n" if own else "tools\n")
+
+
+def test_magics_are_on_the_path_of_the_kernel_alone(
+    bare_jupyter: Jupyter, start: Callable[..., Session], image: Callable[[str], str]
+) -> None:
+    bare_jupyter.lpmx("kernel", "install", image("demo"), "--name", "demo")
+    kernel = start("demo")
+    assert kernel.value("__import__('sys').path")[-1].startswith("/run/lpmx-kernel/")
+    assert kernel.value("__import__('ipykernel').__file__").startswith("/usr/lib/python3/")
+    child = "__import__('subprocess').run(['python3', '-c', 'import lpmx_kernels'], "
+    found = kernel.value(child + "capture_output=True, text=True).stderr")
+    assert "No module named 'lpmx_kernels'" in found
+    assert "Read-only file system" in kernel.run("open('/run/lpmx-kernel/own.py', 'w')")
+    assert kernel.value("__import__('sys').argv[0]").endswith(".py")
 
 
 def test_doctor_and_list_know_environments(bare_jupyter: Jupyter, environment: Path) -> None:
