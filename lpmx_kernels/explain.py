@@ -31,8 +31,7 @@ REMEDIES = (
     (r"No space left on device|Disk quota exceeded", "make room (`lpmx gc`)"),
     (r"MemoryError|Cannot allocate memory", "the node or the job is short of memory; ask for more"),
     (
-        r"^srun: |^qrsh: |Job was rejected|no suitable queues|could not be scheduled|"
-        r"unknown resource|Unable to run job",
+        r"^srun: |^qrsh: |Job was rejected|no suitable queues|unknown resource|Unable to run",
         "ask the queue for something else: `launcher_options` in the kernel spec",
     ),
     (r"cannot open shared object file", "the image lacks that library; add it to the image"),

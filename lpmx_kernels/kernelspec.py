@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 LOGOS = ("logo-svg.svg", "logo-64x64.png", "logo-32x32.png")
+CURVE_SINCE = (7, 3)
+"""The ipykernel that knows CurveZMQ."""
 NAME_PATTERN = re.compile(r"[a-z0-9._-]+")
 
 
@@ -56,6 +58,8 @@ class KernelSpec:
             config["transport"] = self.transport
         ours: dict[str, Any] = {"version": __version__, **self.facts}
         metadata: dict[str, Any] = {"debugger": self.debugger, "lpmx": ours}
+        if _knows_curve(str(self.facts.get("ipykernel", ""))):
+            metadata["supported_encryption"] = ["curve"]
         if self.plain:
             ours["config"] = config
         else:
@@ -93,6 +97,12 @@ class InstalledSpec:
             "plain": self.plain,
             "directory": str(self.directory),
         }
+
+
+def _knows_curve(ipykernel: str) -> bool:
+    """Can that version of ipykernel encrypt its channels, if the client asks for it?"""
+    found = re.match(r"(\d+)\.(\d+)", ipykernel)
+    return found is not None and tuple(map(int, found.groups())) >= CURVE_SINCE
 
 
 def launcher_argv() -> list[str]:

@@ -79,9 +79,7 @@ class Elsewhere:
         """Where the kernel listens."""
         return dict(self._answer["connection"])
 
-    async def reserve(
-        self, env: Mapping[str, str], log: IO[bytes] | int, timeout: float
-    ) -> None:
+    async def reserve(self, env: Mapping[str, str], log: IO[bytes] | int, timeout: float) -> None:
         """Have a job that runs. Raises QueueRefusedError, QueueTimeoutError."""
         if self.is_held:
             return

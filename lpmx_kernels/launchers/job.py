@@ -55,7 +55,7 @@ class Job:
                     if message := wire.parse_up(line):
                         self._take(message)
         if status is not None and self.kernel:
-            self.kernel.ended(status if status else 1)
+            self.kernel.ended(status or 1)
         return status
 
     def _take(self, message: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ the kernel and its container.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import selectors
 import shutil
@@ -63,7 +64,7 @@ class Node:
                         return 0
                     if key.fd == 0:
                         for line in lines.feed(data):
-                            self.carry_out(wire.json.loads(line))
+                            self.carry_out(json.loads(line))
                     elif self.is_over(data):
                         return TERMINATED
 
@@ -104,7 +105,7 @@ class Node:
         connection = {**start.connection, **self.ports.info}
         file = self.folder / start.name
         file.touch(mode=0o600)
-        file.write_text(wire.json.dumps(connection), encoding="ascii")
+        file.write_text(json.dumps(connection), encoding="ascii")
         env = {**self._env(start.env), "JPY_PARENT_PID": str(os.getpid())}
         planned = None if start.host_argv else self._plan(start, str(file), env)
         if planned:

@@ -63,9 +63,7 @@ def jupyter(
 
 
 def install(jupyter: Jupyter, image: str, cluster: Any, *options: str, name: str = NAME) -> None:
-    jupyter.lpmx(
-        "kernel", "install", image, "--name", name, "--launcher", cluster.system, *options
-    )
+    jupyter.lpmx("kernel", "install", image, "--name", name, "--launcher", cluster.system, *options)
 
 
 def jobs(cluster: Any) -> str:
@@ -305,13 +303,25 @@ def test_shell_of_an_image_runs_in_a_job(
     assert kernel.run("echo $x") == "here\n"
 
 
+def test_channels_are_encrypted_where_the_kernel_can(
+    jupyter: Jupyter, start: Callable[..., Session], payload_image: str, cluster: Any
+) -> None:
+    install(jupyter, payload_image, cluster, name="payload")
+    kernel = start("payload")
+    assert kernel.manager.curve_publickey
+    assert kernel.value("__import__('ipykernel').kernelapp.IPKernelApp.instance().curve_publickey")
+    kernel.restart()
+    assert kernel.value("6 * 7") == 42
+
+
 def test_missing_client_of_the_queue_is_said(
     jupyter: Jupyter, start: Callable[..., Session], cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     message = "there is no program (srun|qrsh) here"
-    with monkeypatch.context() as lost, pytest.raises(KernelStartError, match=message):
+    with monkeypatch.context() as lost:
         lost.setenv("PATH", "/nowhere")
-        start_session(jupyter, NAME)
+        with pytest.raises(KernelStartError, match=message):
+            start_session(jupyter, NAME)
 
 
 @pytest.fixture
@@ -366,7 +376,7 @@ def test_argv_ends_by_the_signal_that_ends_its_kernel(started: Any, jupyter: Jup
 
 
 def test_killed_argv_leaves_nothing(started: Any, jupyter: Jupyter, cluster: Any) -> None:
-    process, client = started
+    process, _ = started
     os.killpg(process.pid, signal.SIGKILL)
     wait_until(lambda: jobs(cluster) == "", "the job's end")
     assert containers(jupyter) == []
