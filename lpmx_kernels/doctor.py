@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import sys
 import time
 from importlib.util import find_spec
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lpmx_kernels import payload, source
+from lpmx_kernels.launchers.queues import find_queue
 from lpmx_kernels.settings import PROVISIONER, SpecFile, read_json, read_spec
 from lpmx_runtime.errors import LpmxError
 from lpmx_runtime.finding import Finding
@@ -43,6 +46,7 @@ class Doctor:
             ("provisioner", self._check_provisioner),
             ("image", self._check_image),
             ("kernel", self._check_tier),
+            ("place", self._check_place),
             ("start", self._check_start),
         ):
             try:
@@ -109,6 +113,19 @@ class Doctor:
                 hint="`pip install ipykernel` where lpmx is installed",
             )
         return f"{tier}: {settings.command[0]}"
+
+    def _check_place(self) -> str:
+        queue = find_queue(self.spec.settings.launcher)
+        if queue is None:
+            return "this machine"
+        program = shutil.which(queue.program)
+        if program is None:
+            raise LpmxError(
+                f"there is no program {queue.program} here",
+                hint="start Jupyter on a machine from which jobs can be submitted",
+            )
+        words = shlex.join([program, *self.spec.settings.launcher_options])
+        return f"a node of {queue.name}, by {words}"
 
     def _check_start(self) -> str:
         report = start_and_evaluate(self.installed, ONE_AND_ONE[self.spec.language])

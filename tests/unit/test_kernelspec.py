@@ -70,11 +70,18 @@ def test_every_setting_is_a_trait_of_the_provisioner() -> None:
 
     settings = KernelSettings(
         "i", ("c",), ("b",), {"e": "v"}, "p", "u", "s", "y", ("m",), "auto", "all",
-        survive=True, host_kernel="shell",
+        survive=True, host_kernel="shell", launcher="slurm", launcher_options=("-p", "long"),
     )  # fmt: skip
     config = settings.to_config()
     assert len(config) == len(dataclasses.fields(KernelSettings))
     assert set(config) <= set(LpmxProvisioner.class_trait_names(config=True))
+
+
+def test_spec_says_which_ipykernel_can_encrypt(kernels: Path) -> None:
+    for version, expected in (("7.4.0", ["curve"]), ("6.29.5", None), ("", None)):
+        spec = KernelSpec("tools", "Tools", SETTINGS, facts={"ipykernel": version})
+        raw = json.loads((write_spec(spec, kernels) / "kernel.json").read_text())
+        assert raw["metadata"].get("supported_encryption") == expected
 
 
 def test_plain_spec_has_no_stanza_and_says_the_same(kernels: Path) -> None:
