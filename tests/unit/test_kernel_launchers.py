@@ -17,7 +17,9 @@ from lpmx_kernels.launchers.queues import QUEUES, find_queue
 from lpmx_kernels.settings import KernelSettings
 from lpmx_runtime.errors import UsageError
 
-START = wire.Start("kernel-1.json", {"key": "k"}, {"A": "ä\n"}, "/work", "m1", ["A"], ["A"], host_argv=[])
+START = wire.Start(
+    "kernel-1.json", {"key": "k"}, {"A": "ä\n"}, "/work", "m1", ["A"], ["A"], host_argv=[]
+)
 
 
 def test_options_come_between_the_client_and_the_command() -> None:
