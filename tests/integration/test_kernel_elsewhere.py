@@ -15,7 +15,7 @@ from jupyter_client.connect import write_connection_file
 from support.cluster import SBIN, Cluster
 from support.jupyter import Jupyter, Session, containers, start_session, wait_until
 from support.sge import GridEngine
-from support.slurm import Slurm
+from support.slurm import FarSlurm, Slurm
 
 from lpmx_kernels import processes, readiness
 from lpmx_kernels.errors import KernelStartError
@@ -388,3 +388,34 @@ def _printing_to(printed: list[str]) -> Callable[[dict[str, Any]], None]:
             printed.append(message["content"]["text"])
 
     return collect
+
+
+@pytest.mark.needs_root
+def test_kernel_on_a_node_with_a_network_of_its_own(
+    bare_jupyter: Jupyter,
+    start: Callable[..., Session],
+    payload_image: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another host name, another loopback, another address: only the files are shared."""
+    with FarSlurm(tmp_path_factory.mktemp("far")) as cluster:
+        for name, value in cluster.variables.items():
+            monkeypatch.setenv(name, value)
+        bare_jupyter.lpmx(
+            "kernel", "install", payload_image, "--name", NAME, "--launcher=slurm",
+            "--launcher-options=--nodelist=n2",
+        )  # fmt: skip
+        kernel = start(NAME)
+        assert kernel.value("__import__('socket').gethostname()") == "far"
+        assert kernel.manager.ip == cluster.there
+        assert kernel.manager.curve_publickey
+        assert [each["runs"][0]["host"] for each in containers(bare_jupyter)] == ["far"]
+        request = kernel.start_busy("import time; time.sleep(600)")
+        kernel.manager.interrupt_kernel()
+        assert kernel.reply(request)["ename"] == "KeyboardInterrupt"
+        kernel.restart()
+        assert kernel.value("6 * 7") == 42
+        kernel.end()
+        assert containers(bare_jupyter) == []
+        assert cluster.run("squeue", "-h") == ""
