@@ -19,7 +19,21 @@ LINKS_MAX = 40
 
 
 def resolve(plan: LaunchPlan, path: str) -> str | None:
-    """The host's name of container path `path`, which may be relative; None where there is none."""
+    """The host's name of container path `path`, which may be relative; None where there is none.
+
+    A host's name of a file of the container, as this function gives it, stands for itself.
+    """
+    return _host_name(plan, path) or _own(plan, path)
+
+
+def _own(plan: LaunchPlan, path: str) -> str | None:
+    path = posixpath.normpath(path)
+    roots = (plan.upper, *plan.layers)
+    ours = any(root and path.startswith(f"{root}/") for root in roots)
+    return _existing(path) if ours else None
+
+
+def _host_name(plan: LaunchPlan, path: str) -> str | None:
     path = posixpath.normpath(posixpath.join(plan.cwd, path))
     for _ in range(LINKS_MAX):
         bind = find_bind(plan.binds, path)

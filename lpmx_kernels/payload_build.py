@@ -108,11 +108,29 @@ def _kept_pips() -> Iterator[Path]:
         yield from sorted(place.glob("pip-*.whl"), reverse=True)
 
 
+# Up to Python 3.9 pip asks distutils where things go, which Debian has in a package of its own.
+_RUN_PIP = """
+import runpy, sys, sysconfig
+sysconfig._PIP_USE_SYSCONFIG = True
+sys.path.insert(0, sys.argv.pop(1))
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+"""
+
+
 def _install(
     store: Store, image: Image, python: FoundPython, wanted: Wanted, work: Path, pip: str
 ) -> None:
     source = ["--isolated", "--no-index", "--find-links", WHEELS] if wanted.wheels else []
-    pip_command = [f"{BUILD}/{pip}/pip", "install", "-q", *source, "--target", f"{BUILD}/site"]
+    pip_command = [
+        "-c",
+        _RUN_PIP,
+        f"{BUILD}/{pip}",
+        "install",
+        "-q",
+        *source,
+        "--target",
+        f"{BUILD}/site",
+    ]
     pip_command += ["--only-binary", ":all:", "--no-compile", "--disable-pip-version-check"]
     pip_command += ["--no-warn-script-location", "ipykernel>=6", *wanted.packages]
     if wanted.wheels:

@@ -199,6 +199,10 @@ os.unlink("/etc/lpmx-image"); open("here", "w").write("bound")
     readme = find("/usr/share/doc/README")
     assert readme
     assert readme.startswith(str(kernel.manager.provisioner.store))
+    # A path of the host that was found so is found again.
+    new = find("/opt/new")
+    assert new
+    assert [find(path) for path in (new, readme)] == [new, readme]
     assert [find(path) for path in ("/etc/lpmx-image", "/etc/motd", "/no/where")] == [None] * 3
 
 

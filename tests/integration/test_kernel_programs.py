@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import nbformat
@@ -12,8 +15,6 @@ from support.lpmx import clean_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
-
     from support.jupyter import Jupyter
 
 NAME = "demo"
@@ -87,3 +88,32 @@ def test_jupyter_console(jupyter: Jupyter) -> None:
     pytest.importorskip("jupyter_console")
     words = ("-m", "jupyter_console", "--simple-prompt", "--kernel", NAME)
     assert "demo\n 42\n" in run(jupyter, *words, text=f"{CODE}\nexit\n")
+
+
+def test_jupyter_lpmx_is_lpmx_kernel(jupyter: Jupyter) -> None:
+    done = run(jupyter, "-m", "jupyter_core", "lpmx", "list")
+    assert done == jupyter.lpmx("kernel", "list").stdout
+    assert NAME in done
+
+
+@pytest.mark.parametrize("option", ["--prefix", "--sys-prefix"])
+def test_kernels_go_where_they_are_wanted(
+    bare_jupyter: Jupyter, image: Callable[[str], str], tmp_path: Path, option: str
+) -> None:
+    prefix = tmp_path / "prefix" if option == "--prefix" else Path(sys.prefix)
+    where = [option, str(prefix)] if option == "--prefix" else [option]
+    done = bare_jupyter.lpmx(
+        "kernel", "install", image("musl"), "--name", "lpmx-test-place", *where, check=False
+    )
+    directory = prefix / "share" / "jupyter" / "kernels" / "lpmx-test-place"
+    if not os.access(sys.prefix, os.W_OK) and option == "--sys-prefix":
+        assert done.returncode == 1
+        assert "Permission denied" in done.stderr
+        return
+    try:
+        assert f"installed in {directory}" in done.stdout
+        assert f'"{directory}"' in (directory / "kernel.json").read_text()
+        assert (directory / "logo-svg.svg").is_file()
+        assert not bare_jupyter.kernels.exists()
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)

@@ -95,8 +95,8 @@ class RKernel(jupyter_kernel_test.KernelTests):
     invalid_code_samples: ClassVar[list[str]] = ["import(1;"]
     code_page_something = "?cat"
     code_generate_error = "raise"
-    code_execute_result: ClassVar[list[dict[str, str]]] = [
-        {"code": "1+2+3", "result": "[1] 6"},
+    code_display_data: ClassVar[list[dict[str, str]]] = [
+        {"code": "1+2+3", "mime": "text/plain"},  # its results are such
     ]
     code_inspect_sample = "cat"
     code_clear_output = "IRdisplay::clear_output()"
