@@ -15,6 +15,7 @@ from support.lpmx import clean_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
     from support.jupyter import Jupyter
 
 NAME = "demo"
