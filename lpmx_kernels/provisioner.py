@@ -373,6 +373,12 @@ class LpmxProvisioner(LocalProvisioner):
         """Remember whether the kernel comes back: only here a client says so reliably."""
         self._restart_requested = restart
 
+    async def send_signal(self, signum: int) -> None:
+        """Signal the kernel's process group; it has the signal when this returns."""
+        await super().send_signal(signum)
+        if self._elsewhere:
+            await self._elsewhere.signals_arrive()
+
     async def terminate(self, restart: bool = False) -> None:
         """SIGTERM to the kernel's process group."""
         await super().terminate(restart=restart or self._restart_requested)

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from lpmx_kernels.settings import KernelSettings
 
 INTERVAL = 0.01
+SIGNAL_TIMEOUT = 2.0
+"""Seconds to wait for the word that a signal has arrived."""
 ANSWER_TIMEOUT = 60.0
 """Seconds in which a node says whether it has started a kernel: planning one takes far less."""
 
@@ -128,6 +130,12 @@ class Elsewhere:
         self._answer = job.answer
         self.on_start(job.kernel)
         return job.kernel
+
+    async def signals_arrive(self) -> None:
+        """Wait until the kernel has what was sent: an interrupt must not hit the next cell."""
+        deadline = time.monotonic() + SIGNAL_TIMEOUT
+        while self._job and not self._job.has_signalled() and time.monotonic() < deadline:
+            await asyncio.sleep(INTERVAL / 10)
 
     async def end(self) -> None:
         """Leave neither job nor process."""

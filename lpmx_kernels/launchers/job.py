@@ -36,6 +36,7 @@ class Job:
         self.place: Mapping[str, Any] | None = None  # where it runs, once it does
         self.kernel: JobKernel | None = None
         self.answer: Mapping[str, Any] | None = None  # to the last `start`
+        self._signals_under_way = 0
         self._lines = wire.Lines()
         assert process.stdout
         os.set_blocking(process.stdout.fileno(), False)
@@ -61,6 +62,8 @@ class Job:
     def _take(self, message: Mapping[str, Any]) -> None:
         if message["is"] == "here":
             self.place = message
+        elif message["is"] == "signalled":
+            self._signals_under_way -= 1
         elif message["is"] == "ended" and self.kernel:
             self.kernel.ended(int(message["status"]))
         elif message["is"] in ("started", "refused"):
@@ -72,6 +75,15 @@ class Job:
         """Ask for a kernel; `answer` will say what became of it."""
         self.answer = self.kernel = None
         self.send(start.message())
+
+    def signal(self, number: int) -> None:
+        """Have the kernel signalled; `has_signalled` says when that is done."""
+        self._signals_under_way += 1
+        self.send({"do": "signal", "number": number})
+
+    def has_signalled(self) -> bool:
+        """Say whether the kernel has got all signals, or gets none any more."""
+        return self.poll() is not None or self._signals_under_way == 0
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Send a line to the node; in vain where the job has ended."""
@@ -157,7 +169,7 @@ class JobKernel:
     def send_signal(self, signum: int) -> None:
         """Signal its process group. A node that does not carry out a SIGKILL is given up."""
         if self.poll() is None:
-            self._job.send({"do": "signal", "number": int(signum)})
+            self._job.signal(int(signum))
             if signum == signal.SIGKILL and self._lost_at is None:
                 self._lost_at = time.monotonic() + END_PATIENCE
 

@@ -80,6 +80,7 @@ class Node:
         """Do what the client says."""
         if message["do"] == "signal":
             self.signal(int(message["number"]))
+            self.tell("signalled")
         elif message["do"] == "start":
             try:
                 self.start(wire.Start.of(message))

@@ -1,8 +1,8 @@
 """What a client's side and a node's side say to each other: one JSON object a line.
 
 Down: {"do": "start", ...Start}, {"do": "signal", "number": 2}; the end of the file ends all.
-Up: {"is": "here"}, {"is": "started"}, {"is": "refused"}, {"is": "ended"}, each with facts, after
-a mark, because a site's own scripts may write to a job's stdout too.
+Up: {"is": "here"}, {"is": "started"}, {"is": "refused"}, {"is": "signalled"}, {"is": "ended"}, with
+facts, each after a mark, because a site's own scripts may write to a job's stdout too.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
  * and nothing is held, so they may be interrupted and left at any point; frames are small.
  *
  * Only the plain case: a path below the root or below a known directory of a layer, no symlink on
- * the way, no bind, nothing in the upper. Whatever is not plain is declined and carried out by the
- * walk (uufs/walk.c), whose answers these are. */
+ * the way, no bind, nothing in the upper; and a stat below a bind that holds no symlink. Whatever
+ * is not plain is declined and carried out by the walk (uufs/walk.c), whose answers these are. */
 #include "../calls/known.h"
 #include "../calls/call.h"
 #include "../calls/lower.h"
@@ -144,6 +144,8 @@ find_base(struct quick *q, int dirfd)
 static long
 quick_find(struct quick *q, const void *sp, int dirfd, unsigned long path)
 {
+    q->path = "";
+    q->max = 1;
     if (engine.plan->flags & (PLAN_IDENTITY | PLAN_FAKEROOT) || engine.fs.root)
         return FAST_DECLINE;
     if (!user_on_stack(sp, path, 1) && user_readable((const void *)path, 1))
@@ -157,6 +159,44 @@ quick_find(struct quick *q, const void *sp, int dirfd, unsigned long path)
     return walk(q);
 }
 
+/* Are all components of @path plain names? */
+static bool
+is_plain(const char *path, size_t max)
+{
+    for (;;) {
+        size_t len = component(path, max);
+
+        if (!len || !path[len])
+            return len;
+        path += len + 1;
+        max -= len + 1;
+    }
+}
+
+/* The host path of what quick_find has declined, if it is below a bind that holds no symlink. */
+static bool
+is_in_plain_bind(const struct quick *q, char *host)
+{
+    const struct uufs *fs = &engine.fs;
+    size_t len = 0, host_len = 0;
+
+    while (len < q->max && q->path[len])
+        len++;
+    for (uint32_t i = 0; i < fs->n_binds; i++) {
+        const struct uufs_bind *b = &fs->binds[i];
+        const char *dst = fs->strings + b->dst;
+
+        if (!(b->flags & UUFS_BIND_NO_LINKS) || b->dst_len + 1 >= len || len == q->max ||
+            q->path[b->dst_len] != '/' || memcmp(q->path, dst, b->dst_len))
+            continue;
+        return is_plain(q->path + b->dst_len + 1, q->max - b->dst_len - 1) &&
+               !has_bind_below(dst, b->dst_len) &&
+               !str_append(host, OPEN_MAX, &host_len, fs->strings + b->src, b->src_len) &&
+               !str_append(host, OPEN_MAX, &host_len, q->path + b->dst_len, len - b->dst_len);
+    }
+    return false;
+}
+
 static const struct view_node *
 found(const struct quick *q)
 {
@@ -166,6 +206,16 @@ found(const struct quick *q)
 /* ---- the calls ---- */
 
 static long
+stat_in_bind(const struct quick *q, bool follow, unsigned long buf)
+{
+    char host[OPEN_MAX];
+
+    if (!is_in_plain_bind(q, host))
+        return FAST_DECLINE;
+    return sys4(SYS_newfstatat, AT_FDCWD, host, buf, follow ? 0 : AT_SYMLINK_NOFOLLOW);
+}
+
+static long
 quick_stat(const void *sp, int dirfd, unsigned long path, bool follow, unsigned long buf)
 {
     struct quick q;
@@ -173,6 +223,8 @@ quick_stat(const void *sp, int dirfd, unsigned long path, bool follow, unsigned 
     uint64_t device;
     long r = quick_find(&q, sp, dirfd, path);
 
+    if (r == FAST_DECLINE)
+        return stat_in_bind(&q, follow, buf);
     if (r)
         return r;
     if ((follow && S_ISLNK(found(&q)->mode)) || !lower_device(found(&q)->layer, &device))

@@ -34,6 +34,9 @@ python3 -m pytest -q -p no:cacheprovider -o asyncio_default_fixture_loop_scope=f
 cat /srv/report.xml
 """
 AT_LEAST = 200
+TOOLS = (
+    "flaky", "ipyparallel", "pytest<10", "pytest-asyncio", "pytest-cov", "pytest-timeout", "trio",
+)  # fmt: skip
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3 * DEADLINE), pytest.mark.needs_root]
 
@@ -70,7 +73,7 @@ def suite(tmp_path: Path) -> Path:
     version = lab.version("ipykernel")
     # The Python of the image is of the same minor version: the same wheels.
     command = [lab.python, "-m", "pip", "-q", "install", "--target", folder / "site",
-               f"ipykernel[test]=={version}", "pytest-timeout"]  # fmt: skip
+               f"ipykernel=={version}", *TOOLS]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder

@@ -81,6 +81,43 @@ def test_payload_kernel_runs_in_the_image_and_leaks_nothing(
     assert kernel.value("1+1") == 2
 
 
+STATS = """
+import os
+def look(path, how):
+    try:
+        return how(path).st_ino
+    except OSError as error:
+        return error.errno
+paths = [f"/run/lpmx-kernel/{name}" for name in NAMES]
+# Often, so that the fast path is taken, and by a path relative to an open directory.
+found = [[look(path, how) for _ in range(20)] for path in paths for how in (os.stat, os.lstat)]
+assert all(len(set(each)) == 1 for each in found), found
+folder = os.open("/run/lpmx-kernel", os.O_RDONLY)
+found += [[look(name, lambda each: os.stat(each, dir_fd=folder))] for name in NAMES]
+print([each[0] for each in found])
+"""
+
+
+def test_files_of_a_payload_are_those_of_the_store(
+    bare_jupyter: Jupyter, start: Callable[..., Session], payload_image: str
+) -> None:
+    bare_jupyter.lpmx("kernel", "install", payload_image, "--name", "tools")
+    config = bare_jupyter.spec("tools")["metadata"]["kernel_provisioner"]["config"]
+    place = bare_jupyter.store.home / "payloads" / config["payload"]
+    names = ["start.py", "site", "site/ipykernel/kernelapp.py", "site/IPython/../IPython",
+             "site//IPython", "site/nothing", "site/nothing/x", "start.py/x"]  # fmt: skip
+
+    def look(name: str) -> int:
+        try:
+            return (place / name).stat().st_ino
+        except OSError as error:
+            return error.errno or 0
+
+    expected = [look(name) for name in names]
+    printed = start("tools").run(f"NAMES = {names}\n{STATS}")
+    assert json.loads(printed) == [n for n in expected for _ in range(2)] + expected
+
+
 def test_payload_is_compiled_and_never_compiled_again(
     bare_jupyter: Jupyter, start: Callable[..., Session], payload_image: str
 ) -> None:
