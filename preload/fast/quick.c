@@ -164,7 +164,8 @@ static bool
 is_plain(const char *path, size_t max)
 {
     for (;;) {
-        size_t len = component(path, max);
+        uint32_t hash;
+        size_t len = component(path, max, &hash);
 
         if (!len || !path[len])
             return len;
