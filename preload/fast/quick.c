@@ -359,7 +359,7 @@ quick_list(int fd, unsigned long buf, uint32_t size)
     int64_t start, pos;
     long n;
 
-    if (fd < 0 || engine.plan->flags & (PLAN_IDENTITY | PLAN_FAKEROOT) ||
+    if (fd < 0 || engine.plan->flags & (PLAN_IDENTITY | PLAN_FAKEROOT) || engine.fs.root ||
         !find_directory(fd, &known))
         return FAST_DECLINE;
     pos = start = sys3(SYS_lseek, fd, 0, SEEK_CUR);

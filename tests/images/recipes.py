@@ -217,7 +217,7 @@ GOFLAGS=-mod=mod GOTOOLCHAIN=local GOPROXY=off CGO_ENABLED=0 GOCACHE=$work/cache
 
 # Small C programs that make one kind of call each, by glibc, static glibc and static musl
 C_PROBES = DEBIAN.then("c-probes-root", "mkdir /probes && echo c-probes > /etc/lpmx-image")
-PROBES = ("files.c", "threads.c", "vforks.c", "call.c", "odd.c", "rooted.c")
+PROBES = ("files.c", "threads.c", "vforks.c", "call.c", "odd.c", "rooted.c", "edges.c")
 C_PROBES = Layer(
     "c-probes",
     'mkdir -p "$TREE/probes"\n'

@@ -41,6 +41,19 @@ def test_habit_is_served(
     assert (done.returncode, done.stdout) == (0, "ok\n")
 
 
+@pytest.mark.parametrize("libc", LIBCS)
+@pytest.mark.parametrize(
+    "edge",
+    ["bad-pointers", "listings", pytest.param("traced-vfork", marks=pytest.mark.needs_ptrace)],
+)
+def test_edge_is_as_the_kernels(
+    edge: str, libc: str, image: Callable[[str], str], run_lpmx: Callable[..., Completed]
+) -> None:
+    program = f"/probes/edges{LIBCS[libc]}"
+    done = run_lpmx("run", "-w", "/srv", image("c-probes"), program, edge, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "ok\n")
+
+
 def test_listing_does_not_tell_the_type_of_what_a_bind_covers(
     image: Callable[[str], str], run_lpmx: Callable[..., Completed], tmp_path: Path
 ) -> None:

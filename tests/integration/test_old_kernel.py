@@ -59,6 +59,11 @@ def test_habit_is_served(habit: str, libc: str, old: Callable[..., Completed]) -
     assert done.stdout == "ok\n"
 
 
+@pytest.mark.needs_ptrace
+def test_a_child_of_vfork_is_traced_from_its_execve_on(old: Callable[..., Completed]) -> None:
+    assert old("c-probes", "/probes/edges", "traced-vfork").stdout == "ok\n"
+
+
 def test_an_emulated_root_keeps_owners(old: Callable[..., Completed]) -> None:
     script = """
 set -e

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Run a command as on an old kernel: calls that came after Linux 3.17, and renameat2 and seccomp
-themselves, are answered with ENOSYS.
+"""Run a command as on an old kernel: calls that came after Linux 3.17, renameat2, seccomp and kcmp,
+are answered with ENOSYS.
 
 usage: oldkernel.py COMMAND [ARGUMENT...]
 """
@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from support.nopriv import ALLOW, ERRNO, LOAD, OFFSET_NUMBER, RETURN, install
 
 JUMP_GREATER_OR_EQUAL, JUMP_EQUAL = 0x35, 0x15
-RENAMEAT2, SECCOMP, EXECVEAT, FIRST_OF_A_LATER_COUNT = 316, 317, 322, 424
+KCMP, RENAMEAT2, SECCOMP, EXECVEAT = 312, 316, 317, 322
 
 
 def main(command: list[str]) -> int:
@@ -23,6 +23,7 @@ def main(command: list[str]) -> int:
     install(
         [
             (LOAD, 0, 0, OFFSET_NUMBER),
+            (JUMP_EQUAL, 3, 0, KCMP),
             (JUMP_EQUAL, 2, 0, RENAMEAT2),
             (JUMP_EQUAL, 1, 0, SECCOMP),
             (JUMP_GREATER_OR_EQUAL, 0, 1, EXECVEAT),
