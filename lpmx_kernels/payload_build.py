@@ -24,6 +24,7 @@ from lpmx_kernels import extras, payload
 from lpmx_kernels.errors import NoPayloadError
 from lpmx_kernels.payload import Payload
 from lpmx_runtime import proc
+from lpmx_runtime.elf import read_library
 from lpmx_runtime.errors import LpmxError, storage_errors
 from lpmx_runtime.store import remove_tree
 
@@ -46,6 +47,8 @@ NOT_PASSED = {
 FILES_OF_NETWORK = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 # PEP 600: manylinux_2_28_x86_64; the older names stand for a version. PEP 656: musllinux_1_1_x86_64
 OLD_MANYLINUX = {"manylinux1": "2.5", "manylinux2010": "2.12", "manylinux2014": "2.17"}
+# Wheels tagged musllinux_1_2 may have packed relocations. An older musl skips them: SIGSEGV.
+MUSL_OF_PACKED_RELOCATIONS = "1.2.4"
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Wanted:
 def build(store: Store, image: Image, python: FoundPython, wanted: Wanted) -> Payload:
     """Make the payload for `python` of `image` and put it into the store.
 
-    Raises NoPayloadError where that Python is too old or no wheels suit it.
+    Raises NoPayloadError where that Python or its libc is too old or no wheels suit it.
     """
     if not python.tag.startswith("cp") or python.version < payload.OLDEST_PYTHON:
         oldest = ".".join(map(str, payload.OLDEST_PYTHON))
@@ -77,7 +80,16 @@ def build(store: Store, image: Image, python: FoundPython, wanted: Wanted) -> Pa
         (work / "start.py").write_bytes(
             (resources.files("lpmx_kernels") / "inside" / "start.py").read_bytes()
         )
-        return _put_in_place(store, _describe(work / "site", python), work)
+        record = _describe(work / "site", python)
+        if not record.suits(python):
+            source = f" --wheels {wanted.wheels}" if wanted.wheels else ""
+            again = f"lpmx kernel payload build {image.name} 'pyzmq<26'{source}"
+            raise NoPayloadError(
+                f"payload for {payload.describe(python)}: its wheels need {record.libc} "
+                f"{record.libc_version}",
+                hint=f"older ones may do: `{again}`",
+            )
+        return _put_in_place(store, record, work)
 
 
 _COMPILE = ("-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", f"{BUILD}/site")
@@ -217,12 +229,20 @@ def _describe(site: Path, python: FoundPython) -> Payload:
         tags = email.parser.Parser().parsestr((info / "WHEEL").read_text()).get_all("Tag", [])
         if floor := libc_floor(tags, python.libc, python.libc_version):
             floors.append(floor)
+    if python.libc == "musl" and has_packed_relocations(site):
+        floors.append(MUSL_OF_PACKED_RELOCATIONS)
     if "ipykernel" not in packages:
         raise LpmxError(f"{site}: pip has installed no ipykernel")
     version = max(floors, key=_version_key, default=python.libc_version or "0")
     digest = hashlib.sha256(repr(sorted(packages.items())).encode()).hexdigest()[:8]
     identity = payload.make_id(python.tag, python.libc, version, python.machine, digest)
     return Payload(identity, python.tag, python.libc, version, python.machine, packages)
+
+
+def has_packed_relocations(site: Path) -> bool:
+    """Say whether any library below `site` has them."""
+    libraries = map(read_library, site.rglob("*.so*"))
+    return any(library.packed_relocations for library in libraries if library)
 
 
 def libc_floor(tags: Sequence[str], libc: str, there: str) -> str:

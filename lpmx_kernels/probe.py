@@ -36,17 +36,22 @@ ELSEWHERE = (
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 TIMEOUT = 120.0
 
-# Has to run on every Python 3. musl's version is not told by older ones; its tag is in SOABI.
+# Has to run on every Python 3. Whether it is musl, and which, says the program's loader, as to pip:
+# platform knows nothing of musl before 3.14, and then it may say "1"; SOABI says gnu before 3.11.
 PYTHON_SCRIPT = """
-import json, platform, sys, sysconfig
+import json, platform, re, subprocess, sys
 try:
     import ipykernel
     kernel, reason = ipykernel.__version__, ""
 except Exception as error:
     kernel, reason = "", "%s: %s" % (type(error).__name__, error)
 libc, version = platform.libc_ver()
-if "musl" in (sysconfig.get_config_var("SOABI") or ""):
-    libc, version = "musl", version if libc == "musl" else ""
+with open(sys.executable, "rb") as program:
+    loader = re.search(b"/[ -~]*/ld-musl-[ -~]+", program.read(4096))
+if loader:
+    asked = subprocess.Popen([loader.group()], stderr=subprocess.PIPE)
+    told = re.search(b"Version ([0-9.]+)", asked.communicate()[1])
+    libc, version = "musl", told.group(1).decode() if told else ""
 print(json.dumps({
     "python": platform.python_version(), "ipykernel": kernel, "reason": reason, "libc": libc,
     "libc_version": version, "machine": platform.machine(),

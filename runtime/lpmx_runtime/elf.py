@@ -1,4 +1,4 @@
-"""What placing a shared library needs from its ELF header: for which machine, what SONAME.
+"""What a shared library says of itself: for which machine, what SONAME, what relocations.
 
 Reads the program headers only, so stripped files do too. Not a loader, and not for hostile files:
 what does not parse is simply not a library.
@@ -14,7 +14,7 @@ __all__ = ["X86_64", "ElfLibrary", "read_library"]
 
 X86_64 = 62  # EM_X86_64
 _PT_LOAD, _PT_DYNAMIC = 1, 2
-_DT_NULL, _DT_STRTAB, _DT_SONAME = 0, 5, 14
+_DT_NULL, _DT_STRTAB, _DT_SONAME, _DT_RELR = 0, 5, 14, 36
 _ET_DYN = 3
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SEGMENT = struct.Struct("<IIQQQQQQ")
@@ -28,6 +28,7 @@ class ElfLibrary:
 
     machine: int  # e_machine
     soname: str  # "" when it has none
+    packed_relocations: bool = False  # DT_RELR: glibc reads them from 2.36 on, musl from 1.2.4
 
 
 def read_library(path: str | os.PathLike[str]) -> ElfLibrary | None:
@@ -43,13 +44,15 @@ def read_library(path: str | os.PathLike[str]) -> ElfLibrary | None:
                 return None
             table = os.pread(fd, phnum * _SEGMENT.size, phoff)
             segments = list(_SEGMENT.iter_unpack(table[: len(table) // 56 * 56]))
-            return ElfLibrary(machine, _soname(fd, segments))
+            dynamic = _dynamic(fd, segments)
+            return ElfLibrary(machine, _soname(fd, segments, dynamic), _DT_RELR in dynamic)
     except (OSError, ValueError, OverflowError):
         return None
 
 
-def _soname(fd: int, segments: list[tuple[int, ...]]) -> str:
-    strtab = soname = None
+def _dynamic(fd: int, segments: list[tuple[int, ...]]) -> dict[int, int]:
+    """The entries of the dynamic section: tag to value."""
+    found: dict[int, int] = {}
     for kind, _, offset, _, _, size, *_ in segments:
         if kind != _PT_DYNAMIC:
             continue
@@ -57,14 +60,17 @@ def _soname(fd: int, segments: list[tuple[int, ...]]) -> str:
         for tag, value in _ENTRY.iter_unpack(data[: len(data) // _ENTRY.size * _ENTRY.size]):
             if tag == _DT_NULL:
                 break
-            strtab = value if tag == _DT_STRTAB else strtab
-            soname = value if tag == _DT_SONAME else soname
-    if strtab is None or soname is None:
+            found[tag] = value
+    return found
+
+
+def _soname(fd: int, segments: list[tuple[int, ...]], dynamic: dict[int, int]) -> str:
+    if _DT_STRTAB not in dynamic or _DT_SONAME not in dynamic:
         return ""
-    place = _file_offset(segments, strtab)
+    place = _file_offset(segments, dynamic[_DT_STRTAB])
     if place is None:
         return ""
-    raw = os.pread(fd, _NAME_MAX + 1, place + soname).partition(b"\0")[0]
+    raw = os.pread(fd, _NAME_MAX + 1, place + dynamic[_DT_SONAME]).partition(b"\0")[0]
     return os.fsdecode(raw)
 
 
