@@ -1,7 +1,7 @@
 /* The script's reader and the processes that carry it out.
  *
  * usage: ops serve                                   on the tree as it is
- *        ops overlay LOWER[:LOWER...] UPPER WORK MERGED    chroot into the kernel's union of them
+ *        ops overlay LOWER[:LOWER...] UPPER WORK MERGED    the kernel's union of them is the root
  *        ops plain ROOT                              absolute paths begin at ROOT
  *
  * The script comes on standard input: lines "WORKER OPERATION ARGUMENT...", bytes other than
@@ -289,8 +289,10 @@ enter_overlay(char **argv)
     snprintf(proc, sizeof(proc), "%s/proc", argv[3]);
     if (mount("/proc", proc, NULL, MS_BIND | MS_REC, NULL))
         die("mount proc");
-    if (chroot(argv[3]) || chdir("/"))
-        die("chroot");
+    /* Not by chroot: a process that changes its root once more would get out by "..". */
+    if (chdir(argv[3]) || syscall(SYS_pivot_root, ".", ".") || umount2(".", MNT_DETACH) ||
+        chdir("/"))
+        die("pivot_root");
 }
 
 static void
