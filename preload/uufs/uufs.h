@@ -112,6 +112,7 @@ int uufs_walk(const struct uufs *fs, const char *base, const char *path, unsigne
 /* As uufs_walk with no symlink followed and binds ignored, for a canonical container path: what the
  * union itself holds. */
 int uufs_lookup(const struct uufs *fs, const char *ctr, unsigned how, struct uufs_hit *hit);
+/* ---- bind.c ---- */
 /* To be called when the binds are known. */
 void uufs_note_binds(struct uufs *fs);
 /* The bind that lies exactly at @ctr: its index, or -1. */

@@ -154,25 +154,6 @@ host_in_bind(const struct uufs *fs, struct uufs_hit *hit)
     return compose_host(hit, src, src_len, hit->ctr + b->dst_len, hit->ctr_len - b->dst_len);
 }
 
-void
-uufs_note_binds(struct uufs *fs)
-{
-    fs->bind_lengths = 0;
-    for (uint32_t i = 0; i < fs->n_binds; i++)
-        fs->bind_lengths |= (uint64_t)1 << fs->binds[i].dst_len % 64;
-}
-
-int
-uufs_bind_at(const struct uufs *fs, const char *ctr, size_t len)
-{
-    if (!(fs->bind_lengths >> len % 64 & 1)) /* so it is for most paths */
-        return -1;
-    for (uint32_t i = 0; i < fs->n_binds; i++)
-        if (fs->binds[i].dst_len == len && !memcmp(string_at(fs, fs->binds[i].dst), ctr, len))
-            return (int)i;
-    return -1;
-}
-
 /* ---- /proc ---- */
 
 /* The container path that a magic link stands for, into w->target; its length, or -errno. */
