@@ -7,7 +7,6 @@
 
 #include "cred.h"
 
-#include <linux/kcmp.h>
 #include <sys/stat.h>
 
 #define PATHS   8
@@ -65,18 +64,12 @@ root_stay(void)
         vforked[i].pid = -vforked[i].pid;
 }
 
-static bool
-shares_parents_memory(int pid)
-{
-    return !sys5(SYS_kcmp, pid, sys0(SYS_getppid), KCMP_VM, 0, 0);
-}
-
 static int
 set(const char *root)
 {
     int pid = (int)sys0(SYS_getpid), i = own_entry(1);
 
-    if (i < 0 && shares_parents_memory(pid)) {
+    if (i < 0 && trace_shares_memory() > 0) {
         unsigned n = __atomic_fetch_add(&n_vforked, 1, __ATOMIC_ACQ_REL);
 
         i = (int)(n % VFORKED);

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 from support.slurm import Slurm
+from support.waiting import until
 
 
 @pytest.fixture
@@ -62,8 +64,13 @@ def test_image_that_a_command_needs_is_asked_for(front, busybox_image):
 
 
 def test_docker_tool_submits_to_slurm_and_its_job_runs_in_the_tools_image(
-    front, busybox_image, tmp_path
+    front, busybox_image, store, tmp_path
 ):
+    def left():
+        """Containers after a cleaning: until Slurm calls the job over, its container stays."""
+        store("gc", env=slurm.variables)
+        return json.loads(store("--json", "ps", "-a").stdout)
+
     with Slurm(tmp_path / "slurm") as slurm:
         work = tmp_path / "work"
         work.mkdir()
@@ -75,3 +82,4 @@ def test_docker_tool_submits_to_slurm_and_its_job_runs_in_the_tools_image(
             busybox_image, "sh", "-c", "sbatch --wait -o log job.sh", env=slurm.variables,
         )  # fmt: skip
         assert [line.isdigit() for line in (work / "out").read_text().split()][-1]
+        until(lambda: not left(), what="the container of the job is gone")
