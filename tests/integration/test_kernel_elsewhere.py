@@ -390,6 +390,7 @@ def _printing_to(printed: list[str]) -> Callable[[dict[str, Any]], None]:
     return collect
 
 
+@pytest.mark.long  # its addresses are the machine's: one at a time
 @pytest.mark.needs_root
 def test_kernel_on_a_node_with_a_network_of_its_own(
     bare_jupyter: Jupyter,
