@@ -55,9 +55,9 @@ struct reader {
 };
 
 static uint64_t
-node_ino(const struct reader *r, uint32_t node)
+node_ino(const struct view *view, uint32_t node)
 {
-    const struct view_node *n = view_node(&r->fs->view, node);
+    const struct view_node *n = view_node(view, node);
 
     return n && n->ino ? n->ino : (uint64_t)node + 1;
 }
@@ -81,7 +81,7 @@ put_dot(struct reader *r)
 {
     uint64_t ino = upper_ino(r, r->len);
 
-    return emit_put(&r->out, ino ? ino : node_ino(r, r->node), 1, DT_DIR, ".");
+    return emit_put(&r->out, ino ? ino : node_ino(&r->fs->view, r->node), 1, DT_DIR, ".");
 }
 
 static bool
@@ -89,7 +89,7 @@ put_dotdot(struct reader *r)
 {
     uint64_t ino = upper_ino(r, path_parent(r->ctr, r->len));
 
-    return emit_put(&r->out, ino ? ino : node_ino(r, r->dir->parent), 2, DT_DIR, "..");
+    return emit_put(&r->out, ino ? ino : node_ino(&r->fs->view, r->dir->parent), 2, DT_DIR, "..");
 }
 
 /* ---- the lower names ---- */
@@ -127,7 +127,8 @@ put_child(struct reader *r, int64_t i)
         return emit_put(&r->out, upper->ino, FIRST_CHILD + i + 1, upper->type, name);
     if (listing_hides(&r->upper, name, strlen(name)))
         return true;
-    return emit_put(&r->out, node_ino(r, child), FIRST_CHILD + i + 1, shown_type(r, n, name), name);
+    return emit_put(&r->out, node_ino(&r->fs->view, child), FIRST_CHILD + i + 1,
+                    shown_type(r, n, name), name);
 }
 
 /* ---- the upper's names ---- */
@@ -264,14 +265,6 @@ uufs_getdents(const struct uufs *fs, const char *ctr, size_t len, uint32_t node,
 
 /* ---- directories that are the layers' alone ---- */
 
-static uint64_t
-lower_ino(const struct view *view, uint32_t node)
-{
-    const struct view_node *n = view_node(view, node);
-
-    return n && n->ino ? n->ino : (uint64_t)node + 1;
-}
-
 /* The record of position @pos: ".", ".." or a child. */
 static bool
 put_lower(struct emit *out, const struct view *view, uint32_t node, int64_t pos)
@@ -280,13 +273,13 @@ put_lower(struct emit *out, const struct view *view, uint32_t node, int64_t pos)
     uint32_t child = dir->first_child + (uint32_t)(pos - FIRST_CHILD);
 
     if (pos == 0)
-        return emit_name(out, lower_ino(view, node), 1, DT_DIR, ".", 1);
+        return emit_name(out, node_ino(view, node), 1, DT_DIR, ".", 1);
     if (pos == 1)
-        return emit_name(out, lower_ino(view, dir->parent), 2, DT_DIR, "..", 2);
+        return emit_name(out, node_ino(view, dir->parent), 2, DT_DIR, "..", 2);
     n = view_node(view, child);
     if (!n || !*view_name(view, n))
         return true;
-    return emit_name(out, lower_ino(view, child), pos + 1, (n->mode & S_IFMT) >> 12,
+    return emit_name(out, node_ino(view, child), pos + 1, (n->mode & S_IFMT) >> 12,
                      view_name(view, n), n->name_len);
 }
 
