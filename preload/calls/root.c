@@ -15,13 +15,13 @@
 /* Threads may be walking from an old root while a new one is set: it gets a text of its own. */
 static char paths[PATHS][LPMX_PATH_MAX];
 static unsigned next_path;
-static const char *own; /* NULL: the container's */
+HOT static const char *own; /* NULL: the container's */
 /* A vfork child runs on its parent's memory and must not move the parent. */
 static struct {
     int pid; /* 0: free; negative: it is about to leave */
     const char *root;
 } vforked[VFORKED];
-static unsigned n_vforked; /* that ever were */
+HOT static unsigned n_vforked; /* that ever were */
 
 static int
 find(int pid)

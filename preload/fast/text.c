@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 
 #define PAGE        4096UL
+#define WINDOW      (16 * PAGE) /* as much as the kernel maps by one fault */
 #define MOV_EAX     0xb8
 #define MAX_KNOWN   8
 #define SYNC_CORE   32 /* MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE */
@@ -179,24 +180,38 @@ store_across_words(uint64_t site, const uint8_t *bytes)
     return 0;
 }
 
+/* The pages around @site that become writable and then are mappings of their own. A fork copies the
+ * page table of whatever was ever written to, and an exit takes it apart, entry by entry: so not
+ * all of the C library; but every mapping costs them something too: so not a page for each site. A
+ * flag that nothing else has keeps the kernel from joining them with their neighbours again. */
+static void
+window_of(uint64_t site, const struct known_text *text, uint64_t *low, uint64_t *size)
+{
+    uint64_t first = site & ~(WINDOW - 1), end = ((site + SITE_SIZE) | (WINDOW - 1)) + 1;
+
+    *low = first > text->low ? first : text->low;
+    *size = (end < text->high ? end : text->high) - *low;
+    sys3(SYS_madvise, *low, *size, MADV_DONTDUMP);
+}
+
 int
 text_replace(uint64_t site, uint8_t opcode, uint32_t operand)
 {
     const struct known_text *text = known_of(site);
     uint8_t bytes[5] = {opcode};
+    uint64_t low, size;
     int err = 0;
 
     memcpy(bytes + 1, &operand, sizeof(operand));
-    /* Executable all the time: other threads are in there. All of it, since a part would be a
-     * mapping of its own from now on, which every fork has to copy. */
     if (!text)
         return -EACCES;
-    err = (int)sys3(SYS_mprotect, text->low, text->high - text->low,
-                    PROT_READ | PROT_WRITE | PROT_EXEC);
+    window_of(site, text, &low, &size);
+    /* executable all the time: other threads are in there */
+    err = (int)sys3(SYS_mprotect, low, size, PROT_READ | PROT_WRITE | PROT_EXEC);
     if (!err && (site & 7) <= 3)
         store_within_word(site, bytes, sizeof(bytes));
     else if (!err)
         err = store_across_words(site, bytes);
-    sys3(SYS_mprotect, text->low, text->high - text->low, PROT_READ | PROT_EXEC);
+    sys3(SYS_mprotect, low, size, PROT_READ | PROT_EXEC);
     return err;
 }

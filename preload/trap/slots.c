@@ -10,30 +10,33 @@
 #define BANKS  64
 
 /* the thread that uses it; 0: free */
-HOT static int busy_always[ALWAYS] __attribute__((aligned(4096)));
+HOT static int busy_always[ALWAYS];
 static int busy_banks[BANK * BANKS];
 static char *banks[BANKS];
 
-/* always: ALWAYS stacks of SLOT_SIZE. The loader starts on the first. */
-extern char always[ALWAYS * SLOT_SIZE];
-__asm__(".pushsection .bss\n"
-        ".balign 4096\n"
-        ".globl always\n"
-        ".hidden always\n"
+/* The first stack, which the loader starts on, and whose top lies where its other hot data does
+ * (loader/lpmx-exec.ld); the rest of those that are always there. */
+extern char first_stack[SLOT_SIZE];
+__asm__(".pushsection .bss.hot.astack, \"aw\", @nobits\n"
+        ".globl first_stack\n"
+        ".hidden first_stack\n"
         ".globl slot_first_top\n"
         ".hidden slot_first_top\n"
-        "always:\n"
+        "first_stack:\n"
         "    .zero 262144 - 64\n"
         "slot_first_top:\n"
-        "    .zero 64 + 3 * 262144\n"
+        "    .zero 64\n"
         ".popsection\n");
-_Static_assert(SLOT_SIZE == 262144 && ALWAYS == 4, "as the assembly has it");
+_Static_assert(SLOT_SIZE == 262144, "as the assembly has it");
+static char more_stacks[(ALWAYS - 1) * SLOT_SIZE] __attribute__((aligned(64)));
 
 static char *
 slot_base(int slot)
 {
+    if (slot == 0)
+        return first_stack;
     if (slot < ALWAYS)
-        return always + (unsigned long)slot * SLOT_SIZE;
+        return more_stacks + (unsigned long)(slot - 1) * SLOT_SIZE;
     slot -= ALWAYS;
     return banks[slot / BANK] + (unsigned long)(slot % BANK) * SLOT_SIZE;
 }
@@ -82,7 +85,8 @@ within(unsigned long sp, const char *area, unsigned long size)
 static void
 reclaim(int tid, unsigned long sp)
 {
-    if (within(sp, always, sizeof(always)))
+    if (within(sp, first_stack, sizeof(first_stack)) ||
+        within(sp, more_stacks, sizeof(more_stacks)))
         return;
     for (int bank = 0; bank < BANKS && banks[bank]; bank++)
         if (within(sp, banks[bank], BANK * SLOT_SIZE))

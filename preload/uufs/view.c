@@ -12,8 +12,9 @@ _Static_assert(sizeof(struct view_layer) == 40, "the layout of a layer is the fi
 _Static_assert(sizeof(struct view_header) == 104, "the layout of the header is the file format");
 
 /* What a damaged name or target reads as. As long as the longest of them, for callers that copy by
- * its length. */
-static const char nothing[LPMX_PATH_MAX];
+ * its length. (Never written; const it would take a page of the file, among what each start reads.)
+ */
+static char nothing[LPMX_PATH_MAX];
 
 /* Does a table of @n entries of @entry bytes at @off lie in the file, behind the header? */
 static bool
