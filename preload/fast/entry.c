@@ -29,7 +29,9 @@ __asm__(".text\n"
         ".globl fast_entry\n"
         ".hidden fast_entry\n"
         "fast_entry:\n"
-        "    lea -128(%rsp), %rsp\n"
+        "    cmpb $0, 3(%rcx)\n" /* site->from_stack */
+        "    jne 2f\n"
+        "0:  lea -128(%rsp), %rsp\n"
         "    push %rcx\n"
         "    push %r9\n"
         "    push %r8\n"
@@ -54,12 +56,19 @@ __asm__(".text\n"
         "    lea 128(%rsp), %rsp\n"
         "    mov %rax, %r11\n"
         "    neg %r11\n"
-        "    jo 1f\n"            /* FAST_DECLINE is the one value that has no negative */
-        "    jmp *8(%rcx)\n"     /* site->back */
-        "1:  mov (%rcx), %eax\n" /* site->nr */
-        "    mov 8(%rcx), %rcx\n"
+        "    jo 1f\n"               /* FAST_DECLINE is the one value that has no negative */
+        "    jmp *8(%rcx)\n"        /* site->back */
+        "1:  movzwl (%rcx), %eax\n" /* site->nr */
+        "9:  mov 8(%rcx), %rcx\n"
         "    sub $2, %rcx\n" /* the syscall instruction */
         "    jmp *%rcx\n"
+        /* A site of several calls: all but one go straight to its syscall. */
+        "2:  movzbl 3(%rcx), %eax\n"
+        "    mov (%rsp, %rax), %rax\n"
+        "    movzwl (%rcx), %r11d\n"
+        "    cmp %r11, %rax\n"
+        "    jne 9b\n"
+        "    jmp 0b\n"
         ".globl fast_on_stack\n"
         ".hidden fast_on_stack\n"
         "fast_on_stack:\n"

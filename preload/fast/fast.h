@@ -8,13 +8,15 @@
 
 #include "../engine.h"
 
-#define SITE_SIZE 7UL /* mov $nr, %eax (5 bytes); syscall (2 bytes) */
+#define SITE_SIZE 7UL /* mov $nr, %eax or mov N(%rsp), %rax (5 bytes); syscall (2 bytes) */
 
 /* One rewritten call site, as its stub finds it. */
 struct fast_site {
-    uint32_t nr;
-    uint32_t cancellable; /* a cancellation point of a program with threads */
-    uint64_t back;        /* the instruction after its syscall */
+    uint16_t nr;         /* the call that is taken here */
+    uint8_t cancellable; /* a cancellation point of a program with threads */
+    uint8_t from_stack;  /* not 0: a site of several calls, whose number lies so far from rsp */
+    uint32_t unused;
+    uint64_t back; /* the instruction after its syscall */
 };
 
 /* What entry.c's assembly keeps of the caller, on the caller's own stack. */
@@ -46,6 +48,9 @@ void fast_expect_cancellation(void);
 bool text_is_libc(uint64_t site);
 /* Does @site hold "mov $nr, %eax; syscall"? */
 bool text_is_call(uint64_t site, uint32_t nr);
+/* The N of a @site that holds "mov N(%rsp), %rax; syscall", or 0. So are, from glibc 2.41 on, all
+ * cancellable calls of a program without threads made, from one place. */
+uint8_t text_shared_call(uint64_t site);
 /* Replace the five bytes at @site, which are one instruction before and after. Other threads may
  * run them meanwhile. */
 int text_replace(uint64_t site, uint8_t opcode, uint32_t operand);

@@ -20,7 +20,7 @@
 
 struct counter {
     uint64_t back;
-    uint32_t n;
+    uint32_t nr, n;
 };
 
 /* Direct-mapped; threads may lose counts of each other, which only delays. */
@@ -66,18 +66,21 @@ static bool
 rewrite(uint64_t back, long nr)
 {
     uint64_t site = back - SITE_SIZE, stub;
-    struct fast_site *s;
-    uint32_t cancellable;
+    struct fast_site *s, made = {.nr = (uint16_t)nr, .back = back};
 
-    if (!text_is_call(site, (uint32_t)nr) || !text_is_libc(site))
+    /* Of the calls that share a site, opening is the one that both traps and is carried. The site
+     * is for those that cannot be cancelled. */
+    if (nr == SYS_openat)
+        made.from_stack = text_shared_call(site);
+    if ((!made.from_stack && !text_is_call(site, (uint32_t)nr)) || !text_is_libc(site))
         return false;
-    cancellable = is_cancellation_point(nr);
-    if (cancellable && cancellation)
+    made.cancellable = !made.from_stack && is_cancellation_point(nr);
+    if (made.cancellable && cancellation)
         return false;
     s = stub_new(site, &stub);
     if (!s)
         return false;
-    *s = (struct fast_site){(uint32_t)nr, cancellable, back};
+    *s = made;
     return !text_replace(site, JMP, (uint32_t)(stub - (site + 5)));
 }
 
@@ -89,8 +92,8 @@ fast_note(uint64_t back, long nr)
 
     if ((engine.plan->flags & PLAN_TRAP) || !fast_may_carry(nr))
         return;
-    if (c->back != back)
-        *c = (struct counter){back, 0};
+    if (c->back != back || c->nr != (uint32_t)nr)
+        *c = (struct counter){back, (uint32_t)nr, 0};
     if (traps < BUSY)
         traps++;
     if (c->n == HOPELESS || (++c->n < WORTH_IT && !eager) || (traps < BUSY && !eager) ||

@@ -43,6 +43,8 @@ struct stub_page { /* the data; its code is the page before */
 };
 
 _Static_assert(sizeof(struct fast_site) == STUB_SIZE, "a stub and its site have one index");
+_Static_assert(offsetof(struct fast_site, from_stack) == 3 && offsetof(struct fast_site, back) == 8,
+               "as entry.c's assembly has it");
 _Static_assert(sizeof(struct stub_page) == PAGE, "the data is one page");
 
 static struct stub_page *pages[PAGES];

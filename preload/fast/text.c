@@ -119,19 +119,50 @@ text_is_libc(uint64_t site)
     return true;
 }
 
+/* The @site's bytes when they, and one before them, can be read; else NULL. */
+static const uint8_t *
+site_bytes(uint64_t site)
+{
+    const uint8_t *p = (const uint8_t *)site;
+
+    return !(site & (PAGE - 1)) || user_readable(p, SITE_SIZE) ? NULL : p;
+}
+
+static bool
+is_syscall(const uint8_t *p)
+{
+    return p[0] == 0x0f && p[1] == 0x05;
+}
+
 bool
 text_is_call(uint64_t site, uint32_t nr)
 {
-    const uint8_t *p = (const uint8_t *)site;
+    const uint8_t *p = site_bytes(site);
     uint32_t operand;
 
-    if (!(site & (PAGE - 1)) || user_readable(p, SITE_SIZE)) /* the byte before may not be there */
+    if (!p)
         return false;
     /* With these prefixes b8 is an instruction on another register or of another length. */
     if ((p[-1] & 0xf0) == 0x40 && (p[-1] & 0x01))
         return false;
     memcpy(&operand, p + 1, sizeof(operand));
-    return p[-1] != 0x66 && p[0] == MOV_EAX && operand == nr && p[5] == 0x0f && p[6] == 0x05;
+    return p[-1] != 0x66 && p[0] == MOV_EAX && operand == nr && is_syscall(p + 5);
+}
+
+uint8_t
+text_shared_call(uint64_t site)
+{
+    static const uint8_t mov_rsp_rax[] = {0x48, 0x8b, 0x44, 0x24};
+    static const uint8_t prefixes[] = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65,
+                                       0x66, 0x67, 0xf0, 0xf2, 0xf3};
+    const uint8_t *p = site_bytes(site);
+
+    if (!p || memcmp(p, mov_rsp_rax, sizeof(mov_rsp_rax)) || p[4] > 127 || !is_syscall(p + 5))
+        return 0;
+    for (size_t i = 0; i < sizeof(prefixes); i++)
+        if (p[-1] == prefixes[i])
+            return 0;
+    return p[4];
 }
 
 /* ---- rewriting ---- */

@@ -117,20 +117,38 @@ def test_private_memory_of_a_process_stays_under_a_mebibyte(
     assert 0 < int(words[1]) < MEMORY, words
 
 
-@pytest.mark.needs_ptrace
-def test_handlers_left_by_longjmp_leave_the_fast_path_usable(
-    store: Lpmx, image: Callable[[str], str], programs: Path, tmp_path: Path
-) -> None:
+@pytest.fixture
+def count_traps(store: Lpmx, programs: Path, tmp_path: Path) -> Callable[[str, str], int]:
+    """count_traps(IMAGE, MODE): the calls that trapped after the program's own mark."""
     if not shutil.which("strace"):
         pytest.skip("strace is not installed (tests/images/prepare.sh test)")
-    command = [*store.command, "run", "-v", f"{programs}:{programs}", image("tools")]
-    log = tmp_path / "trace"
-    strace = ["strace", "-f", "-qq", "-e", "trace=fchmod", "-e", "signal=SIGSYS", "-o", log]
-    run([*strace, *command, str(programs / "fastpath"), "longjmps"], env=store.environment())
-    trace = log.read_text().splitlines()
-    mark = max(index for index, line in enumerate(trace) if "fchmod(-77" in line)
-    traps = sum("SIGSYS" in line for line in trace[mark:])
+
+    def call(image: str, mode: str) -> int:
+        command = [*store.command, "run", "-v", f"{programs}:{programs}", image]
+        log = tmp_path / "trace"
+        strace = ["strace", "-f", "-qq", "-e", "trace=fchmod", "-e", "signal=SIGSYS", "-o", log]
+        run([*strace, *command, str(programs / "fastpath"), mode], env=store.environment())
+        trace = log.read_text().splitlines()
+        mark = max(index for index, line in enumerate(trace) if "fchmod(-77" in line)
+        return sum("SIGSYS" in line for line in trace[mark:])
+
+    return call
+
+
+@pytest.mark.needs_ptrace
+def test_handlers_left_by_longjmp_leave_the_fast_path_usable(
+    image: Callable[[str], str], count_traps: Callable[[str, str], int]
+) -> None:
+    traps = count_traps(image("tools"), "longjmps")
     assert traps < 20, f"{traps} traps in 1000 calls after 500 handlers did not return"
+
+
+@pytest.mark.needs_ptrace
+@pytest.mark.parametrize("name", ["tools", "samtools-newer"])
+def test_opening_becomes_a_jump_where_the_number_is_in_the_code_and_where_on_the_stack(
+    name: str, image: Callable[[str], str], count_traps: Callable[[str, str], int]
+) -> None:
+    assert count_traps(image(name), "opens") < 20
 
 
 def test_an_unknown_engine_is_refused(

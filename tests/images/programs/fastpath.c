@@ -313,6 +313,25 @@ memory(void)
     return 0;
 }
 
+/* A thousand calls of each kind after a call that a tracer knows: cancellable ones, which newer
+ * libraries make from one place, among others from that place. */
+static int
+opens(void)
+{
+    char byte;
+    int fd;
+
+    heat();
+    fchmod(-77, 0);
+    for (int i = 0; i < 1000; i++) {
+        fd = open("/usr/bin/env", O_RDONLY);
+        CHECK(fd >= 0 && read(fd, &byte, 1) == 1 && byte == 0x7f && !close(fd));
+        CHECK(open("/usr/bin/env/x", O_RDONLY) == -1 && errno == ENOTDIR);
+        CHECK(write(-1, &byte, 1) == -1 && errno == EBADF);
+    }
+    return 0;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -321,7 +340,7 @@ main(int argc, char **argv)
         int (*run)(void);
     } modes[] = {
         {"sites", sites},   {"reentrant", reentrant}, {"longjmps", longjmps}, {"forks", forks},
-        {"vforks", vforks}, {"cancels", cancels},     {"memory", memory},
+        {"vforks", vforks}, {"cancels", cancels},     {"memory", memory},     {"opens", opens},
     };
 
     for (size_t i = 0; argc > 1 && i < sizeof(modes) / sizeof(*modes); i++)
