@@ -37,19 +37,24 @@ from lpmx_runtime.plan import compile_plan, parse_plan
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-STAT_LOOP = """
+LOWER_FILE = "/usr/share/perl/5.36.0/unicore/lib/Age/V110.pl"
+# The best of ten, since other programs of the machine only ever make one slower.
+STAT_LOOP = f"""
 import os, time
-path = "/usr/share/perl/5.36.0/unicore/lib/Age/V110.pl"
-begin = time.perf_counter()
-for _ in range(20000):
-    os.stat(path)
-print((time.perf_counter() - begin) / 20000)
+path = "{LOWER_FILE}"
+best = 1
+for _ in range(10):
+    begin = time.perf_counter()
+    for _ in range(2000):
+        os.stat(path)
+    best = min(best, (time.perf_counter() - begin) / 2000)
+print(best)
 """
 MISS_LOOP = STAT_LOOP.replace("os.stat(path)", 'os.path.exists("/usr/lib/python3/no/such/file")')
 ACCESS_LOOP = STAT_LOOP.replace("os.stat(path)", "os.access(path, os.R_OK)")
 LINK_LOOP = STAT_LOOP.replace("os.stat(path)", 'os.readlink("/usr/bin/awk")')
 AT_LOOP = STAT_LOOP.replace(
-    "begin =", "path, folder = os.path.basename(path), os.open(os.path.dirname(path), 0)\nbegin ="
+    "best =", "path, folder = os.path.basename(path), os.open(os.path.dirname(path), 0)\nbest =", 1
 ).replace("os.stat(path)", "os.stat(path, dir_fd=folder)")
 OPEN_LOOP = STAT_LOOP.replace("os.stat(path)", "os.close(os.open(path, os.O_RDONLY))")
 CALL_LOOP = """
@@ -250,7 +255,7 @@ class Bench:
         return Table("Docker's and Singularity's command lines", note, commands[0].name, times)
 
     def stat(self) -> Table:
-        note = "One `os.stat` of a long path in a lower layer, in a loop of 20,000 in Python."
+        note = "One `os.stat` of a file in a lower layer: the best of ten loops of 2,000 in Python."
         return self.compare("stat", note, "python3", "-c", STAT_LOOP, reports=True)
 
     def miss(self) -> Table:
@@ -270,8 +275,22 @@ class Bench:
         return self.compare("stat below a descriptor", note, "python3", "-c", AT_LOOP, reports=True)
 
     def open(self) -> Table:
-        note = "One `os.open` and `os.close` of a file of a lower layer, in the same loop."
-        return self.compare("open", note, "python3", "-c", OPEN_LOOP, reports=True)
+        """With a line for what the kernel alone takes for the longer path that lpmx opens."""
+        note = (
+            "One `os.open` and `os.close` of a file of a lower layer, in the same loop. The path of a"
+            " file in the store is longer than in the image, and the kernel takes more to follow it."
+        )
+        commands, missing = self.peers("python3", "-c", OPEN_LOOP, reports=True)
+        if self.tree:
+            (stored,) = (self.folder / "store" / "layers").glob(f"*/fs{LOWER_FILE}")
+            copy = self.tree / str(stored).lstrip("/")
+            copy.parent.mkdir(parents=True)
+            shutil.copy(stored, copy)
+            chroot = next(command for command in commands if command.name == "chroot")
+            argv = [*chroot.argv[:-1], OPEN_LOOP.replace(LOWER_FILE, str(stored))]
+            commands.append(replace(chroot, name="chroot, by a path like the store's", argv=argv))
+        times = medians(commands, self.rounds, Path("/tmp"))
+        return Table("open", note, "chroot", times, missing)
 
     def find(self) -> Table:
         note = "The whole of /usr, which lies in three layers."
@@ -292,7 +311,7 @@ class Bench:
     def shell(self) -> Table:
         note = "200 starts of `/bin/true` by one bash."
         script = "for i in {1..200}; do /bin/true; done"
-        return self.compare("A shell loop", note, "bash", "-c", script)
+        return self.compare("A shell loop", note, "bash", "-c", script, rounds=3 * self.rounds)
 
     def calls(self) -> Table:
         plan = self.folder / "calls.plan"

@@ -1,5 +1,5 @@
-/* Directories of layers by inode: what a descriptor of one, or the working directory, is in the
- * container.
+/* Directories of layers, by inode: what a descriptor of one, or the working directory, is in the
+ * container; and by path: where the last few that were gone through are in the view.
  *
  * Directories of layers never move, so it is remembered: find, git and rm ask the same descriptor
  * again and again, and fstat costs a tenth of readlink of /proc/self/fd. A miss only costs time. */
@@ -21,5 +21,13 @@ bool known_find(uint64_t dev, uint64_t ino, struct known_directory *out);
 /* May be interrupted: an entry that a signal handler leaves half written by longjmp is lost to all
  * others, which only costs time. */
 void known_put(uint64_t dev, uint64_t ino, const char *ctr, uint32_t node);
+
+#define KNOWN_ABSENT 0xfffffffeu /* a node: there is no such directory */
+
+/* The node of the directory that the first @len bytes of the absolute @path name, KNOWN_ABSENT, or
+ * VIEW_NONE when that is not remembered. */
+uint32_t known_node(const char *path, size_t len);
+/* May be interrupted, as known_put. */
+void known_put_node(const char *path, size_t len, uint32_t node);
 
 #endif

@@ -17,9 +17,9 @@
 #define LIST_MAX 32768 /* bytes of records at a time */
 
 struct quick {
-    const char *path; /* the program's, up to the end of its page readable */
-    size_t max, len;  /* len: once it was walked */
-    uint32_t node;
+    const char *path;      /* the program's, up to the end of its page readable */
+    size_t max, len;       /* len: once it was walked */
+    uint32_t node, parent; /* parent: of the last component, once it was come to */
     char base[KNOWN_PATH_MAX];
     size_t base_len; /* 0: the path is absolute */
 };
@@ -94,23 +94,61 @@ step(struct quick *q, size_t at, size_t end, uint32_t hash, bool last)
     return !last && S_ISLNK(view->nodes[q->node].mode) ? FAST_DECLINE : 0;
 }
 
-static long
-walk(struct quick *q)
+/* The length of the directory's part of an absolute path; 0 for the root's. */
+static size_t
+directory_length(const struct quick *q)
 {
-    size_t at = q->base_len ? 0 : 1;
+    size_t directory = 0;
 
+    for (size_t len = 1; len < q->max && q->path[len]; len++)
+        if (q->path[len] == '/')
+            directory = len;
+    return directory;
+}
+
+static long
+walk_from(struct quick *q, size_t at)
+{
     for (;;) {
-        uint32_t hash;
+        uint32_t hash, directory = q->node;
         size_t len = component(q->path + at, q->max - at, &hash), end = at + len;
         bool last = len && !q->path[end];
         long r = len ? step(q, at, end, hash, last) : FAST_DECLINE;
 
+        if (last)
+            q->parent = directory;
         if (r || last) {
             q->len = end;
             return r;
         }
         at = end + 1;
     }
+}
+
+/* Programs ask for many names of one directory: the last few are remembered. */
+static long
+walk(struct quick *q)
+{
+    size_t directory = q->base_len ? 0 : directory_length(q);
+    uint32_t node;
+    long r;
+
+    if (!directory || !is_all_lower(q->path, directory))
+        return walk_from(q, q->base_len ? 0 : 1);
+    node = known_node(q->path, directory);
+    if (node == KNOWN_ABSENT)
+        return -ENOENT;
+    if (node != VIEW_NONE) {
+        q->node = node;
+        return walk_from(q, directory + 1);
+    }
+    q->parent = VIEW_NONE;
+    r = walk_from(q, 1);
+    if (q->parent != VIEW_NONE)
+        known_put_node(q->path, directory, q->parent);
+    else if (r == -ENOENT)
+        known_put_node(q->path, directory, KNOWN_ABSENT);
+    return r;
 }
 
 /* The directory behind @dirfd, if it is one of which all that shows is in the layers. */

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SOURCE = Path(__file__).parents[1] / "images" / "programs" / "fastpath.c"
 ENGINES = ("fast", "trap", "eager")
-MODES = ("reentrant", "longjmps", "forks", "vforks", "cancels")
+MODES = ("reentrant", "longjmps", "forks", "vforks", "cancels", "changes")
 MEMORY = 1024  # KiB
 
 

@@ -313,6 +313,77 @@ memory(void)
     return 0;
 }
 
+/* Run @change in a child, of whose memory we see nothing. */
+static void
+let_child(void (*change)(void))
+{
+    int status = -1;
+    pid_t child = fork();
+
+    if (!child) {
+        change();
+        _exit(failures);
+    }
+    CHECK(waitpid(child, &status, 0) == child && !status);
+}
+
+static void
+make_directory(void)
+{
+    int fd;
+
+    CHECK(!mkdir("/usr/lib/none", 0700));
+    fd = open("/usr/lib/none/x", O_CREAT | O_WRONLY, 0600);
+    CHECK(fd >= 0 && !close(fd));
+}
+
+static void
+remove_directory(void)
+{
+    CHECK(!unlink("/usr/lib/none/x") && !rmdir("/usr/lib/none"));
+}
+
+static void
+remove_link(void)
+{
+    CHECK(!unlink("/etc/alternatives/awk"));
+}
+
+static void
+make_link(void)
+{
+    CHECK(!symlink("mawk", "/etc/alternatives/awk"));
+}
+
+static void
+expect(const char *path, int err)
+{
+    struct stat st;
+
+    for (int i = 0; i < 50; i++)
+        CHECK(lstat(path, &st) == (err ? -1 : 0) && (!err || errno == err));
+}
+
+/* What is remembered of directories, present or not, holds no longer than it is true. */
+static int
+changes(void)
+{
+    heat();
+    expect("/usr/lib/none/x", ENOENT);
+    expect("/etc/alternatives/awk", 0);
+    let_child(make_directory);
+    expect("/usr/lib/none/x", 0);
+    expect("/usr/lib/none/x/y", ENOTDIR);
+    expect("/usr/lib/none/y", ENOENT);
+    let_child(remove_directory);
+    expect("/usr/lib/none/x", ENOENT);
+    let_child(remove_link);
+    expect("/etc/alternatives/awk", ENOENT);
+    let_child(make_link);
+    expect("/etc/alternatives/awk", 0);
+    return 0;
+}
+
 /* A thousand calls of each kind after a call that a tracer knows: cancellable ones, which newer
  * libraries make from one place, among others from that place. */
 static int
@@ -339,8 +410,9 @@ main(int argc, char **argv)
         const char *name;
         int (*run)(void);
     } modes[] = {
-        {"sites", sites},   {"reentrant", reentrant}, {"longjmps", longjmps}, {"forks", forks},
-        {"vforks", vforks}, {"cancels", cancels},     {"memory", memory},     {"opens", opens},
+        {"sites", sites},   {"reentrant", reentrant}, {"longjmps", longjmps},
+        {"forks", forks},   {"vforks", vforks},       {"cancels", cancels},
+        {"memory", memory}, {"opens", opens},         {"changes", changes},
     };
 
     for (size_t i = 0; argc > 1 && i < sizeof(modes) / sizeof(*modes); i++)
