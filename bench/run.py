@@ -277,8 +277,8 @@ class Bench:
     def open(self) -> Table:
         """With a line for what the kernel alone takes for the longer path that lpmx opens."""
         note = (
-            "One `os.open` and `os.close` of a file of a lower layer, in the same loop. The path of a"
-            " file in the store is longer than in the image, and the kernel takes more to follow it."
+            "One `os.open` and `os.close` of a file of a lower layer, in the same loop. The path of"
+            " a file in the store is longer than in the image: the kernel needs more to follow it."
         )
         commands, missing = self.peers("python3", "-c", OPEN_LOOP, reports=True)
         if self.tree:
