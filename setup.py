@@ -8,7 +8,6 @@ module (ABI mode: no Python.h is needed, so one wheel serves every Python 3).
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -30,7 +29,7 @@ def install(source: Path, target: Path) -> None:
     """Copy through a temporary name: a program that runs from @target keeps its old file."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(target.name + ".new")
-    shutil.copy2(source, temporary)
+    subprocess.run(["strip", "-o", str(temporary), str(source)], check=True)
     os.replace(temporary, target)
 
 

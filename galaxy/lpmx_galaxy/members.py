@@ -13,7 +13,7 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from lpmx_runtime.native import loader_path
+from lpmx_runtime.enginefile import ENGINE
 
 if TYPE_CHECKING:
     from lpmx_runtime.container import Container
@@ -35,7 +35,7 @@ def _scan(container: Container) -> tuple[list[int], bool]:
 
     Such a process has the loader mapped and not yet what tells whose it is.
     """
-    mark, loader = f"/{container.id}/dirty".encode(), os.fsencode(loader_path())
+    mark, loader = f"/{container.id}/dirty".encode(), f"/{ENGINE}\n".encode()
     own, found, unsettled = os.getuid(), [], False
     for name in os.listdir("/proc"):
         if not name.isdigit() or int(name) == os.getpid():

@@ -218,7 +218,7 @@ def _script(
     options: Options,
     passed: str,
 ) -> str:
-    from .native import loader_path
+    from .enginefile import engine_path
 
     words = (*(options.entrypoint or ()), request.command)
     shown = source if not os.path.exists(source) else os.path.abspath(source)
@@ -230,7 +230,7 @@ def _script(
         source=_one_line(shown),
         container=container.id,
         store=_one_line(os.fspath(store.root)),
-        loader=shlex.quote(loader_path()),
+        loader=shlex.quote(engine_path(store)),
         plan=shlex.quote(container.path(PLAN)),
         view=shlex.quote(os.fspath(store.view_path(container.chain_id))),
         again=shlex.quote(f"lpmx expose --force {_one_line(shown)} {word} --to DIR"),

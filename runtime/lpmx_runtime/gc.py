@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from . import container
+from .enginefile import stale_engines
 from .errors import InUseError, UsageError, storage_errors
 from .image import is_hex_digest
 from .reference import parse_reference
@@ -94,7 +95,7 @@ def collect(store: Store, *, dry_run: bool = False, temporaries: bool = True) ->
         wanted_views = {f"{image.chain_id}.view" for image in images}
         layers = [name for name in os.listdir(store.layers_dir) if name not in wanted_layers]
         views = [name for name in os.listdir(store.views_dir) if name not in wanted_views]
-        leftovers = _leftovers(store) if temporaries else []
+        leftovers = [*_leftovers(store), *stale_engines(store)] if temporaries else []
         doomed = [
             *(store.layers_dir / name for name in layers),
             *(store.views_dir / name for name in views),

@@ -29,10 +29,10 @@ from .binds import (
     this_place,
 )
 from .container import Container
+from .enginefile import engine_path, keep_engine
 from .environment import build_environment
 from .errors import UsageError
 from .execmap import ExecMap
-from .native import loader_path
 from .plan import (
     ENGINES,
     Bind,
@@ -149,6 +149,7 @@ class Launch:
         """Bring the plan file up to date; it is the same for all starts, so usually it is."""
         stable = replace(self.plan, argv=self.container.argv, cwd=self.container.cwd, env=())
         data = compile_plan(stable)
+        keep_engine(self.plan.loader, self.container.folder)
         containers.write_seeds(self.container, self.seeds, self.seed_folder)
         containers.write_missing(self.files)
         if self.composition:
@@ -380,7 +381,7 @@ def plan_launch(
         variant += "-fakeroot"
     seed_folder = f"seed{variant}"
     plan = LaunchPlan(
-        loader=loader_path(),
+        loader=engine_path(store),
         view=os.fspath(store.view_path(container.chain_id)),
         layers=layers,
         stores=(os.fspath(store.layers_dir),),

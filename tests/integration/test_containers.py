@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 from support import waiting
 from support.lpmx import clean_environment
+
+from lpmx_runtime import native
 
 
 @pytest.fixture
@@ -317,6 +321,48 @@ def test_gc_leaves_running_containers_alone(lpmx, store, busybox_image):
     lpmx("gc")
     assert program.communicate("\n", timeout=20)[0] == "x\n"
     assert program.returncode == 0
+
+
+def test_containers_outlive_the_package_that_started_them(store, busybox_image, tmp_path):
+    """As `pip install --upgrade` replaces the engine while a container runs."""
+
+    def installed(name, more):
+        (tmp_path / name).mkdir()
+        for file in ("lpmx-exec", "liblpmx_uufs.so"):
+            data = (Path(native.loader_path()).parent / file).read_bytes()
+            (tmp_path / name / file).write_bytes(data + more)
+            (tmp_path / name / file).chmod(0o755)
+        return lambda *words: store(*words, env={"LPMX_NATIVE": str(tmp_path / name)})
+
+    old, new = installed("old", b"1"), installed("new", b"2")
+    name = f"c.{os.urandom(4).hex()}"
+    loop = "until [ -e /go ]; do busybox sleep 0.1; done; busybox date > /went; echo went"
+    old("run", "-d", "--name", name, busybox_image, "sh", "-c", loop)
+    old_engine = find_engine(store, b"1")
+    try:
+        shutil.rmtree(tmp_path / "old")
+        new("run", busybox_image, "true")
+        new("gc")
+        new("exec", name, "touch", "/go")
+        new("gc")  # what the exec said of the new version is not all
+        waiting.until(lambda: new("logs", name).stdout == "went\n", what="the end of the loop")
+        assert new("exec", name, "cat", "/went").stdout
+        assert old_engine.exists()
+    finally:
+        new("rm", "-f", name)
+    new("gc")
+    assert not old_engine.exists()
+    assert find_engine(store, b"2").exists()
+
+
+def find_engine(store, end):
+    """The engine that the store keeps whose file ends so."""
+    (found,) = (
+        engine
+        for engine in store.home.glob("engine/*/lpmx-exec")
+        if engine.read_bytes().endswith(end)
+    )
+    return found
 
 
 def test_gc_leaves_a_detached_ephemeral_container_alone(lpmx, busybox_image):

@@ -46,7 +46,7 @@ def start(tmp_path, monkeypatch):
     (tmp_path / "native").mkdir()
     store = Store.open(tmp_path / "store")
     load(store, str(mk.docker_archive(tmp_path / "images.tar", [CALLER, TOOL])))
-    monkeypatch.setattr(launch, "loader_path", lambda: "/native/lpmx-exec")
+    monkeypatch.setattr(launch, "engine_path", lambda _store: "/native/lpmx-exec")
     (tmp_path / "host").mkdir()
     command = tmp_path / "host" / "qstat"
     command.write_text("")

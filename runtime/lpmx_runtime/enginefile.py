@@ -1,0 +1,66 @@
+"""The store's own copy of the engine.
+
+Every execve in a container needs the loader's file. So containers do not run that of the package,
+which `pip install --upgrade` replaces while a notebook's kernel is alive: a store keeps each
+version that its containers may have been started with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING
+
+from . import container
+from .errors import storage_errors
+from .native import loader_path
+from .store import atomic_write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .store import Store
+
+__all__ = ["ENGINE", "engine_path", "keep_engine", "stale_engines"]
+
+ENGINE = "lpmx-exec"
+_FOLDER = "engine"
+_DIGITS = 32  # of the digest
+_MARK = "engine."
+
+
+def engine_path(store: Store) -> str:
+    """Where @store keeps the loader of this package. Raises NativeMissingError."""
+    digest = hashlib.sha256(_own()).hexdigest()[:_DIGITS]
+    return os.fspath(store.root / _FOLDER / digest / ENGINE)
+
+
+def keep_engine(path: str, folder: str) -> None:
+    """Copy the loader to @path, which engine_path gave, for the container in @folder.
+
+    A mark in the folder says which versions its processes may be of. Raises StorageError.
+    """
+    mark = os.path.join(folder, _MARK + os.path.basename(os.path.dirname(path)))
+    with storage_errors(path):
+        if not os.path.exists(mark):  # first, for whoever collects garbage meanwhile
+            atomic_write(mark, b"", durable=False)
+        if not os.path.exists(path):
+            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            atomic_write(path, _own(), mode=0o755)
+
+
+def _own() -> bytes:
+    with open(loader_path(), "rb") as file:
+        return file.read()
+
+
+def stale_engines(store: Store) -> list[Path]:
+    """The folders of versions that no container has been started with. Under the store's lock."""
+    wanted = {os.path.basename(os.path.dirname(engine_path(store)))}
+    for each in container.list_containers(store):
+        names = os.listdir(each.folder)
+        wanted |= {name.removeprefix(_MARK) for name in names if name.startswith(_MARK)}
+    try:
+        return [folder for folder in (store.root / _FOLDER).iterdir() if folder.name not in wanted]
+    except FileNotFoundError:
+        return []
