@@ -238,5 +238,7 @@ call_link(struct call *c)
         return -ENOENT;
     if (to.read_only)
         return -EROFS;
+    if (!descriptor && from.magic && !(flags & AT_SYMLINK_FOLLOW))
+        return -EXDEV; /* the link itself, which is in /proc */
     return descriptor ? link_descriptor(c, &to) : uufs_link(&engine.fs, &from, &to);
 }
