@@ -104,8 +104,8 @@ int call_path_empty(const struct call *c);
 /* Can the kernel tell (kcmp)? Asked once, at the start of a container. */
 bool trace_compares_memory(void);
 void trace_mark_process(void); /* once in every new image */
-/* Does this process run on its parent's memory, as a vfork child does? 1, 0, or -1: the parent is
- * out of sight, in an outer pid namespace. */
+/* Does this process run on its parent's memory, as a vfork child does? 1, 0, or -1: it cannot be
+ * told. */
 int trace_shares_memory(void);
 void trace_before_exec(void);
 
