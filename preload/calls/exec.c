@@ -7,6 +7,7 @@
  * the loader takes out again. */
 #include "hashbang.h"
 #include "ownership.h"
+#include "permission.h"
 #include "root.h"
 #include "../trap/slots.h"
 
@@ -138,7 +139,8 @@ locate(struct program *p, int dirfd, bool follow)
             return err;
         base = room;
     }
-    err = uufs_walk(&engine.fs, base, p->path, (follow ? UUFS_FOLLOW : 0) | UUFS_ROOTED, &p->hit);
+    err = uufs_walk(&engine.fs, base, p->path, (follow ? UUFS_FOLLOW : 0) | permission_how(),
+                    &p->hit);
     if (err)
         return err;
     if (p->hit.magic && !proc_is_own(p->hit.host))
@@ -156,8 +158,10 @@ check_permission(const struct program *p)
     const struct view_node *n =
         p->hit.where == UUFS_LOWER ? view_node(&engine.fs.view, p->hit.node) : NULL;
     struct stat st;
-    long r;
+    long r = permission_check(&p->hit, PERMISSION_EXECUTE);
 
+    if (r)
+        return (int)r;
     if (n && S_ISREG(n->mode) && (n->mode & 0111) == 0111) /* anyone may */
         return 0;
     r = sys4(SYS_newfstatat, AT_FDCWD, p->hit.host, &st, 0);
@@ -272,7 +276,7 @@ find_interpreter(struct program *p)
     if (name[0] != '/')
         err = call_base(AT_FDCWD, base, cap);
     if (!err)
-        err = uufs_walk(&engine.fs, base, name, UUFS_FOLLOW | UUFS_ROOTED, &p->hit);
+        err = uufs_walk(&engine.fs, base, name, UUFS_FOLLOW | permission_how(), &p->hit);
     if (!err)
         err = check_interpreter(p);
     if (err)

@@ -1,5 +1,6 @@
 /* The generic handlers: one path, or one descriptor. */
 #include "call.h"
+#include "permission.h"
 
 #include <sys/stat.h>
 
@@ -44,6 +45,8 @@ call_path(struct call *c)
     if (descriptor)
         return c->row->intent == INTENT_change ? call_descriptor(c) : call_raw(c);
     err = call_resolve(c, &hit);
+    if (!err)
+        err = permission_for_call(c, &hit);
     if (!err && hit.magic && c->row->intent == INTENT_change)
         err = call_leave_magic(&hit);
     if (!err && c->row->intent == INTENT_change)

@@ -5,6 +5,7 @@
 #include "../trap/slots.h"
 #include "../uufs/upper.h"
 #include "known.h"
+#include "permission.h"
 #include "root.h"
 
 #include <signal.h>
@@ -173,7 +174,7 @@ call_walk(int dirfd, unsigned long user_path, unsigned how, struct uufs_hit *hit
 
     if (err)
         return err;
-    how |= UUFS_ROOTED;
+    how |= permission_how();
     base[0] = '\0';
     if (path[0] != '/' && path[0] != '\0') {
         err = call_base(dirfd, base, sizeof(base));

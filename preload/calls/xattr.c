@@ -2,6 +2,7 @@
  * emulation attributes of the security and trusted namespaces, which no ordinary user may set, are
  * remembered (uufs/owner.h), file capabilities above all. */
 #include "ownership.h"
+#include "permission.h"
 
 #include <sys/mman.h>
 #include <sys/xattr.h>
@@ -103,6 +104,13 @@ owner_file(const struct subject *s, struct owner_file *file)
     return owner_file_stat(file);
 }
 
+/* A user's attribute is read and written as the file is. */
+static int
+may_use(const struct subject *s, const char *name, unsigned want)
+{
+    return s->descriptor || !has_prefix(name, "user.") ? 0 : permission_check(&s->hit, want);
+}
+
 long
 call_getxattr(struct call *c)
 {
@@ -118,6 +126,9 @@ call_getxattr(struct call *c)
         return err;
     if (is_ours(name))
         return -ENODATA;
+    err = may_use(&s, name, PERMISSION_READ);
+    if (err)
+        return err;
     if (!is_kept(&s, name))
         return perform(c, &s);
     if (has_prefix(name, "trusted.") && !cred_has(cred_now(), CRED_CAP_SYS_ADMIN))
@@ -183,6 +194,8 @@ call_setxattr(struct call *c)
     if (!err && is_ours(name))
         err = -EPERM;
     if (!err)
+        err = may_use(&s, name, PERMISSION_WRITE);
+    if (!err)
         err = make_writable(c, &s);
     if (err)
         return err;
@@ -220,6 +233,8 @@ call_removexattr(struct call *c)
         err = name_of(c, name);
     if (!err && is_ours(name))
         err = -ENODATA;
+    if (!err)
+        err = may_use(&s, name, PERMISSION_WRITE);
     if (!err && !is_kept(&s, name))
         err = must_have(c, &s, name);
     if (!err)

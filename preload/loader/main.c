@@ -7,6 +7,7 @@
 #include "../agent/agent.h"
 #include "../calls/call.h"
 #include "../calls/cred.h"
+#include "../calls/permission.h"
 #include "../calls/root.h"
 
 #include <elf.h>
@@ -225,6 +226,7 @@ load_plan_or_die(const char *path)
 
     if (err)
         die(125, what, err);
+    engine.fs.may_search = permission_search;
 }
 
 /* ---- entry ---- */

@@ -57,8 +57,10 @@ struct uufs {
                     size_t cap); /* container path of a /proc/PID/exe link; may be NULL */
     const char *(*root)(void);   /* where the calling process's "/" is, NULL or it answers NULL: at
                                     the root; for UUFS_ROOTED walks */
-    uint64_t *dirty;             /* shared bitmap, see dirty.c; NULL: always probe the upper */
-    uint32_t dirty_bits;         /* a power of two */
+    int (*may_search)(const struct view_node *lower, const char *upper); /* of a directory that is a
+                                    layer's alone, else of its host path: 0, or -EACCES */
+    uint64_t *dirty;     /* shared bitmap, see dirty.c; NULL: always probe the upper */
+    uint32_t dirty_bits; /* a power of two */
 };
 
 enum uufs_where {
@@ -76,7 +78,8 @@ enum uufs_how {
     UUFS_PLAIN = 8, /* uufs_lookup: no bind and no symlink plays a part */
     UUFS_CANONICAL =
         16, /* every component is known to be a directory and no symlink (the base of a walk) */
-    UUFS_ROOTED = 32, /* a program's own path: it counts from fs->root */
+    UUFS_ROOTED = 32,  /* a program's own path: it counts from fs->root */
+    UUFS_GUARDED = 64, /* its program may not search every directory: fs->may_search is asked */
 };
 
 struct uufs_hit {

@@ -515,6 +515,20 @@ walk_finish(struct walk *w)
     return 0;
 }
 
+/* May names be looked up in the directory where the walk stands? */
+static int
+search(struct walk *w)
+{
+    struct uufs_hit *hit = w->hit;
+    const struct view_node *n = hit->where == UUFS_LOWER ? view_node(&w->fs->view, w->node) : NULL;
+    int err;
+
+    if (hit->bind >= 0) /* the kernel will say */
+        return 0;
+    err = n ? 0 : host_in_upper(w->fs, hit);
+    return err ? err : w->fs->may_search(n, hit->host);
+}
+
 static int
 walk_all(struct walk *w)
 {
@@ -544,6 +558,11 @@ walk_all(struct walk *w)
         hit->must_be_dir = dots || after > end;
         if (dots && hit->type && hit->type != S_IFDIR)
             return -ENOTDIR;
+        if (w->how & UUFS_GUARDED && (!hit->type || hit->type == S_IFDIR)) {
+            err = search(w);
+            if (err)
+                return err;
+        }
         if (dots && len == 1)
             continue;
         if (dots) {

@@ -1,9 +1,11 @@
-"""Programs that print what the kernel answers (native/*.c): the same lines alone and in a container,
-in its own tree and in a bind."""
+"""Programs that print what the kernel answers (native/*.c): the same lines alone and in a
+container, in its own tree and in a bind."""
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
 
 SOURCES = Path(__file__).resolve().parent / "native"
 LEAST = {"execs": 70, "links": 150, "traced": 4}  # lines that it prints
-NEED_PTRACE = {"traced"}
+# Of what an emulated root may do, in the union alone: what is in binds belongs to the host
+AS_ROOT = {"permissions": 530}
 
 
 @pytest.fixture(scope="session")
@@ -39,11 +42,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 @pytest.mark.parametrize("place", ["union", "bind"])
 @pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.needs_ptrace] if name in NEED_PTRACE else [])
-        for name in LEAST
-    ],
+    "name", ["execs", "links", pytest.param("traced", marks=pytest.mark.needs_ptrace)]
 )
 def test_answers_are_the_kernels(
     name: str,
@@ -61,4 +60,24 @@ def test_answers_are_the_kernels(
     binds = ("-v", f"{program}:/{name}", "-v", f"{tmp_path / 'bound'}:/bound")
     work = "/srv" if place == "union" else "/bound"
     told = run_lpmx("run", "--rm", *binds, "-w", work, busybox_image, f"/{name}")
+    assert told.stdout.splitlines() == alone
+
+
+@pytest.mark.needs_root
+@pytest.mark.parametrize("kept", ["attributes", "files"])
+@pytest.mark.parametrize("name", AS_ROOT)
+def test_an_emulated_root_answers_as_the_kernels(
+    name: str,
+    kept: str,
+    compiled: Callable[[str], Path],
+    busybox_image: str,
+    run_lpmx: Callable[..., Completed],
+) -> None:
+    program = compiled(name)
+    with tempfile.TemporaryDirectory() as folder:  # where another user can go, too
+        os.chmod(folder, 0o755)
+        alone = run([program], cwd=folder).stdout.splitlines()
+    assert len(alone) >= AS_ROOT[name]
+    options = ("--rm", "--fakeroot", "-v", f"{program}:/{name}", "-w", "/srv")
+    told = run_lpmx("run", *options, busybox_image, f"/{name}", env={"LPMX_OWNERS": kept})
     assert told.stdout.splitlines() == alone
