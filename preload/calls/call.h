@@ -78,6 +78,8 @@ int call_base(int dirfd, char *ctr, size_t cap);
 /* Container path of any descriptor. */
 int call_fd_path(int fd, char *ctr, size_t cap, bool *lower); /* *lower: it lies in a layer */
 int call_walk(int dirfd, unsigned long user_path, unsigned how, struct uufs_hit *hit);
+/* deep.c: where the place from which @path counts, or what it leads to, is too deep for a path. */
+int call_walk_deep(int dirfd, const char *path, unsigned how, struct uufs_hit *hit);
 /* Does the path end in "." (1) or ".." (2), or is it "/" (3)? 0, or -errno. */
 int call_last_is_dots(unsigned long user_path);
 /* As call_walk with the row's own columns. */

@@ -127,20 +127,22 @@ is_link(const char *host)
 static int
 locate(struct program *p, int dirfd, bool follow)
 {
+    unsigned how = (follow ? UUFS_FOLLOW : 0) | permission_how();
     const char *base = "";
-    int err;
+    int err = 0;
 
     if (p->path[0] != '/') {
         size_t cap;
         char *room = room_at(p, &cap);
 
         err = call_base(dirfd, room, cap);
-        if (err)
+        if (err && err != -ENAMETOOLONG)
             return err;
         base = room;
     }
-    err = uufs_walk(&engine.fs, base, p->path, (follow ? UUFS_FOLLOW : 0) | permission_how(),
-                    &p->hit);
+    err = err ? err : uufs_walk(&engine.fs, base, p->path, how, &p->hit);
+    if (err == -ENAMETOOLONG && dirfd == AT_FDCWD && p->path[0] != '/')
+        err = call_walk_deep(dirfd, p->path, how, &p->hit);
     if (err)
         return err;
     if (p->hit.magic && !proc_is_own(p->hit.host))

@@ -180,6 +180,8 @@ call_walk(int dirfd, unsigned long user_path, unsigned how, struct uufs_hit *hit
         err = call_base(dirfd, base, sizeof(base));
         if (!err)
             err = uufs_walk(&engine.fs, base, path, how, hit);
+        if (err == -ENAMETOOLONG)
+            return call_walk_deep(dirfd, path, how, hit);
         if (err != -ENOENT || path[0] != '.' || (base[0] && !root_show(base, &outside)[1]))
             return err; /* nothing is above a root */
         return walk_removed(dirfd, skip_dots(path), how, hit);

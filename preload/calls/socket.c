@@ -77,6 +77,8 @@ translate(struct address *a, bool create)
     if (!err)
         err = uufs_walk(&engine.fs, base, path,
                         (create ? UUFS_MISSING : UUFS_FOLLOW) | permission_how(), &hit);
+    if (err == -ENAMETOOLONG && path[0] != '/')
+        err = call_walk_deep(AT_FDCWD, path, create ? UUFS_MISSING : UUFS_FOLLOW, &hit);
     /* the kernel tells receivers the sender's host path: an answer to it must find its way back */
     if (err == -ENOENT && !create && !uufs_from_host(&engine.fs, path, base, sizeof(base)))
         err = uufs_walk(&engine.fs, "/", base, UUFS_FOLLOW, &hit);

@@ -70,6 +70,8 @@ enum uufs_where {
     UUFS_BIND,
 };
 
+#define UUFS_NO_NAME (-2) /* as in a bind, but too deep for a name: see calls/deep.c */
+
 enum uufs_how {
     UUFS_FOLLOW = 1,  /* follow a symlink in the last component */
     UUFS_MISSING = 2, /* an absent last component is a hit with where == UUFS_ABSENT, not -ENOENT */
@@ -94,7 +96,7 @@ struct uufs_hit {
     bool must_be_dir; /* the path ended in "/" or "/." */
     bool magic;    /* a /proc magic link to be followed by the kernel (fd/N of a pipe, a file of the
                       host ...) */
-    int bind;      /* index into binds, or -1 */
+    int bind;      /* index into binds, -1, or UUFS_NO_NAME */
     uint32_t type; /* S_IFMT bits when known, else 0; S_IFLNK only without UUFS_FOLLOW */
     uint32_t ctr_len, host_len;
     char ctr[LPMX_PATH_MAX];  /* canonical container path: absolute, no symlink, no ".", no ".." */

@@ -271,6 +271,8 @@ probe_upper(struct walk *w, bool lower_has)
 
     if (!fs->upper || w->upper_depth + 1 != w->depth)
         return 0;
+    if (fs->upper_len + hit->ctr_len >= sizeof(hit->host)) /* no mark tells of what is there */
+        return -ENAMETOOLONG;
     if (!w->tree_depth && uufs_dirty_test_tree(fs, hit->ctr, hit->ctr_len))
         w->tree_depth = w->depth;
     if (!w->tree_depth && !uufs_dirty_test(fs, hit->ctr, hit->ctr_len))
