@@ -113,7 +113,8 @@ use(void)
     struct stat st, up;
     int fd;
 
-    printf("getcwd: %s\n", syscall(SYS_getcwd, buf, sizeof(buf)) < 0 ? strerrorname_np(errno) : "ok");
+    printf("getcwd: %s\n",
+           syscall(SYS_getcwd, buf, sizeof(buf)) < 0 ? strerrorname_np(errno) : "ok");
     printf("getcwd of the library: %s\n",
            getcwd(buf, sizeof(buf)) && strlen(buf) > DEPTH * sizeof(name) ? "all" : "not all");
     tell("stat", stat(".", &st));
