@@ -195,7 +195,7 @@ int
 main(int argc, char **argv)
 {
     char path[FAR * 101 + 8] = "";
-    int top, deepest = -1;
+    int top, deepest = -1, at = 0;
 
     if (argc > 1) {
         show("file");
@@ -220,7 +220,7 @@ main(int argc, char **argv)
         }
     printf("at the top: %s\n", access(name, F_OK) ? "no" : "yes");
     for (int i = 0; i < FAR; i++)
-        strcat(strcat(path, i ? "/" : ""), name);
+        at += snprintf(path + at, sizeof(path) - (size_t)at, "%s%s", i ? "/" : "", name);
     tell("far", chdir(path));
     tell("further", chdir(path));
     show("file");

@@ -160,9 +160,9 @@ descriptors(void)
     try_at("script by descriptor", kept, "", AT_EMPTY_PATH);
     try_at("script by descriptor that is closed", lost, "", AT_EMPTY_PATH);
     try_at("script by O_PATH that is closed", path, "", AT_EMPTY_PATH);
-    sprintf(name, "/proc/self/fd/%d", lost);
+    snprintf(name, sizeof(name), "/proc/self/fd/%d", lost);
     try("script by /proc", name);
-    sprintf(name, "/dev/fd/%d", kept);
+    snprintf(name, sizeof(name), "/dev/fd/%d", kept);
     try("script by /dev/fd", name);
     try_at("script below descriptor", other, "script", 0);
     try_at("script below descriptor that is closed", folder, "script", 0);
