@@ -42,6 +42,9 @@ call_path(struct call *c)
         c->a[1] = (unsigned long)"."; /* the working directory, which may be a layer's */
         descriptor = false;
     }
+    err = descriptor ? permission_for_descriptor(c) : 0;
+    if (err)
+        return err;
     if (descriptor)
         return c->row->intent == INTENT_change ? call_descriptor(c) : call_raw(c);
     err = call_resolve(c, &hit);
@@ -109,4 +112,12 @@ call_descriptor(struct call *c)
     int err = call_descriptor_up((int)c->a[0]);
 
     return err ? err : call_raw(c);
+}
+
+long
+call_fchdir(struct call *c)
+{
+    int err = permission_check_fd((int)c->a[0], PERMISSION_EXECUTE);
+
+    return err == -EACCES ? err : call_raw(c);
 }

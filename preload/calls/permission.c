@@ -95,6 +95,31 @@ look(const struct uufs_hit *hit, struct stat *st)
     return 1;
 }
 
+static int
+look_behind(int fd, struct stat *st)
+{
+    char link[40];
+    long r;
+
+    ownership_link(fd, link);
+    if (!is_restricted() || fd < 0 || !leads_into_union(link))
+        return 0;
+    r = sys2(SYS_fstat, fd, st);
+    if (r)
+        return (int)r;
+    ownership_show_fd(fd, st);
+    return 1;
+}
+
+int
+permission_check_fd(int fd, unsigned want)
+{
+    struct stat st;
+    int r = look_behind(fd, &st);
+
+    return r > 0 ? judge(&st, want) : r;
+}
+
 int
 permission_check(const struct uufs_hit *hit, unsigned want)
 {
@@ -192,20 +217,31 @@ sets_times(const struct call *c)
 }
 
 static int
-to_touch(const struct call *c, const struct uufs_hit *hit)
+to_touch(const struct call *c, const struct stat *st)
 {
     const struct cred *now = cred_now();
-    struct stat st;
-    int r = look(hit, &st);
 
-    if (r <= 0 || now->user.fs == st.st_uid || cred_has(now, CRED_CAP_FOWNER))
-        return r < 0 ? r : 0;
-    return sets_times(c) ? -EPERM : judge(&st, PERMISSION_WRITE);
+    if (now->user.fs == st->st_uid || cred_has(now, CRED_CAP_FOWNER))
+        return 0;
+    return sets_times(c) ? -EPERM : judge(st, PERMISSION_WRITE);
+}
+
+int
+permission_for_descriptor(const struct call *c)
+{
+    bool touches = c->row->nr == SYS_utimensat || c->row->nr == SYS_futimesat;
+    struct stat st;
+    int r = touches ? look_behind((int)c->a[0], &st) : 0;
+
+    return r > 0 ? to_touch(c, &st) : r;
 }
 
 int
 permission_for_call(const struct call *c, const struct uufs_hit *hit)
 {
+    struct stat st;
+    int r;
+
     if (!is_restricted())
         return 0;
     switch (c->row->nr) {
@@ -219,7 +255,8 @@ permission_for_call(const struct call *c, const struct uufs_hit *hit)
     case SYS_utimes:
     case SYS_futimesat:
     case SYS_utimensat:
-        return to_touch(c, hit);
+        r = look(hit, &st);
+        return r > 0 ? to_touch(c, &st) : r;
     }
     return 0;
 }

@@ -28,8 +28,12 @@ int permission_to_make(const struct uufs_hit *hit);
 int permission_to_remove(const struct uufs_hit *hit);
 /* A directory is moved away from its parent. -EACCES. */
 int permission_to_move(const struct uufs_hit *from, const struct uufs_hit *to);
+/* Of the file behind a descriptor, however that was opened: -EACCES. */
+int permission_check_fd(int fd, unsigned want);
 /* What the generic calls want of a path: chdir, truncate, inotify_add_watch, utimes ... */
 int permission_for_call(const struct call *c, const struct uufs_hit *hit);
+/* The same of the descriptor that is the call's first argument: futimens. */
+int permission_for_descriptor(const struct call *c);
 /* What opening with @flags wants of a file that is there. */
 int permission_to_open(const struct uufs_hit *hit, unsigned long flags);
 

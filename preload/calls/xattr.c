@@ -18,6 +18,7 @@ struct subject {
     bool follow;
     bool in_union;
     bool descriptor;
+    int fd;
 };
 
 static bool
@@ -67,6 +68,7 @@ find_subject(struct call *c, struct subject *s)
         memcpy(s->link, "/proc/self/fd/", 14);
         str_decimal(s->link + 14, (uint64_t)(int)c->a[0]);
         s->path = s->link;
+        s->fd = (int)c->a[0];
         s->follow = true;
         s->in_union = emulates_root() && descriptor_in_union(s->link);
         return 0;
@@ -108,7 +110,9 @@ owner_file(const struct subject *s, struct owner_file *file)
 static int
 may_use(const struct subject *s, const char *name, unsigned want)
 {
-    return s->descriptor || !has_prefix(name, "user.") ? 0 : permission_check(&s->hit, want);
+    if (!has_prefix(name, "user."))
+        return 0;
+    return s->descriptor ? permission_check_fd(s->fd, want) : permission_check(&s->hit, want);
 }
 
 long

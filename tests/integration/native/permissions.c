@@ -32,6 +32,8 @@ static const struct owner {
     gid_t group;
 } owners[] = {{"hers", ANNA, OTHER}, {"group's", OTHER, GROUP}, {"others'", OTHER, OTHER}};
 
+static int open_folder, open_file;
+
 static void
 must(int ok, const char *what)
 {
@@ -265,7 +267,46 @@ sticky(unsigned long capabilities)
     }
 }
 
-/* By a descriptor that root has opened, or that leads to a file which may not be opened. */
+/* By descriptors that root has opened. */
+static void
+use_open(const char *name, const char *what)
+{
+    struct timespec then[2] = {{1, 0}, {1, 0}};
+    char value[8];
+
+    (void)name;
+    printf("%s: fchdir %s", what, answer(fchdir(open_folder)));
+    printf(", write %s", answer(write(open_file, "x", 1)));
+    printf(", fchmod %s", answer(fchmod(open_file, 0600)));
+    printf(", fchown %s", answer(fchown(open_file, ANNA, -1)));
+    printf(", touch %s", answer(futimens(open_file, NULL)));
+    printf(", then %s", answer(futimens(open_file, then)));
+    printf(", fgetxattr %s", answer(fgetxattr(open_file, "user.x", value, sizeof(value))));
+    printf(", fsetxattr %s", answer(fsetxattr(open_file, "user.x", "2", 1, 0)));
+    printf(", ftruncate %s\n", answer(ftruncate(open_file, 0)));
+}
+
+static void
+open_by_root(mode_t mode)
+{
+    char folder[32], file[32], what[64];
+
+    for (size_t o = 0; o < sizeof(owners) / sizeof(owners[0]); o++) {
+        snprintf(folder, sizeof(folder), "folder-%o-%zu", mode, o);
+        snprintf(file, sizeof(file), "file-%o-%zu", mode, o);
+        snprintf(what, sizeof(what), "open, %04o %s", mode, owners[o].name);
+        make_folder(folder, &owners[o], mode);
+        make_file(file, &owners[o], mode);
+        open_folder = open(folder, O_RDONLY | O_DIRECTORY);
+        open_file = open(file, O_RDWR);
+        must(open_folder >= 0 && open_file >= 0, what);
+        as_anna(use_open, file, what, 0);
+        close(open_folder);
+        close(open_file);
+    }
+}
+
+/* By a descriptor that leads to a file which may not be opened. */
 static void
 use_descriptors(const char *name, const char *what)
 {
@@ -310,5 +351,8 @@ main(void)
     sticky(1ul << CAP_DAC_OVERRIDE);
     sticky(1ul << CAP_FOWNER);
     descriptors();
+    open_by_root(0000);
+    open_by_root(0750);
+    open_by_root(0777);
     return 0;
 }
