@@ -26,6 +26,7 @@ struct engine {
     struct uufs fs;
     const char *plan_path;
     const char *exe;      /* container path of the running program */
+    const char *interp;   /* host path of its ELF interpreter; "" for none, NULL before the first */
     const char *loader;   /* host path of this executable */
     char agent[48];       /* name of the run's host agent, see agent/agent.h; "" for none */
     bool marks_processes; /* see calls/trace.c */
@@ -95,6 +96,8 @@ int elf_read_head(struct elf_file *f, int fd);
 int elf_check(const void *head, size_t size);
 /* The PT_INTERP of @f into @interp ("" when static). */
 int elf_interp(const struct elf_file *f, char *interp, size_t cap);
+/* Can the file be the interpreter of a program? 0, -EIO (cut off), -ELIBBAD. */
+int elf_check_interp(const struct elf_file *f);
 /* Map the program at host path @host; @main programs get the address range the kernel gives to
  * PIEs. */
 int elf_map(const char *host, bool is_main, struct elf_image *image);

@@ -78,6 +78,8 @@ int call_base(int dirfd, char *ctr, size_t cap);
 /* Container path of any descriptor. */
 int call_fd_path(int fd, char *ctr, size_t cap, bool *lower); /* *lower: it lies in a layer */
 int call_walk(int dirfd, unsigned long user_path, unsigned how, struct uufs_hit *hit);
+/* deep.c: where the place from which @path counts, or what it leads to, is too deep for a path. */
+int call_walk_deep(int dirfd, const char *path, unsigned how, struct uufs_hit *hit);
 /* Does the path end in "." (1) or ".." (2), or is it "/" (3)? 0, or -errno. */
 int call_last_is_dots(unsigned long user_path);
 /* As call_walk with the row's own columns. */
@@ -104,8 +106,8 @@ int call_path_empty(const struct call *c);
 /* Can the kernel tell (kcmp)? Asked once, at the start of a container. */
 bool trace_compares_memory(void);
 void trace_mark_process(void); /* once in every new image */
-/* Does this process run on its parent's memory, as a vfork child does? 1, 0, or -1: the parent is
- * out of sight, in an outer pid namespace. */
+/* Does this process run on its parent's memory, as a vfork child does? 1, 0, or -1: it cannot be
+ * told. */
 int trace_shares_memory(void);
 void trace_before_exec(void);
 

@@ -2,6 +2,7 @@
  * forms. */
 #include "chown.h"
 #include "ownership.h"
+#include "permission.h"
 
 #include <linux/fs.h>
 #include <sys/stat.h>
@@ -21,6 +22,9 @@ place(const struct call *c, struct uufs_hit *hit, bool directory)
         return -ENOENT;
     if (hit->read_only)
         return -EROFS;
+    err = permission_to_make(hit);
+    if (err)
+        return err;
     return hit->in_union && !directory ? uufs_prepare_create(&engine.fs, hit) : 0;
 }
 
@@ -99,6 +103,9 @@ remove_at(int dirfd, unsigned long path, bool directory)
                    : sys3(SYS_unlinkat, AT_FDCWD, hit.host, directory ? AT_REMOVEDIR : 0);
     if (hit.ctr_len == 1)
         return directory ? -EBUSY : -EISDIR;
+    err = permission_to_remove(&hit);
+    if (err)
+        return err;
     return directory ? uufs_rmdir(&engine.fs, &hit) : uufs_unlink(&engine.fs, &hit);
 }
 
@@ -131,6 +138,18 @@ refuse_dots(unsigned long from_path, unsigned long to_path, unsigned flags)
     return 0;
 }
 
+static int
+may_rename(const struct uufs_hit *from, const struct uufs_hit *to, unsigned flags)
+{
+    int err = permission_to_remove(from);
+
+    if (!err)
+        err = to->where == UUFS_ABSENT ? permission_to_make(to) : permission_to_remove(to);
+    if (!err)
+        err = permission_to_move(from, to);
+    return err || !(flags & RENAME_EXCHANGE) ? err : permission_to_move(to, from);
+}
+
 long
 call_rename(struct call *c)
 {
@@ -154,6 +173,9 @@ call_rename(struct call *c)
         return -ENOENT;
     if (from.read_only || to.read_only)
         return -EROFS;
+    err = may_rename(&from, &to, flags);
+    if (err)
+        return err;
     return uufs_rename(&engine.fs, &from, &to, flags);
 }
 
@@ -238,5 +260,10 @@ call_link(struct call *c)
         return -ENOENT;
     if (to.read_only)
         return -EROFS;
+    err = permission_to_make(&to);
+    if (err)
+        return err;
+    if (!descriptor && from.magic && !(flags & AT_SYMLINK_FOLLOW))
+        return -EXDEV; /* the link itself, which is in /proc */
     return descriptor ? link_descriptor(c, &to) : uufs_link(&engine.fs, &from, &to);
 }

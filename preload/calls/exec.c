@@ -7,6 +7,7 @@
  * the loader takes out again. */
 #include "hashbang.h"
 #include "ownership.h"
+#include "permission.h"
 #include "root.h"
 #include "../trap/slots.h"
 
@@ -28,6 +29,8 @@ struct program {
     const char *state;                  /* the string for the loader */
     const struct plan_command *command; /* not NULL: it runs elsewhere, see command.c */
     int fd; /* >= 0: a program without a name in the container (memfd), kept open for the loader */
+    int from;     /* >= 0: execveat of this very descriptor */
+    bool is_lost; /* the name is below a descriptor that the execve closes: no script can be read */
     struct uufs_hit hit; /* of the program, then of its interpreter */
     struct elf_file file;
     size_t used;
@@ -113,29 +116,40 @@ magic_descriptor(const char *host)
     return fd;
 }
 
+static bool
+is_link(const char *host)
+{
+    struct stat st;
+
+    return !sys4(SYS_newfstatat, AT_FDCWD, host, &st, AT_SYMLINK_NOFOLLOW) && S_ISLNK(st.st_mode);
+}
+
 static int
 locate(struct program *p, int dirfd, bool follow)
 {
+    unsigned how = (follow ? UUFS_FOLLOW : 0) | permission_how();
     const char *base = "";
-    int err;
+    int err = 0;
 
     if (p->path[0] != '/') {
         size_t cap;
         char *room = room_at(p, &cap);
 
         err = call_base(dirfd, room, cap);
-        if (err)
+        if (err && err != -ENAMETOOLONG)
             return err;
         base = room;
     }
-    err = uufs_walk(&engine.fs, base, p->path, (follow ? UUFS_FOLLOW : 0) | UUFS_ROOTED, &p->hit);
+    err = err ? err : uufs_walk(&engine.fs, base, p->path, how, &p->hit);
+    if (err == -ENAMETOOLONG && dirfd == AT_FDCWD && p->path[0] != '/')
+        err = call_walk_deep(dirfd, p->path, how, &p->hit);
     if (err)
         return err;
     if (p->hit.magic && !proc_is_own(p->hit.host))
         return -EACCES;
     if (p->hit.magic)
         return follow_descriptor(p, magic_descriptor(p->hit.host));
-    if (p->hit.type == S_IFLNK)
+    if (p->hit.type == S_IFLNK || (!follow && !p->hit.in_union && is_link(p->hit.host)))
         return -ELOOP;
     return 0;
 }
@@ -146,8 +160,10 @@ check_permission(const struct program *p)
     const struct view_node *n =
         p->hit.where == UUFS_LOWER ? view_node(&engine.fs.view, p->hit.node) : NULL;
     struct stat st;
-    long r;
+    long r = permission_check(&p->hit, PERMISSION_EXECUTE);
 
+    if (r)
+        return (int)r;
     if (n && S_ISREG(n->mode) && (n->mode & 0111) == 0111) /* anyone may */
         return 0;
     r = sys4(SYS_newfstatat, AT_FDCWD, p->hit.host, &st, 0);
@@ -223,18 +239,48 @@ keep_program(struct program *p)
     return p->exe && p->host ? 0 : -E2BIG;
 }
 
+/* Is p->hit something to begin a program with? The caller's own interpreter was, if it lies where
+ * nothing changes. */
+static int
+check_interpreter(const struct program *p)
+{
+    struct elf_file file;
+    int err, fd;
+
+    if (p->hit.where == UUFS_LOWER && engine.interp && !strcmp(p->hit.host, engine.interp))
+        return 0;
+    err = check_permission(p);
+    if (err)
+        return err;
+    fd = uufs_open(p->hit.host, O_RDONLY, 0);
+    if (fd < 0)
+        return fd;
+    err = elf_read_head(&file, fd);
+    if (!err)
+        err = elf_check_interp(&file);
+    sys1(SYS_close, fd);
+    return err;
+}
+
 /* Read the head of what was found, and find the interpreter that it may name. */
 static int
 find_interpreter(struct program *p)
 {
     size_t cap;
-    char *name = room_at(p, &cap);
+    char *name = room_at(p, &cap), *base;
     int err = read_head(p, name, cap < LPMX_PATH_MAX ? cap : LPMX_PATH_MAX);
 
     if (err || !name[0])
         return err;
     room_keep(p, name);
-    err = uufs_walk(&engine.fs, "/", name, UUFS_FOLLOW | UUFS_ROOTED, &p->hit);
+    base = room_at(p, &cap);
+    base[0] = '\0';
+    if (name[0] != '/')
+        err = call_base(AT_FDCWD, base, cap);
+    if (!err)
+        err = uufs_walk(&engine.fs, base, name, UUFS_FOLLOW | permission_how(), &p->hit);
+    if (!err)
+        err = check_interpreter(p);
     if (err)
         return err;
     p->interp = room_copy(p, p->hit.host);
@@ -457,6 +503,8 @@ exec_found(struct call *c, struct program *p, int dirfd, bool follow, char **arg
         if (n == MAX_SCRIPTS)
             return -ELOOP;
         err = step_script(p, &scripts[n], n == 0);
+        if (!err && p->is_lost)
+            return -ENOENT;
         if (!err)
             err = find_program(p, AT_FDCWD, true);
         n++;
@@ -465,32 +513,27 @@ exec_found(struct call *c, struct program *p, int dirfd, bool follow, char **arg
 }
 
 /* The name that the program, or a script's interpreter, is told: "/dev/fd/N/PATH" for a path below
- * a descriptor. */
+ * a descriptor, "/dev/fd/N" for what is behind one. */
 static int
 name_program(struct program *p, int dirfd)
 {
-    static const char own[] = "/proc/self/fd/";
-    const char *path = p->path;
+    bool below = dirfd != AT_FDCWD && p->path[0] != '/';
+    int fd = below ? dirfd : p->from, err;
     char digits[24], *name;
     size_t len = 0, cap;
-    int err = 0;
 
-    p->execfn = path;
-    name = room_at(p, &cap);
-    if (dirfd != AT_FDCWD && path[0] != '/') {
-        err = str_append(name, cap, &len, "/dev/fd/", 8);
-        if (!err)
-            err = str_append(name, cap, &len, digits, str_decimal(digits, (uint64_t)dirfd));
-        if (!err)
-            err = str_append(name, cap, &len, "/", 1);
-    } else if (!strncmp(path, own, sizeof(own) - 1)) {
-        path += sizeof("/proc/self") - 1;
-        err = str_append(name, cap, &len, "/dev", 4);
-    } else {
+    p->execfn = p->path;
+    if (fd < 0)
         return 0;
-    }
+    p->is_lost = sys3(SYS_fcntl, fd, F_GETFD, 0) & FD_CLOEXEC;
+    name = room_at(p, &cap);
+    err = str_append(name, cap, &len, "/dev/fd/", 8);
     if (!err)
-        err = str_append(name, cap, &len, path, strlen(path));
+        err = str_append(name, cap, &len, digits, str_decimal(digits, (uint64_t)fd));
+    if (!err && below)
+        err = str_append(name, cap, &len, "/", 1);
+    if (!err && below)
+        err = str_append(name, cap, &len, p->path, strlen(p->path));
     if (!err)
         p->execfn = room_keep(p, name);
     return err;
@@ -520,7 +563,8 @@ static void
 program_start(struct program *p, const char *path)
 {
     p->path = path;
-    p->fd = -1;
+    p->fd = p->from = -1;
+    p->is_lost = false;
     p->used = p->file.n = 0;
 }
 
@@ -559,13 +603,16 @@ call_execve(struct call *c)
 static long
 exec_descriptor(struct call *c, int fd)
 {
+    struct program p;
     char path[40];
 
     memcpy(path, "/proc/self/fd/", 14);
     if (fd < 0)
         return fd == AT_FDCWD ? -EACCES : -EBADF; /* a directory is no program */
     str_decimal(path + 14, (uint64_t)fd);
-    return exec_program(c, AT_FDCWD, path, true, (char **)c->a[2], (char **)c->a[3]);
+    program_start(&p, path);
+    p.from = fd;
+    return exec_path(c, &p, AT_FDCWD, true, (char **)c->a[2], (char **)c->a[3]);
 }
 
 long

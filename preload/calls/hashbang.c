@@ -7,9 +7,11 @@ int
 hashbang_parse(char *head, char **interp, char **arg)
 {
     char *s = head + 2, *end = head + 2;
+    bool whole;
 
     while (*end && *end != '\n')
         end++;
+    whole = *end;
     if (!*end && end == head + HASHBANG_SIZE) {
         /* a line longer than the buffer is only acceptable when the interpreter itself fits */
         char *q = s;
@@ -27,8 +29,8 @@ hashbang_parse(char *head, char **interp, char **arg)
         *--end = '\0';
     while (*s == ' ' || *s == '\t')
         s++;
-    if (!*s)
-        return -ENOEXEC;
+    if (!*s) /* a line that the file's end cut off names "": the working directory, no program */
+        return whole ? -ENOEXEC : -EACCES;
     *interp = s;
     while (*s && *s != ' ' && *s != '\t')
         s++;

@@ -3,6 +3,7 @@
 #include "known.h"
 #include "lower.h"
 #include "ownership.h"
+#include "permission.h"
 
 #include <linux/openat2.h>
 #include <sys/stat.h>
@@ -95,9 +96,11 @@ open_new(struct call *c, struct uufs_hit *hit, struct open_request *r)
 {
     int err = 0;
 
-    if (hit->in_union)
+    if (hit->in_union && !hit->read_only)
+        err = permission_to_make(hit);
+    if (!err && hit->in_union)
         err = uufs_prepare_create(&engine.fs, hit);
-    else if (hit->read_only)
+    else if (!err && hit->read_only)
         err = -EROFS;
     if (err)
         return err;
@@ -212,6 +215,9 @@ open_at(struct call *c, int dirfd, unsigned long path, unsigned long flags, unsi
         return open_new(c, &hit, &r);
     if (r.exclusive)
         return hit.where == UUFS_BIND && !hit.read_only ? open_host(c, &hit, &r) : -EEXIST;
+    err = permission_to_open(&hit, flags);
+    if (err)
+        return err;
     if (emulates_root() && !(flags & O_PATH) && (device = ownership_device(&hit)))
         return *device ? sys3(SYS_openat, AT_FDCWD, device, r.flags & ~(O_CREAT | O_TRUNC))
                        : -ENXIO;

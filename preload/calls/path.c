@@ -1,5 +1,6 @@
 /* The generic handlers: one path, or one descriptor. */
 #include "call.h"
+#include "permission.h"
 
 #include <sys/stat.h>
 
@@ -41,9 +42,14 @@ call_path(struct call *c)
         c->a[1] = (unsigned long)"."; /* the working directory, which may be a layer's */
         descriptor = false;
     }
+    err = descriptor ? permission_for_descriptor(c) : 0;
+    if (err)
+        return err;
     if (descriptor)
         return c->row->intent == INTENT_change ? call_descriptor(c) : call_raw(c);
     err = call_resolve(c, &hit);
+    if (!err)
+        err = permission_for_call(c, &hit);
     if (!err && hit.magic && c->row->intent == INTENT_change)
         err = call_leave_magic(&hit);
     if (!err && c->row->intent == INTENT_change)
@@ -106,4 +112,12 @@ call_descriptor(struct call *c)
     int err = call_descriptor_up((int)c->a[0]);
 
     return err ? err : call_raw(c);
+}
+
+long
+call_fchdir(struct call *c)
+{
+    int err = permission_check_fd((int)c->a[0], PERMISSION_EXECUTE);
+
+    return err == -EACCES ? err : call_raw(c);
 }

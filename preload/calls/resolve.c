@@ -5,6 +5,7 @@
 #include "../trap/slots.h"
 #include "../uufs/upper.h"
 #include "known.h"
+#include "permission.h"
 #include "root.h"
 
 #include <signal.h>
@@ -173,12 +174,14 @@ call_walk(int dirfd, unsigned long user_path, unsigned how, struct uufs_hit *hit
 
     if (err)
         return err;
-    how |= UUFS_ROOTED;
+    how |= permission_how();
     base[0] = '\0';
     if (path[0] != '/' && path[0] != '\0') {
         err = call_base(dirfd, base, sizeof(base));
         if (!err)
             err = uufs_walk(&engine.fs, base, path, how, hit);
+        if (err == -ENAMETOOLONG)
+            return call_walk_deep(dirfd, path, how, hit);
         if (err != -ENOENT || path[0] != '.' || (base[0] && !root_show(base, &outside)[1]))
             return err; /* nothing is above a root */
         return walk_removed(dirfd, skip_dots(path), how, hit);

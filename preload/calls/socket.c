@@ -2,6 +2,7 @@
  * is longer than the 107 bytes of sun_path, the directory is opened and the socket named through
  * /proc/self/fd. */
 #include "ownership.h"
+#include "permission.h"
 #include "port.h"
 #include "root.h"
 #include "sockname.h"
@@ -74,8 +75,10 @@ translate(struct address *a, bool create)
     if (path[0] != '/')
         err = call_base(AT_FDCWD, base, sizeof(base));
     if (!err)
-        err = uufs_walk(&engine.fs, base, path, (create ? UUFS_MISSING : UUFS_FOLLOW) | UUFS_ROOTED,
-                        &hit);
+        err = uufs_walk(&engine.fs, base, path,
+                        (create ? UUFS_MISSING : UUFS_FOLLOW) | permission_how(), &hit);
+    if (err == -ENAMETOOLONG && path[0] != '/')
+        err = call_walk_deep(AT_FDCWD, path, create ? UUFS_MISSING : UUFS_FOLLOW, &hit);
     /* the kernel tells receivers the sender's host path: an answer to it must find its way back */
     if (err == -ENOENT && !create && !uufs_from_host(&engine.fs, path, base, sizeof(base)))
         err = uufs_walk(&engine.fs, "/", base, UUFS_FOLLOW, &hit);
@@ -85,6 +88,9 @@ translate(struct address *a, bool create)
         return -EADDRINUSE;
     if (create && hit.read_only)
         return -EROFS;
+    err = create ? permission_to_make(&hit) : permission_check(&hit, PERMISSION_WRITE);
+    if (err)
+        return err;
     if (create && hit.in_union)
         err = uufs_prepare_create(&engine.fs, &hit);
     if (err)

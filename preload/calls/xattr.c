@@ -2,6 +2,7 @@
  * emulation attributes of the security and trusted namespaces, which no ordinary user may set, are
  * remembered (uufs/owner.h), file capabilities above all. */
 #include "ownership.h"
+#include "permission.h"
 
 #include <sys/mman.h>
 #include <sys/xattr.h>
@@ -17,6 +18,7 @@ struct subject {
     bool follow;
     bool in_union;
     bool descriptor;
+    int fd;
 };
 
 static bool
@@ -66,6 +68,7 @@ find_subject(struct call *c, struct subject *s)
         memcpy(s->link, "/proc/self/fd/", 14);
         str_decimal(s->link + 14, (uint64_t)(int)c->a[0]);
         s->path = s->link;
+        s->fd = (int)c->a[0];
         s->follow = true;
         s->in_union = emulates_root() && descriptor_in_union(s->link);
         return 0;
@@ -103,6 +106,15 @@ owner_file(const struct subject *s, struct owner_file *file)
     return owner_file_stat(file);
 }
 
+/* A user's attribute is read and written as the file is. */
+static int
+may_use(const struct subject *s, const char *name, unsigned want)
+{
+    if (!has_prefix(name, "user."))
+        return 0;
+    return s->descriptor ? permission_check_fd(s->fd, want) : permission_check(&s->hit, want);
+}
+
 long
 call_getxattr(struct call *c)
 {
@@ -118,6 +130,9 @@ call_getxattr(struct call *c)
         return err;
     if (is_ours(name))
         return -ENODATA;
+    err = may_use(&s, name, PERMISSION_READ);
+    if (err)
+        return err;
     if (!is_kept(&s, name))
         return perform(c, &s);
     if (has_prefix(name, "trusted.") && !cred_has(cred_now(), CRED_CAP_SYS_ADMIN))
@@ -183,6 +198,8 @@ call_setxattr(struct call *c)
     if (!err && is_ours(name))
         err = -EPERM;
     if (!err)
+        err = may_use(&s, name, PERMISSION_WRITE);
+    if (!err)
         err = make_writable(c, &s);
     if (err)
         return err;
@@ -220,6 +237,8 @@ call_removexattr(struct call *c)
         err = name_of(c, name);
     if (!err && is_ours(name))
         err = -ENODATA;
+    if (!err)
+        err = may_use(&s, name, PERMISSION_WRITE);
     if (!err && !is_kept(&s, name))
         err = must_have(c, &s, name);
     if (!err)

@@ -80,11 +80,29 @@ elf_interp(const struct elf_file *f, char *interp, size_t cap)
         if (ph[i].p_filesz < 2 || ph[i].p_filesz > cap)
             return -ENOEXEC;
         err = read_at(f, interp, ph[i].p_filesz, ph[i].p_offset);
+        if (err == -ENOEXEC)
+            return -EIO; /* as the kernel says of a name beyond the file's end */
         if (err || interp[ph[i].p_filesz - 1])
             return err ? err : -ENOEXEC;
         return interp[0] ? 0 : -EACCES; /* what the kernel says of a name that is the directory */
     }
     return err;
+}
+
+int
+elf_check_interp(const struct elf_file *f)
+{
+    Elf64_Ehdr e;
+    Elf64_Phdr ph[MAX_PHDRS];
+
+    if (f->n < sizeof(e))
+        return -EIO;
+    memcpy(&e, f->head, sizeof(e));
+    if (memcmp(e.e_ident, ELFMAG, SELFMAG) || e.e_machine != EM_X86_64 ||
+        e.e_phentsize != sizeof(*ph) || e.e_phnum == 0 || e.e_phnum > MAX_PHDRS ||
+        read_at(f, ph, e.e_phnum * sizeof(*ph), e.e_phoff))
+        return -ELIBBAD;
+    return 0;
 }
 
 /* The span of all PT_LOADs, and whether they make sense: ascending, not overlapping, within the
@@ -157,12 +175,14 @@ map_span(int fd, const Elf64_Ehdr *e, const Elf64_Phdr *p, uint64_t low, uint64_
 {
     uint64_t size = high - low, in_page = p->p_vaddr & (PAGE - 1);
     int flags = MAP_PRIVATE | MAP_NORESERVE | (p->p_filesz ? 0 : MAP_ANONYMOUS);
+    int there =
+        is_main ? MAP_FIXED_NOREPLACE : MAP_FIXED; /* an interpreter may lie on its program */
     int source = p->p_filesz ? fd : -1, prot = protection(p);
     uint64_t offset = p->p_filesz ? p->p_offset - in_page : 0;
     long at;
 
     if (e->e_type == ET_EXEC)
-        return sys6(SYS_mmap, low, size, prot, flags | MAP_FIXED_NOREPLACE, source, offset);
+        return sys6(SYS_mmap, low, size, prot, flags | there, source, offset);
     if (is_main) {
         uint64_t want = (pie_hint() + align - 1) & ~(align - 1);
 

@@ -7,9 +7,11 @@
 #include "../agent/agent.h"
 #include "../calls/call.h"
 #include "../calls/cred.h"
+#include "../calls/permission.h"
 #include "../calls/root.h"
 
 #include <elf.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
@@ -54,6 +56,7 @@ error_text(int err)
     case EBADMSG:
         return ": damaged, or made by another version of lpmx (make it again)";
     case ENOEXEC:
+    case ELIBBAD:
         return ": not a program for this machine";
     case ELOOP:
         return ": too many levels of symbolic links";
@@ -75,6 +78,18 @@ die(int status, const char *what, int err)
 {
     engine_say(what, error_text(err), "");
     quit(status);
+}
+
+static _Noreturn void
+die_of_signal(int sig)
+{
+    struct kernel_sigaction dfl = {0};
+    uint64_t set = 1UL << (sig - 1);
+
+    sys4(SYS_rt_sigaction, sig, &dfl, 0, 8);
+    sys4(SYS_rt_sigprocmask, SIG_UNBLOCK, &set, 0, 8);
+    sys2(SYS_kill, sys0(SYS_getpid), sig);
+    quit(128 + sig);
 }
 
 /* ---- second life: become the program ---- */
@@ -190,6 +205,8 @@ run_program(uint64_t *sp, Elf64_auxv_t *av, const struct exec_state *state)
         die(126, state->exe, err);
     if (has_interp) {
         err = elf_map(state->interp, false, &interp);
+        if (err == -ENOEXEC)
+            die_of_signal(SIGSEGV); /* as the kernel, which has left the caller's image too */
         if (err)
             die(127, state->interp, err);
     }
@@ -209,6 +226,7 @@ load_plan_or_die(const char *path)
 
     if (err)
         die(125, what, err);
+    engine.fs.may_search = permission_search;
 }
 
 /* ---- entry ---- */
@@ -252,6 +270,7 @@ loader_main(uint64_t *sp)
         die(125, "the state of an execution", -EBADMSG);
     engine.plan_path = keep_text(state.plan);
     engine.exe = keep_text(state.exe);
+    engine.interp = keep_text(state.interp);
     copy_agent(state.agent);
     engine.marks_processes = state.flags & EXEC_MARKS_PROCESSES;
     if (state.root[0] && state.life != LIFE_CALLEE)

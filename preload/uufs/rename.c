@@ -404,5 +404,5 @@ uufs_rename(const struct uufs *fs, struct uufs_hit *from, struct uufs_hit *to, u
         return -EXDEV;
     if (hit_is_mount(fs, from) || hit_is_mount(fs, to))
         return -EBUSY;
-    return mount < 0 ? rename_in_union(&m) : rename_in_bind(&m);
+    return mount == -1 ? rename_in_union(&m) : rename_in_bind(&m);
 }

@@ -57,8 +57,10 @@ struct uufs {
                     size_t cap); /* container path of a /proc/PID/exe link; may be NULL */
     const char *(*root)(void);   /* where the calling process's "/" is, NULL or it answers NULL: at
                                     the root; for UUFS_ROOTED walks */
-    uint64_t *dirty;             /* shared bitmap, see dirty.c; NULL: always probe the upper */
-    uint32_t dirty_bits;         /* a power of two */
+    int (*may_search)(const struct view_node *lower, const char *upper); /* of a directory that is a
+                                    layer's alone, else of its host path: 0, or -EACCES */
+    uint64_t *dirty;     /* shared bitmap, see dirty.c; NULL: always probe the upper */
+    uint32_t dirty_bits; /* a power of two */
 };
 
 enum uufs_where {
@@ -68,6 +70,8 @@ enum uufs_where {
     UUFS_BIND,
 };
 
+#define UUFS_NO_NAME (-2) /* as in a bind, but too deep for a name: see calls/deep.c */
+
 enum uufs_how {
     UUFS_FOLLOW = 1,  /* follow a symlink in the last component */
     UUFS_MISSING = 2, /* an absent last component is a hit with where == UUFS_ABSENT, not -ENOENT */
@@ -76,7 +80,8 @@ enum uufs_how {
     UUFS_PLAIN = 8, /* uufs_lookup: no bind and no symlink plays a part */
     UUFS_CANONICAL =
         16, /* every component is known to be a directory and no symlink (the base of a walk) */
-    UUFS_ROOTED = 32, /* a program's own path: it counts from fs->root */
+    UUFS_ROOTED = 32,  /* a program's own path: it counts from fs->root */
+    UUFS_GUARDED = 64, /* its program may not search every directory: fs->may_search is asked */
 };
 
 struct uufs_hit {
@@ -91,7 +96,7 @@ struct uufs_hit {
     bool must_be_dir; /* the path ended in "/" or "/." */
     bool magic;    /* a /proc magic link to be followed by the kernel (fd/N of a pipe, a file of the
                       host ...) */
-    int bind;      /* index into binds, or -1 */
+    int bind;      /* index into binds, -1, or UUFS_NO_NAME */
     uint32_t type; /* S_IFMT bits when known, else 0; S_IFLNK only without UUFS_FOLLOW */
     uint32_t ctr_len, host_len;
     char ctr[LPMX_PATH_MAX];  /* canonical container path: absolute, no symlink, no ".", no ".." */

@@ -271,6 +271,8 @@ probe_upper(struct walk *w, bool lower_has)
 
     if (!fs->upper || w->upper_depth + 1 != w->depth)
         return 0;
+    if (fs->upper_len + hit->ctr_len >= sizeof(hit->host)) /* no mark tells of what is there */
+        return -ENAMETOOLONG;
     if (!w->tree_depth && uufs_dirty_test_tree(fs, hit->ctr, hit->ctr_len))
         w->tree_depth = w->depth;
     if (!w->tree_depth && !uufs_dirty_test(fs, hit->ctr, hit->ctr_len))
@@ -515,6 +517,20 @@ walk_finish(struct walk *w)
     return 0;
 }
 
+/* May names be looked up in the directory where the walk stands? */
+static int
+search(struct walk *w)
+{
+    struct uufs_hit *hit = w->hit;
+    const struct view_node *n = hit->where == UUFS_LOWER ? view_node(&w->fs->view, w->node) : NULL;
+    int err;
+
+    if (hit->bind >= 0) /* the kernel will say */
+        return 0;
+    err = n ? 0 : host_in_upper(w->fs, hit);
+    return err ? err : w->fs->may_search(n, hit->host);
+}
+
 static int
 walk_all(struct walk *w)
 {
@@ -544,6 +560,11 @@ walk_all(struct walk *w)
         hit->must_be_dir = dots || after > end;
         if (dots && hit->type && hit->type != S_IFDIR)
             return -ENOTDIR;
+        if (w->how & UUFS_GUARDED && (!hit->type || hit->type == S_IFDIR)) {
+            err = search(w);
+            if (err)
+                return err;
+        }
         if (dots && len == 1)
             continue;
         if (dots) {

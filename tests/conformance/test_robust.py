@@ -34,7 +34,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     place.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", place], check=True)
     yield place
-    subprocess.run(["umount", place], check=True)
+    # lazily: whoever looks through /tmp at this moment must not fail the test
+    subprocess.run(["umount", "-l", place], check=True)
 
 
 @pytest.mark.needs_root
@@ -142,17 +143,14 @@ def test_paths_of_the_greatest_length(bench: Bench, length: int) -> None:
         assert bench.overlay(case) == answers
 
 
-def test_folders_too_deep_are_told(bench: Bench) -> None:
+def test_folders_may_be_deeper_than_a_path(oracle: Oracle) -> None:
     name, depth = "d" * 100, 60
     down = f"0 mkdir -1 {name} 493\n0 chdir {name}\n" * depth
     up = f"0 chdir ..\n0 unlink -1 {name} 512\n" * depth
     script = f"0 chdir /t\n{down}0 getcwd\n{up}0 list -1 /t 4096"
-    answers = bench.engine(Case.parse(f"layer\ndir t 755 1000000000\nscript\n{script}"))
-    made = answers[1 : 2 * depth + 1 : 2]
-    deep = made.count("0")
-    assert deep >= 30, answers[:8]
-    assert made == ["0"] * deep + [ENAMETOOLONG] * (depth - deep)
-    assert answers[2 * depth + 1].count(name) == deep
+    answers = oracle.check(f"layer\ndir t 755 1000000000\nscript\n{script}")
+    assert answers[1 : 2 * depth + 1] == ["0"] * 2 * depth
+    assert answers[2 * depth + 1] == ENAMETOOLONG
     assert answers[-1] == "0 .:d ..:d", answers[-1]
 
 

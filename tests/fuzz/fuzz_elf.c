@@ -73,6 +73,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     must(!elf_read_head(&f, fd));
     if (!elf_interp(&f, interp, sizeof(interp)))
         must(memchr(interp, 0, sizeof(interp)) != NULL);
+    must(elf_check_interp(&f) <= 0);
     if (!read_headers(&f, &e, ph) && !load_span(&e, ph, &low, &high, &align)) {
         check_segments(&e, ph, low, high, align);
         if (is_whole(&e, ph, size) && high - low < BIG && align < BIG)

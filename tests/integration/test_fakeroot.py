@@ -336,6 +336,55 @@ def test_dropped_ids_own_what_they_make(python):
     }
 
 
+def test_a_user_that_root_became_is_refused_what_modes_refuse(python):
+    """native/permissions.c compares all of it with the kernel, where that can be done."""
+    out = python(
+        """
+        os.makedirs("closed/in"); os.chmod("closed", 0o700)
+        open("secret", "w").write("x"); os.chmod("secret", 0o600)
+        os.mkdir("shared"); os.chmod("shared", 0o1777); open("shared/roots", "w").close()
+        os.symlink("secret", "link")
+        def attempt(call, *arguments):
+            try:
+                call(*arguments)
+            except OSError as error:
+                return error.strerror
+            return "done"
+        def attempts():
+            return {
+                "lower file": attempt(open, "/etc/shadow"),
+                "lower folder": attempt(os.listdir, "/var/cache/ldconfig"),
+                "upper file": attempt(open, "secret"),
+                "by a link": attempt(open, "link"),
+                "below": attempt(os.stat, "closed/in"),
+                "enter": attempt(os.chdir, "closed"),
+                "make": attempt(os.mkdir, "mine"),
+                "make below /usr": attempt(open, "/usr/mine", "w"),
+                "remove": attempt(os.unlink, "secret"),
+                "remove a lower file": attempt(os.unlink, "/etc/passwd"),
+                "sticky": attempt(os.unlink, "shared/roots"),
+                "truncate": attempt(os.truncate, "secret", 0),
+                "own": attempt(open, "shared/mine", "w"),
+                "read": attempt(open, "/etc/passwd"),
+            }
+        os.setgroups([]); os.setresgid(1234, 1234, 0); os.setresuid(1234, 1234, 0)
+        out["user"] = attempts()
+        os.seteuid(0); os.setegid(0)
+        out["root again"] = sorted(set(attempts().values()))
+        """
+    )
+    denied, done = "Permission denied", "done"
+    assert out == {
+        "user": {
+            "lower file": denied, "lower folder": denied, "upper file": denied, "by a link": denied,
+            "below": denied, "enter": denied, "make": denied, "make below /usr": denied,
+            "remove": denied, "remove a lower file": denied, "sticky": "Operation not permitted",
+            "truncate": denied, "own": done, "read": done,
+        },
+        "root again": ["No such file or directory", done],
+    }  # fmt: skip
+
+
 def test_ids_are_a_process_s_own(python):
     """A fork child's and a vfork child's changes do not reach the parent."""
     out = python(

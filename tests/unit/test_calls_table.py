@@ -18,7 +18,7 @@ _sysctl accept accept4 add_key adjtimex afs_syscall alarm arch_prctl brk
 clock_adjtime clock_getres clock_gettime clock_nanosleep clock_settime clone close
 close_range copy_file_range create_module delete_module dup dup2 dup3 epoll_create
 epoll_create1 epoll_ctl epoll_ctl_old epoll_wait epoll_wait_old eventfd eventfd2 exit
-exit_group fadvise64 fallocate fanotify_init fchdir fcntl fdatasync finit_module
+exit_group fadvise64 fallocate fanotify_init fcntl fdatasync finit_module
 flock fork fstatfs fsync ftruncate futex futex_waitv get_kernel_syms
 get_mempolicy get_robust_list get_thread_area getcpu getitimer getpgid getpgrp getpid
 getpmsg getppid getpriority getrandom getrlimit getrusage getsid getsockopt gettid

@@ -16,8 +16,6 @@ PACKAGES = "os os/exec os/signal os/user path/filepath io/fs io/ioutil syscall i
 # What these want is not there by design: docs/limits.md (mount namespaces; another user in a store
 # of root's)
 REFUSED = {"TestUnshareMountNameSpace", "TestUnshareMountNameSpaceChroot", "TestDeathSignal"}
-# The first goes down to a path of 4100 bytes, and leaves the others in a directory that is gone
-REFUSED |= {"TestRemoveAllLongPath", "TestRemoveAllDot", "TestOpenFileLimit"}
 SCRIPT = """
 export GOCACHE=/tmp/cache GOFLAGS=-vet=off GOTOOLCHAIN=local CGO_ENABLED=0 HOME=/tmp
 cd /tmp

@@ -22,6 +22,8 @@ ALL = "base/*.t cmd/*.t io/*.t op/*.t run/*.t ../lib/*.t ../lib/File/*.t"
 # `make test` skips what needs parts of perl that are only in its build folder; here it fails, as in
 # a chroot
 NEEDS_BUILD = {"op/goto_xs.t", "run/switcht.t", "../lib/File/Basename.t"}
+# How many of its tests it runs is left to chance
+RANDOM = {"../lib/charnames.t"}
 SCRIPT = """
 cd /suites/perl/t
 for test in {tests}; do
@@ -48,6 +50,13 @@ def outcomes(side: Side, tests: str) -> tuple[dict[str, Outcome], str]:
     return {name: Outcome(*map(int, numbers)) for name, *numbers in lines}, done.stdout
 
 
+def is_same(name: str, one: Outcome | None, other: Outcome) -> bool:
+    """Did a file end the same way?"""
+    if one and name in RANDOM:
+        return one.status == other.status and one.failed == other.failed and one.passed > 0
+    return one == other
+
+
 @pytest.mark.timeout(600)
 def test_quick_files_pass(container: Callable[[str], Side]) -> None:
     found, log = outcomes(container("suites"), QUICK)
@@ -72,7 +81,7 @@ def test_files_do_as_in_a_chroot(
     differ = {
         name: (inside.get(name), outcome)
         for name, outcome in outside.items()
-        if inside.get(name) != outcome and not (outcome.status or outcome.failed)
+        if not (outcome.status or outcome.failed) and not is_same(name, inside.get(name), outcome)
     }
     assert differ == {}, log[-3000:]
     assert len(outside) > 300

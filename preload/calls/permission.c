@@ -1,0 +1,262 @@
+/* What programs that gave root's rights up may do to the union's files: see permission.h. The rules
+ * are those of path_resolution(7), inode(7) and the kernel's generic_permission. */
+#include "permission.h"
+
+#include "chown.h"
+
+#include <sys/stat.h>
+
+#define BIT(cap) (1ull << (cap))
+
+/* Is there anything that the program may not do to files? */
+static bool
+is_restricted(void)
+{
+    const uint64_t all = BIT(CRED_CAP_DAC_OVERRIDE) | BIT(CRED_CAP_FOWNER);
+
+    return emulates_root() && (cred_now()->effective & all) != all;
+}
+
+static int
+judge(const struct stat *st, unsigned want)
+{
+    const struct cred *c = cred_now();
+    unsigned bits = st->st_mode;
+
+    if (cred_has(c, CRED_CAP_DAC_READ_SEARCH) && !(want & PERMISSION_WRITE) &&
+        (S_ISDIR(bits) || !(want & PERMISSION_EXECUTE)))
+        return 0;
+    if (cred_has(c, CRED_CAP_DAC_OVERRIDE) &&
+        (S_ISDIR(bits) || !(want & PERMISSION_EXECUTE) || bits & 0111))
+        return 0;
+    bits = c->user.fs == st->st_uid ? bits >> 6 : cred_in_group(c, st->st_gid) ? bits >> 3 : bits;
+    return (bits & want) == want ? 0 : -EACCES;
+}
+
+/* ---- walking ---- */
+
+unsigned
+permission_how(void)
+{
+    bool searches_all = !emulates_root() || cred_has(cred_now(), CRED_CAP_DAC_OVERRIDE);
+
+    return UUFS_ROOTED | (searches_all ? 0 : UUFS_GUARDED);
+}
+
+int
+permission_search(const struct view_node *lower, const char *upper)
+{
+    struct owner_file file = {.path = upper};
+    struct stat st;
+    int r;
+
+    if (lower) {
+        st.st_uid = lower->tar_uid;
+        st.st_gid = lower->tar_gid;
+        st.st_mode = lower->tar_mode;
+        return judge(&st, PERMISSION_EXECUTE);
+    }
+    r = owner_file_stat(&file);
+    if (r)
+        return r;
+    st = file.st;
+    ownership_show_upper(&file, &st);
+    return judge(&st, PERMISSION_EXECUTE);
+}
+
+/* ---- what was found ---- */
+
+/* What /proc/self/fd/N leads to may be anything of the host. */
+static OWN_FRAME bool
+leads_into_union(const char *link)
+{
+    char host[LPMX_PATH_MAX];
+    long n = sys4(SYS_readlinkat, AT_FDCWD, link, host, sizeof(host) - 1);
+
+    if (n <= 0)
+        return false;
+    host[n] = '\0';
+    return uufs_host_is_lower(&engine.fs, host) || ownership_in_upper(host);
+}
+
+/* The shown metadata of a hit that is ours to judge: 1, 0 for others, or -errno. */
+static int
+look(const struct uufs_hit *hit, struct stat *st)
+{
+    long r;
+
+    if (!is_restricted() || hit->where == UUFS_ABSENT ||
+        !(hit->in_union || (hit->magic && leads_into_union(hit->host))))
+        return 0;
+    r = sys4(SYS_newfstatat, AT_FDCWD, hit->host, st, hit->magic ? 0 : AT_SYMLINK_NOFOLLOW);
+    if (r)
+        return (int)r;
+    ownership_show(hit, st);
+    return 1;
+}
+
+static int
+look_behind(int fd, struct stat *st)
+{
+    char link[40];
+    long r;
+
+    ownership_link(fd, link);
+    if (!is_restricted() || fd < 0 || !leads_into_union(link))
+        return 0;
+    r = sys2(SYS_fstat, fd, st);
+    if (r)
+        return (int)r;
+    ownership_show_fd(fd, st);
+    return 1;
+}
+
+int
+permission_check_fd(int fd, unsigned want)
+{
+    struct stat st;
+    int r = look_behind(fd, &st);
+
+    return r > 0 ? judge(&st, want) : r;
+}
+
+int
+permission_check(const struct uufs_hit *hit, unsigned want)
+{
+    struct stat st;
+    int r = want ? look(hit, &st) : 0;
+
+    return r > 0 ? judge(&st, want) : r;
+}
+
+/* The directory that holds the name @hit; 1, 0 where there is nothing to judge, or -errno. */
+static OWN_FRAME int
+look_at_parent(const struct uufs_hit *hit, struct stat *st)
+{
+    char path[LPMX_PATH_MAX];
+    size_t len = path_parent(hit->ctr, hit->ctr_len);
+    struct uufs_hit parent;
+    int err;
+
+    if (!is_restricted() || !hit->in_union)
+        return 0;
+    memcpy(path, hit->ctr, len);
+    path[len] = '\0';
+    err = uufs_walk(&engine.fs, "/", len ? path : "/", 0, &parent);
+    return err ? err : look(&parent, st);
+}
+
+int
+permission_to_make(const struct uufs_hit *hit)
+{
+    struct stat st;
+    int r = look_at_parent(hit, &st);
+
+    return r > 0 ? judge(&st, PERMISSION_WRITE | PERMISSION_EXECUTE) : r;
+}
+
+int
+permission_to_remove(const struct uufs_hit *hit)
+{
+    struct stat parent, st;
+    int r = look_at_parent(hit, &parent);
+    const struct cred *c;
+
+    if (r <= 0)
+        return r;
+    r = judge(&parent, PERMISSION_WRITE | PERMISSION_EXECUTE);
+    if (r || !(parent.st_mode & S_ISVTX))
+        return r;
+    c = cred_now();
+    if (c->user.fs == parent.st_uid || cred_has(c, CRED_CAP_FOWNER))
+        return 0;
+    r = look(hit, &st);
+    return r > 0 && st.st_uid != c->user.fs ? -EPERM : r > 0 ? 0 : r;
+}
+
+int
+permission_to_move(const struct uufs_hit *from, const struct uufs_hit *to)
+{
+    size_t len = path_parent(from->ctr, from->ctr_len);
+
+    if (from->type != S_IFDIR ||
+        (len == path_parent(to->ctr, to->ctr_len) && !memcmp(from->ctr, to->ctr, len)))
+        return 0;
+    return permission_check(from, PERMISSION_WRITE); /* its ".." is written */
+}
+
+/* ---- calls ---- */
+
+int
+permission_to_open(const struct uufs_hit *hit, unsigned long flags)
+{
+    static const unsigned wanted[] = {PERMISSION_READ, PERMISSION_WRITE,
+                                      PERMISSION_READ | PERMISSION_WRITE,
+                                      PERMISSION_READ | PERMISSION_WRITE};
+
+    if (flags & O_PATH)
+        return 0;
+    if ((flags & O_TMPFILE) == O_TMPFILE)
+        return permission_check(hit, PERMISSION_WRITE | PERMISSION_EXECUTE);
+    return permission_check(hit,
+                            wanted[flags & O_ACCMODE] | (flags & O_TRUNC ? PERMISSION_WRITE : 0));
+}
+
+/* Are times set to what the program says, rather than to now? */
+static bool
+sets_times(const struct call *c)
+{
+    bool by_descriptor = c->row->nr == SYS_utimensat || c->row->nr == SYS_futimesat;
+    unsigned long times = c->a[by_descriptor ? 2 : 1];
+    struct timespec both[2];
+
+    if (!times || c->row->nr != SYS_utimensat)
+        return times;
+    return user_copy(both, times, sizeof(both)) || both[0].tv_nsec != UTIME_NOW ||
+           both[1].tv_nsec != UTIME_NOW;
+}
+
+static int
+to_touch(const struct call *c, const struct stat *st)
+{
+    const struct cred *now = cred_now();
+
+    if (now->user.fs == st->st_uid || cred_has(now, CRED_CAP_FOWNER))
+        return 0;
+    return sets_times(c) ? -EPERM : judge(st, PERMISSION_WRITE);
+}
+
+int
+permission_for_descriptor(const struct call *c)
+{
+    bool touches = c->row->nr == SYS_utimensat || c->row->nr == SYS_futimesat;
+    struct stat st;
+    int r = touches ? look_behind((int)c->a[0], &st) : 0;
+
+    return r > 0 ? to_touch(c, &st) : r;
+}
+
+int
+permission_for_call(const struct call *c, const struct uufs_hit *hit)
+{
+    struct stat st;
+    int r;
+
+    if (!is_restricted())
+        return 0;
+    switch (c->row->nr) {
+    case SYS_chdir:
+        return permission_check(hit, PERMISSION_EXECUTE);
+    case SYS_truncate:
+        return permission_check(hit, PERMISSION_WRITE);
+    case SYS_inotify_add_watch:
+        return permission_check(hit, PERMISSION_READ);
+    case SYS_utime:
+    case SYS_utimes:
+    case SYS_futimesat:
+    case SYS_utimensat:
+        r = look(hit, &st);
+        return r > 0 ? to_touch(c, &st) : r;
+    }
+    return 0;
+}
