@@ -49,16 +49,16 @@ images: build
 	@$(IMAGES)
 
 test: build images
-	$(MAKE) -s -C preload check-c
+	$(MAKE) -s -j$$(nproc) -C preload check-c
 	$(PYTEST) --tier full
 	@[ $$(id -u) != 0 ] || $(MAKE) --no-print-directory test-user
 
 test-fast: build
-	$(MAKE) -s -C preload check-c
+	$(MAKE) -s -j$$(nproc) -C preload check-c
 	$(PYTEST) --tier fast
 
 test-long: build images
-	$(MAKE) -s -C preload check-c
+	$(MAKE) -s -j$$(nproc) -C preload check-c
 	$(PYTEST) --tier long
 
 test-user: build images
