@@ -5,6 +5,7 @@ And the environment in which other workflow systems find lpmx where they look fo
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,23 @@ NAMES = (
     "busybox:latest", "bash:4.4", "ubuntu:16.04", "ubuntu:latest",
 )  # fmt: skip
 PROJECT = ("lpmx_galaxy", "lpmx_runtime")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs Galaxy comes last: until then it is installed, and no idle server slows others."""
+    items.sort(key=_needs_galaxy)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
+    """Install Galaxy, which on a fresh machine takes minutes, beside the other tests."""
+    wanted = any(map(_needs_galaxy, session.items)) and not session.config.option.collectonly
+    with stand.preparing() if wanted else contextlib.nullcontext():
+        return (yield)
+
+
+def _needs_galaxy(item: pytest.Item) -> bool:
+    return "galaxy" in getattr(item, "fixturenames", ())
 
 
 @pytest.fixture(scope="session")
