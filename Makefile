@@ -1,5 +1,5 @@
 # make demo        a notebook cell runs inside a container made of real image layers
-# make test        all tests: as you and, for root, again as an ordinary user and under a denier of privileges
+# make test        all tests: as you and, for root, again as ordinary users, one of them under a denier of privileges
 # make test-fast   seconds, no image        make test-long   with the tests that take minutes
 # make check       formatters, linters, types, warnings        make bench   docs/benchmarks.md
 #

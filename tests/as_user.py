@@ -82,12 +82,13 @@ def main(arguments: list[str]) -> int:
     rest = [argument for argument in arguments if argument not in chosen]
     place = build_stage(cache_folder())
     with contextlib.ExitStack() as stack:
-        processes, kept = [], []
+        processes: list[subprocess.Popen[bytes]] = []
+        kept: list[IO[bytes]] = []
         for name in chosen or ["--plain", "--denied"]:
-            output = stack.enter_context(tempfile.TemporaryFile()) if processes else None
-            run = running(place, rest, output, denied=name == "--denied")
+            if processes:
+                kept.append(stack.enter_context(tempfile.TemporaryFile()))
+            run = running(place, rest, kept[-1] if kept else None, denied=name == "--denied")
             processes.append(stack.enter_context(run))
-            kept += [output] if output else []
         statuses = [process.wait() for process in processes]
         for output in kept:
             output.seek(0)
