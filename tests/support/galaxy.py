@@ -82,14 +82,17 @@ def preparing() -> Iterator[None]:
 
     Who needs them waits for that. What fails here is tried again there, where it can be told.
     """
+    place()  # the account, before two might make it
     script = "from support import galaxy; galaxy.environment(); galaxy.proxy_command()"
     with subprocess.Popen(
         [sys.executable, "-c", script], cwd=users.TESTS, start_new_session=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     ) as process:  # fmt: skip
-        yield
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+        try:
+            yield
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 @contextlib.contextmanager
