@@ -1,5 +1,5 @@
 # make demo        a notebook cell runs inside a container made of real image layers
-# make test        all tests: as you and, for root, again as an ordinary user and under a denier of privileges
+# make test        all tests: as you and, for root, again as ordinary users, one of them under a denier of privileges
 # make test-fast   seconds, no image        make test-long   with the tests that take minutes
 # make check       formatters, linters, types, warnings        make bench   docs/benchmarks.md
 #
@@ -49,16 +49,16 @@ images: build
 	@$(IMAGES)
 
 test: build images
-	$(MAKE) -s -C preload check-c
+	$(MAKE) -s -j$$(nproc) -C preload check-c
 	$(PYTEST) --tier full
 	@[ $$(id -u) != 0 ] || $(MAKE) --no-print-directory test-user
 
 test-fast: build
-	$(MAKE) -s -C preload check-c
+	$(MAKE) -s -j$$(nproc) -C preload check-c
 	$(PYTEST) --tier fast
 
 test-long: build images
-	$(MAKE) -s -C preload check-c
+	$(MAKE) -s -j$$(nproc) -C preload check-c
 	$(PYTEST) --tier long
 
 test-user: build images

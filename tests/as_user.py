@@ -1,33 +1,45 @@
 #!/usr/bin/env python3
-"""Run the tests again as an ordinary user: once as they are, once under the denier of privileges.
-For root.
+"""Run the tests again as an ordinary user: once as they are and, at the same time, once under the
+denier of privileges. For root.
 
 usage: as_user.py [--plain] [--denied] [PYTEST-OPTION...]      neither: both
 
-The project is installed from its wheel for that user first, so these runs also test the installed
-package from outside the checkout. See support/users.py and support/nopriv.py.
+Each run has an account and a scratch folder of its own. The output of the first comes as it is
+written, that of the second when both have ended. The project is installed from its wheel for those
+users first, so these runs also test the installed package from outside the checkout. See
+support/users.py and support/nopriv.py.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from images.build import cache_folder
-from support.users import Stage, build_stage, ensure_user, user_command
+from support.users import USER, Stage, build_stage, ensure_user, user_command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # What a process may do depends on who runs it; what Python code computes does not. So unit tests
 # stay out.
 SELECTION = ("tests/integration", "tests/conformance")
 
 
-def run_tests(place: Stage, arguments: list[str], *, denied: bool) -> int:
-    """One run of pytest as the ordinary user; its exit status."""
-    account = ensure_user()
+@contextlib.contextmanager
+def running(
+    place: Stage, arguments: list[str], output: IO[bytes] | None, *, denied: bool
+) -> Iterator[subprocess.Popen[bytes]]:
+    """One run of pytest as an ordinary user, its scratch folder there for as long as the block."""
+    # What belongs to an account (processes, a store, /tmp's folders) is then of one run only.
+    account = ensure_user(f"{USER}-denied" if denied else USER)
     # Root's run is of the default engine, these are of the two others.
     engine = os.environ.get("LPMX_TEST_ENGINE") or ("trap" if denied else "eager")
     selection = [name for name in SELECTION if (place.checkout / name).exists()]
@@ -47,9 +59,19 @@ def run_tests(place: Stage, arguments: list[str], *, denied: bool) -> int:
             "LPMX_TEST_ENGINE": engine,
         }
         title = "under the denier of privileges" if denied else "as an ordinary user"
-        print(f"\n== tests {title} ({account.pw_name}), engine {engine}", flush=True)
-        wrapped = user_command(command, denied=denied)
-        return subprocess.run(wrapped, cwd=place.checkout, env=env, check=False).returncode
+        say(f"\n== tests {title} ({account.pw_name}), engine {engine}\n", output)
+        wrapped = user_command(command, account.pw_name, denied=denied)
+        with subprocess.Popen(
+            wrapped, cwd=place.checkout, env=env, stdout=output, stderr=output
+        ) as process:
+            yield process
+
+
+def say(text: str, output: IO[bytes] | None) -> None:
+    """Write to @output, or to what we print."""
+    file = output or sys.stdout.buffer
+    file.write(text.encode())
+    file.flush()
 
 
 def main(arguments: list[str]) -> int:
@@ -59,9 +81,19 @@ def main(arguments: list[str]) -> int:
     chosen = [name for name in ("--plain", "--denied") if name in arguments]
     rest = [argument for argument in arguments if argument not in chosen]
     place = build_stage(cache_folder())
-    runs = chosen or ["--plain", "--denied"]
-    statuses = [run_tests(place, rest, denied=name == "--denied") for name in runs]
-    return max(statuses)
+    with contextlib.ExitStack() as stack:
+        processes: list[subprocess.Popen[bytes]] = []
+        kept: list[IO[bytes]] = []
+        for name in chosen or ["--plain", "--denied"]:
+            if processes:
+                kept.append(stack.enter_context(tempfile.TemporaryFile()))
+            run = running(place, rest, kept[-1] if kept else None, denied=name == "--denied")
+            processes.append(stack.enter_context(run))
+        statuses = [process.wait() for process in processes]
+        for output in kept:
+            output.seek(0)
+            shutil.copyfileobj(output, sys.stdout.buffer)
+    return 1 if any(statuses) else 0
 
 
 if __name__ == "__main__":

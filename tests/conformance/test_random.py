@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from conformance.kit.unions import Interpreter
 
 OPERATIONS = 80  # a case
-FULL_SECONDS, FULL_LEAST = 60.0, 4_000
+FULL_SECONDS, FULL_LEAST = 30.0, 2_000
 PART_SECONDS, PART_LEAST = 20.0, 1_000
 LONG_SECONDS, LONG_LEAST = 900.0, 100_000
 ORDINARY = 54_321  # a user of no name

@@ -5,6 +5,7 @@ And the environment in which other workflow systems find lpmx where they look fo
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,13 +25,35 @@ if TYPE_CHECKING:
     from support.lpmx import Lpmx
 
 IMAGES = ("biocontainer", "bioconda", "demo", "samtools")
-WORKFLOW_SYSTEMS = ("cwltool miniwdl snakemake pytest",)
-# What cwltool's tests and miniwdl ask for: Debian with Python, which the tests call `python`
+WORKFLOW_SYSTEMS = ("cwltool cwltest miniwdl snakemake pytest",)
+# What CWL's and cwltool's tests and miniwdl ask for: Debian with Python, which they call `python`
 NAMES = (
     "debian:stable-slim", "debian:latest", "debian:8", "python:3", "alpine:latest", "alpine:3",
-    "busybox:latest", "bash:4.4", "ubuntu:16.04", "ubuntu:latest",
+    "busybox:latest", "ubuntu:16.04", "ubuntu:latest",
 )  # fmt: skip
+# As that of the image `bash`: words that begin with an option are bash's
+BASH_ENTRY = """\
+printf '%s\n' '#!/bin/sh' 'case $1 in -*) exec bash "$@" ;; esac' 'exec "$@"' > /usr/bin/entry
+chmod 755 /usr/bin/entry
+"""
 PROJECT = ("lpmx_galaxy", "lpmx_runtime")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs Galaxy comes last: until then it is installed, and no idle server slows others."""
+    items.sort(key=_needs_galaxy)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
+    """Install Galaxy, which on a fresh machine takes minutes, beside the other tests."""
+    wanted = any(map(_needs_galaxy, session.items)) and not session.config.option.collectonly
+    with stand.preparing() if wanted else contextlib.nullcontext():
+        return (yield)
+
+
+def _needs_galaxy(item: pytest.Item) -> bool:
+    return "galaxy" in getattr(item, "fixturenames", ())
 
 
 @pytest.fixture(scope="session")
@@ -166,6 +189,16 @@ def workflow_programs() -> Path:
     return stand.pip_environment("workflow-systems", WORKFLOW_SYSTEMS) / "bin"
 
 
+def make_stand_ins(lpmx: Lpmx, debian: str) -> None:
+    """Give the store the images by whose names workflow systems' tests call."""
+    lpmx("run", "--name", "python", debian, "ln", "-s", "python3", "/usr/bin/python")
+    lpmx("commit", "python", "python:3-slim")
+    for name in NAMES:
+        lpmx("tag", "python:3-slim", name)
+    lpmx("run", "--name", "bash", debian, "sh", "-c", BASH_ENTRY)
+    lpmx("commit", "-c", 'ENTRYPOINT ["/usr/bin/entry"]', "bash", "bash:4.4")
+
+
 @pytest.fixture(scope="session")
 def workflow_environ(
     store: Lpmx,
@@ -175,9 +208,21 @@ def workflow_environ(
 ) -> dict[str, str]:
     """The environment in which docker, podman, apptainer and singularity are lpmx."""
     site = tmp_path_factory.mktemp("site")
-    store("run", "--name", "python", image("demo"), "ln", "-s", "python3", "/usr/bin/python")
-    store("commit", "python", "python:3-slim")
-    for name in NAMES:
-        store("tag", "python:3-slim", name)
+    make_stand_ins(store, image("demo"))
     store("galaxy", "init", site, "--force")
     return {"PATH": f"{site}/bin:{workflow_programs}:/usr/bin:/bin", **store.environment()}
+
+
+@pytest.fixture(scope="session")
+def user_workflow_environ(
+    ordinary_user: Lpmx,
+    user_archive: Callable[[str], Path],
+    galaxy_home: Path,
+    workflow_programs: Path,
+) -> dict[str, str]:
+    """The same with the store of `ordinary_user`."""
+    site = stand.fresh_folder(galaxy_home, "lpmx-test-workflows")
+    ordinary_user("load", user_archive("demo"))
+    make_stand_ins(ordinary_user, build.reference("demo"))
+    ordinary_user("galaxy", "init", site, "--force")
+    return {"PATH": f"{site}/bin:{workflow_programs}:/usr/bin:/bin", **ordinary_user.environment()}

@@ -7,6 +7,7 @@ line in base64. A failure prints its input the same way: put it into the corpus 
 from __future__ import annotations
 
 import base64
+import os
 import re
 import shutil
 import subprocess
@@ -29,7 +30,8 @@ def fuzzers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not shutil.which("clang"):
         pytest.skip("no clang (Debian: clang)")
     build = tmp_path_factory.mktemp("fuzzers")
-    subprocess.run(["make", "-s", "-C", PRELOAD, f"B={build}", "fuzzers"], check=True)
+    make = ["make", "-s", f"-j{os.cpu_count()}", "-C", PRELOAD, f"B={build}", "fuzzers"]
+    subprocess.run(make, check=True)
     return build / "fuzz"
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Build the test images, or say where they are.
 
-usage: build.py [--list | --paths | --refs] [NAME...]     no NAME: all that tests need
+usage: build.py [--list | --paths | --refs] [NAME...]     no NAME: all that the full tier needs
 
 The cache is tests/.cache, or $LPMX_TEST_CACHE. What is cached and made by the present recipe is not
 built again.

@@ -75,7 +75,7 @@ class Recipe:
     top: Layer
     style: str = "v1"
     config: Mapping[str, Any] = field(default_factory=dict)
-    on_demand: bool = False  # not among those that build.py builds when none is named
+    on_demand: bool = False  # not for the full tier: built only where it is named
 
     @property
     def reference(self) -> str:

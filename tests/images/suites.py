@@ -43,7 +43,7 @@ def _release(suite: str) -> Recipe:
     """A release with what most programs are: a shell, Python, perl, a compiler."""
     base = Layer(f"debian-{suite}", TRIM, kind="debootstrap", suite=suite)
     top = base.then(f"release-{suite}", apt("python3", "perl", "gcc", "libc6-dev", "procps"))
-    return Recipe(f"release-{suite}", top, config={"Env": [PATH], "Cmd": ["bash"]})
+    return Recipe(f"release-{suite}", top, config={"Env": [PATH], "Cmd": ["bash"]}, on_demand=True)
 
 
 RELEASES = ("bullseye", "trixie", "sid")
@@ -54,6 +54,11 @@ ALL = (
         style="flat",
         config={"Env": [PATH, "LC_ALL=C.UTF-8"], "Cmd": ["bash"]},
     ),
-    Recipe("suites-go", GO, config={"Env": [PATH, "LC_ALL=C.UTF-8"], "Cmd": ["bash"]}),
+    Recipe(
+        "suites-go",
+        GO,
+        config={"Env": [PATH, "LC_ALL=C.UTF-8"], "Cmd": ["bash"]},
+        on_demand=True,
+    ),
     *(_release(suite) for suite in RELEASES),
 )

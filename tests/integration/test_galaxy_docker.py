@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -247,6 +248,8 @@ def test_frequent_commands_import_little(docker, busybox_image):
         "lpmx_runtime.load",
     }
     heavy |= {"lpmx_runtime.plan", "subprocess", "yaml"}
+    if sys.version_info < (3, 13):  # where dataclasses itself needs no inspect
+        heavy |= {"ast", "inspect"}
     for words in (["inspect", busybox_image], ["kill", "nobody"]):
         code = (
             "import sys\nfrom lpmx_galaxy.docker.main import main\n"

@@ -254,6 +254,9 @@ def test_launcher_in_argv_becomes_the_kernel(jupyter: Jupyter, tmp_path: Path) -
         process = subprocess.Popen(argv, env=clean_environment(), stderr=stderr)
     client = BlockingKernelClient()
     client.load_connection_info(info)
+    client.hb_channel.time_to_dead = (
+        READY  # without a manager it takes a second's silence for death
+    )
     client.start_channels()
     try:
         client.wait_for_ready(timeout=READY)

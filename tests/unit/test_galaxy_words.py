@@ -77,13 +77,19 @@ def test_unenforceable_flags_are_noted_as_written_and_only_when_on():
         ("/a:/b:ro", ("/a", "/b", "ro")),
         ("/a:/b:rw,z", ("/a", "/b", "")),
         ("/only", ("", "/only", "")),
+        # what docker refuses although it can be one thing only
+        ("/a:1:/b", ("/a:1", "/b", "")),
+        ("/x/a:1:/y/a:1", ("/x/a:1", "/y/a:1", "")),
+        ("/x/a:1:/y/a:1:ro", ("/x/a:1", "/y/a:1", "ro")),
     ],
 )
 def test_volumes(text, parts):
     assert parse_volume(text) == parts
 
 
-@pytest.mark.parametrize("text", ["name:/b", "/a:b", "/a:/b:wrong", "/a:/b:ro:x", ":/b"])
+@pytest.mark.parametrize(
+    "text", ["name:/b", "a:1:/b", "/a:b", "/a:/b:wrong", "/a:/b:ro:x", "/a:1:/b:/c", ":/b"]
+)
 def test_volumes_that_mean_nothing_here_are_refused(text):
     with pytest.raises(UsageError):
         parse_volume(text)

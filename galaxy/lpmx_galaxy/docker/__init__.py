@@ -1,1 +1,7 @@
 """`lpmx-docker`: a command line of docker's shape."""
+
+from __future__ import annotations
+
+from lpmx_runtime.startup import import_dataclasses
+
+import_dataclasses()

@@ -26,6 +26,11 @@ _KEYS = {
     "bind-nonrecursive", "bind-recursive", "tmpfs-size", "tmpfs-mode", "volume-nocopy",
     "relabel", "rw",
 }  # fmt: skip
+# Options of -v that are understood, most of them of mounts and SELinux
+_OPTIONS = {
+    "ro", "rw", "z", "Z", "U", "O", "cached", "delegated", "consistent", "nocopy", "exec",
+    "bind", "rbind", "shared", "rshared", "slave", "rslave", "private", "rprivate",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ def bind_text(source: str, target: str, mode: str) -> str:
 
 def parse_volume(text: str) -> tuple[str, str, str]:
     """Source ("" for an anonymous volume), target and options of -v @text."""
-    parts = text.split(":")
+    parts = _split(text)
     if len(parts) == 1:
         source, target, mode = "", parts[0], ""
     elif len(parts) == 2:
@@ -92,13 +97,24 @@ def parse_volume(text: str) -> tuple[str, str, str]:
     return source, target, _mode(text, mode)
 
 
+def _split(text: str) -> list[str]:
+    """At every colon, as docker does; but a host path with colons, if only one can be its end.
+
+    Docker refuses such a -v. cwltool tells a command like this one of such paths by -v only.
+    """
+    source, between, target = text.partition(":/")
+    if ":" not in source or not between or ":/" in target:
+        return text.split(":")
+    target, _, mode = f"/{target}".rpartition(":")
+    if target and set(mode.split(",")) <= _OPTIONS:
+        return [source, target, mode]
+    return [source, f"{target}:{mode}" if target else mode]
+
+
 def _mode(text: str, mode: str) -> str:
-    """The options, without those that speak of mounts and SELinux."""
+    """The options, without those that mean nothing here."""
     words = set(mode.split(",")) if mode else set()
-    if unknown := words - {
-        "ro", "rw", "z", "Z", "U", "O", "cached", "delegated", "consistent", "nocopy", "exec",
-        "bind", "rbind", "shared", "rshared", "slave", "rslave", "private", "rprivate",
-    }:  # fmt: skip
+    if unknown := words - _OPTIONS:
         raise UsageError(f"-v {text}: unknown option {min(unknown)!r}", hint="ro or rw")
     return "ro" if "ro" in words else ""
 

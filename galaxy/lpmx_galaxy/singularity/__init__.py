@@ -1,1 +1,7 @@
 """`lpmx-singularity`: a command line of Apptainer's and Singularity's shape."""
+
+from __future__ import annotations
+
+from lpmx_runtime.startup import import_dataclasses
+
+import_dataclasses()
