@@ -67,7 +67,7 @@ class Session:
             "", user_expressions={"x": expression}, reply=True, timeout=READY
         )["content"]
         found = reply.get("user_expressions", {}).get("x") or reply
-        assert found["status"] == "ok", found["evalue"]
+        assert found["status"] == "ok", found.get("evalue", found)
         return ast.literal_eval(found["data"]["text/plain"])
 
     def run(self, code: str) -> str:
@@ -81,7 +81,10 @@ class Session:
             elif message["msg_type"] == "error":
                 printed.append(f"{content['ename']}: {content['evalue']}")
 
-        self.client.execute_interactive(code, output_hook=collect, timeout=READY)
+        # Else ipykernel aborts what it gets within a moment of a cell that fails, asked for or not.
+        self.client.execute_interactive(
+            code, output_hook=collect, stop_on_error=False, timeout=READY
+        )
         return "".join(printed)
 
     def start_busy(self, code: str) -> str:
