@@ -14,7 +14,7 @@ _SAFE_PATH_SINCE = (3, 11)
 _RUN = "import sys; del sys.path[0]; import runpy; runpy.run_module({!r}, None, '__main__', True)"
 
 
-def module_argv(module: str, *, version: tuple[int, ...] = sys.version_info) -> tuple[str, ...]:
+def module_argv(module: str, *, version: tuple[int, ...] = sys.version_info[:3]) -> tuple[str, ...]:
     """The command that runs @module of this Python, and imports nothing of where it stands."""
     python = os.path.abspath(sys.executable)
     if version >= _SAFE_PATH_SINCE:

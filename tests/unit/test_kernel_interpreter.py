@@ -19,7 +19,7 @@ print(sys.argv[1:], sys.path[0] in ("", {here!r}), __name__, hasattr(json, "dump
 """
 
 
-@pytest.mark.parametrize("version", [(3, 10, 12), sys.version_info])
+@pytest.mark.parametrize("version", [(3, 10, 12), sys.version_info[:3]])
 def test_programs_import_nothing_of_the_folder_they_stand_in(
     tmp_path: Path, version: tuple[int, ...]
 ) -> None:
