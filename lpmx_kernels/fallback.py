@@ -45,7 +45,7 @@ class FallbackKernel(Kernel):
 
 def main(arguments: list[str]) -> None:
     """Run the kernel of `-f CONNECTION_FILE`; the reason is in the environment."""
-    app: Any = IPKernelApp.instance(kernel_class=FallbackKernel)
+    app: Any = IPKernelApp.instance(kernel_class=FallbackKernel, ignore_cwd=True)
     app.initialize(arguments)
     app.start()
 

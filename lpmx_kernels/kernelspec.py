@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lpmx_kernels.errors import KernelSpecError
+from lpmx_kernels.interpreter import module_argv
 from lpmx_kernels.settings import (
     PROVISIONER,
     KernelSettings,
@@ -110,7 +111,7 @@ def launcher_argv() -> list[str]:
     script = Path(sys.executable).absolute().with_name("lpmx")
     if os.access(script, os.X_OK):
         return [str(script), "kernel", "launch"]
-    return [str(Path(sys.executable).absolute()), "-m", "lpmx_kernels.launch"]
+    return list(module_argv("lpmx_kernels.launch"))
 
 
 def kernels_directory(*, prefix: str | None = None) -> Path:

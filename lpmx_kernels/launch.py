@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from lpmx_kernels import extras, hostpath, notebook, payload, processes, source
 from lpmx_kernels.environment import MARKER, kernel_environment
+from lpmx_kernels.interpreter import module_argv
 from lpmx_kernels.settings import CONNECTION_FILE, SHELL_INSIDE, KernelSettings, read_spec
 from lpmx_runtime import container as containers
 from lpmx_runtime import proc, runs
@@ -107,8 +108,7 @@ def _host_kernel(launch: Launch, request: KernelRequest) -> tuple[str, ...]:
     containers.write_file(start, data)
     folder = _shell_folder(launch.container, request)
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    module = ("-m", "lpmx_kernels.shell", start, folder)
-    return (sys.executable, *module, "-f", request.connection_file)
+    return (*module_argv("lpmx_kernels.shell"), start, folder, "-f", request.connection_file)
 
 
 def _shell_folder(container: Container, request: KernelRequest) -> str:

@@ -14,7 +14,6 @@ import importlib.util
 import os
 import re
 import shutil
-import sys
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from lpmx_kernels import extras, payload
 from lpmx_kernels.errors import NoPayloadError
+from lpmx_kernels.interpreter import module_argv
 from lpmx_kernels.payload import Payload
 from lpmx_runtime import proc
 from lpmx_runtime.elf import read_library
@@ -99,7 +99,7 @@ def _fetch_pip(python: FoundPython, wheels: Path | None, work: Path) -> Path:
     """A wheel of pip that runs on `python`: of the folder, of the index, or one kept here."""
     if wheels is None and importlib.util.find_spec("pip"):
         version = ".".join(map(str, python.version))
-        argv = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--dest", str(work)]
+        argv = [*module_argv("pip"), "download", "-q", "--no-deps", "--dest", str(work)]
         proc.run([*argv, "--only-binary", ":all:", "--python-version", version, "pip"])
         return next(work.glob("pip-*.whl"))
     given = sorted(wheels.glob("pip-*.whl"), reverse=True) if wheels else []

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import sys
 import time
 import uuid
 from pathlib import Path
@@ -32,6 +31,7 @@ from lpmx_kernels import (
     survivors,
 )
 from lpmx_kernels.errors import KernelStartError
+from lpmx_kernels.interpreter import module_argv
 from lpmx_kernels.launchers import wire
 from lpmx_kernels.launchers.elsewhere import Elsewhere, QueueRefusedError
 from lpmx_kernels.launchers.queues import LOCAL, QUEUES, find_queue
@@ -305,7 +305,7 @@ class LpmxProvisioner(LocalProvisioner):
         """Start the kernel that shows `failure`; False where this Python cannot run it."""
         self.log.error("%s", failure)
         env = {**kwargs["env"], fallback_reason.VARIABLE: str(failure)}
-        argv = [sys.executable, "-m", "lpmx_kernels.fallback", "-f"]
+        argv = [*module_argv("lpmx_kernels.fallback"), "-f"]
         kwargs = {**kwargs, "env": env}
         try:
             if self._elsewhere and self._elsewhere.is_held:  # clients keep to the node's address

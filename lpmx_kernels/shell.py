@@ -1,6 +1,6 @@
 """The shell kernel: for images without Python. It runs on the host, its shell in the container.
 
-`python -m lpmx_kernels.shell START FOLDER -f FILE`; launch.py composes that. The cells' shell is
+`lpmx_kernels.shell START FOLDER -f FILE`; launch.py composes that. The cells' shell is
 the image's own bash or sh (shell_session.py), so nothing of ours has to run in the image.
 """
 
@@ -155,7 +155,7 @@ def main(arguments: list[str]) -> None:
     ShellKernel.command, ShellKernel.env = tuple(how["argv"]), how["env"]
     ShellKernel.folder = Path(folder)
     asyncio.run(_try_shell())
-    app: Any = IPKernelApp.instance(kernel_class=ShellKernel)
+    app: Any = IPKernelApp.instance(kernel_class=ShellKernel, ignore_cwd=True)
     app.initialize(rest)
     signal.signal(signal.SIGINT, lambda *_: app.kernel.interrupt())
     app.start()

@@ -10,7 +10,6 @@ import asyncio
 import fnmatch
 import os
 import re
-import sys
 import time
 import uuid
 from dataclasses import replace
@@ -18,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from lpmx_kernels import hostpath
 from lpmx_kernels.errors import KernelStartError
+from lpmx_kernels.interpreter import module_argv
 from lpmx_kernels.launchers import job as jobs
 from lpmx_kernels.launchers.queues import SECRETS
 from lpmx_runtime.errors import LpmxError
@@ -100,8 +100,7 @@ class Elsewhere:
             await asyncio.sleep(INTERVAL)
 
     def _submit(self, env: Mapping[str, str], log: IO[bytes] | int) -> Job:
-        safe = ("-P",) if sys.version_info >= (3, 11) else ()
-        program = (sys.executable, *safe, "-m", "lpmx_kernels.launchers.node", self.queue.name)
+        program = (*module_argv("lpmx_kernels.launchers.node"), self.queue.name)
         name = f"{self._label}-{uuid.uuid4().hex[:8]}"
         options = self.settings.launcher_options
         try:

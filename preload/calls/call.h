@@ -102,6 +102,9 @@ long call_raw(const struct call *c);
 /* Is the user's path empty (AT_EMPTY_PATH)? 1, 0 or -EFAULT. */
 int call_path_empty(const struct call *c);
 
+/* pending.c: before @mask becomes live. With all signals blocked, on a stack of ours. */
+void pending_leave(uint64_t mask);
+
 /* trace.c */
 /* Can the kernel tell (kcmp)? Asked once, at the start of a container. */
 bool trace_compares_memory(void);

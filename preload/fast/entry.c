@@ -83,7 +83,10 @@ __asm__(".text\n"
 __attribute__((used)) long
 fast_run(struct call *c)
 {
-    return call_run(c);
+    long result = call_run(c);
+
+    pending_leave(*c->mask);
+    return result;
 }
 
 bool

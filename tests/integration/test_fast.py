@@ -22,6 +22,38 @@ SOURCE = Path(__file__).parents[1] / "images" / "programs" / "fastpath.c"
 ENGINES = ("fast", "trap", "eager")
 MODES = ("reentrant", "longjmps", "forks", "vforks", "cancels", "changes")
 MEMORY = 1024  # KiB
+SIGNALS = 60
+# Other threads make calls without end, so that one of them is about to change its mask when the
+# main one, asleep, is woken. Without care one signal of five goes to them and the sleep goes on.
+SLEEPER = """
+import os, signal, sys, threading, time
+reader, writer = os.pipe()
+main = os.getpid()
+if not os.fork():
+    os.close(writer)
+    while os.read(reader, 1):
+        time.sleep(0.01)
+        os.kill(main, signal.SIGUSR1)
+    os._exit(0)
+os.close(reader)
+open('/srv/file', 'w').close()
+class Rung(Exception): pass
+def ring(*_): raise Rung
+signal.signal(signal.SIGUSR1, ring)
+def work():
+    while True: os.stat('/srv/file')
+for _ in range(3): threading.Thread(target=work, daemon=True).start()
+slept = 0
+for _ in range(int(sys.argv[1])):
+    begin = time.monotonic()
+    try:
+        os.write(writer, b'x')
+        time.sleep(1)
+    except Rung: pass
+    slept += time.monotonic() - begin > 0.95
+print(slept, flush=True)
+os._exit(0)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +85,14 @@ def fastpath(
         )  # fmt: skip
 
     return call
+
+
+def test_a_signal_reaches_the_thread_that_sleeps_though_others_make_calls(
+    image: Callable[[str], str], run_lpmx: Callable[..., Completed]
+) -> None:
+    words = ("python3", "-c", SLEEPER, str(SIGNALS))
+    done = run_lpmx("run", image("tools"), *words, env={"LPMX_ENGINE": "fast"}, timeout=120)
+    assert int(done.stdout) <= SIGNALS // 20, done
 
 
 @pytest.mark.parametrize("engine", ENGINES)

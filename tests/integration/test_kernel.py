@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.connect import write_connection_file
-from support.jupyter import READY, Jupyter, Session, containers, wait_until
+from support.jupyter import READY, Jupyter, Session, containers, hide_modules, wait_until
 from support.lpmx import clean_environment
 
 from lpmx_kernels import processes
@@ -240,6 +240,7 @@ def test_failing_restart_shows_its_reason_in_the_notebook(
     kernel = start()
     provisioner: Any = kernel.manager.provisioner
     provisioner.command = ["/usr/bin/no-python"]
+    hide_modules()
     kernel.restart()
     assert "KernelRestartError" in kernel.run("1+1")
     assert "/usr/bin/no-python" in kernel.run("1+1")

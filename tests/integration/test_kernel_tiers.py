@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.jupyter import READY, Jupyter, Session, containers, wait_until
+from support.jupyter import READY, Jupyter, Session, containers, hide_modules, wait_until
 
 from lpmx_kernels import processes
 
@@ -41,7 +41,7 @@ def output(kernel: Session, code: str) -> list[tuple[str, str]]:
         elif message["msg_type"] == "error":
             found.append((content["ename"], content["evalue"]))
 
-    kernel.client.execute_interactive(code, output_hook=collect, timeout=READY)
+    kernel.client.execute_interactive(code, output_hook=collect, stop_on_error=False, timeout=READY)
     return found
 
 
@@ -248,6 +248,15 @@ def test_shell_that_cannot_start_says_why(
     assert time.monotonic() - begin < 30
     examined = bare_jupyter.lpmx("kernel", "doctor", "bio", check=False)
     assert "(x) start" in examined.stdout
+
+
+def test_modules_beside_the_notebook_are_not_the_shell_kernels(
+    bare_jupyter: Jupyter, start: Callable[..., Session], image: Callable[[str], str]
+) -> None:
+    hide_modules()
+    bare_jupyter.lpmx("kernel", "install", image("biocontainer"), "--name", "bio")
+    shell = start("bio")
+    assert output(shell, "echo *.py") == [("stdout", "json.py psutil.py\n")]
 
 
 def test_musl_image_has_a_shell_kernel_too(
