@@ -317,7 +317,8 @@ SNIPPETS = {
         assert raw(79, ctypes.c_void_p(p), 4096) == -errno.EFAULT""",
     "o_tmpfile_gets_a_name": """
         fd = os.open('/srv', os.O_TMPFILE | os.O_RDWR, 0o644); os.write(fd, b'x')
-        os.link('/proc/self/fd/%d' % fd, '/srv/named', follow_symlinks=True)
+        here = os.open('/', os.O_PATH)  # without one Python calls link, which never follows
+        os.link('/proc/self/fd/%d' % fd, '/srv/named', src_dir_fd=here, follow_symlinks=True)
         assert open('/srv/named').read() == 'x'""",
     "stat_of_a_path_is_fstat_of_its_file": """
         for top, _, names in os.walk('/usr/lib/python3.11'):
