@@ -130,10 +130,16 @@ ownership_show_fd(int fd, struct stat *st)
         show_default(st, false);
 }
 
+/* Also what has left it: a removed folder goes by way of WORK, and takes what is open in it along.
+ */
 bool
 ownership_in_upper(const char *host)
 {
-    return engine.fs.upper && path_below(host, strlen(host), engine.fs.upper, engine.fs.upper_len);
+    const struct uufs *fs = &engine.fs;
+    size_t len = strlen(host);
+
+    return fs->upper && (path_below(host, len, fs->upper, fs->upper_len) ||
+                         path_below(host, len, fs->work, fs->work_len));
 }
 
 /* ---- recording ---- */

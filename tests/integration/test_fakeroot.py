@@ -385,6 +385,22 @@ def test_a_user_that_root_became_is_refused_what_modes_refuse(python):
     }  # fmt: skip
 
 
+def test_an_open_file_keeps_its_owner_when_its_folder_goes(python):
+    out = python(
+        """
+        os.chmod("/srv", 0o755)  # a folder of the image, so it is more than the disk's that goes
+        fd = os.open("/srv", os.O_TMPFILE | os.O_RDWR, 0o600)
+        os.fchown(fd, 5, 6); os.fchmod(fd, 0o2755)
+        os.rmdir("/srv")
+        s = os.fstat(fd)
+        out["nameless"] = [oct(s.st_mode), s.st_uid, s.st_gid]
+        os.fchown(fd, 7, 8)
+        out["changed"] = [os.fstat(fd).st_uid, os.fstat(fd).st_gid]
+        """
+    )
+    assert out == {"nameless": ["0o102755", 5, 6], "changed": [7, 8]}
+
+
 def test_ids_are_a_process_s_own(python):
     """A fork child's and a vfork child's changes do not reach the parent."""
     out = python(
