@@ -60,14 +60,21 @@ def _check(command: Command, status: int, said: str) -> None:
         )
 
 
-def medians(commands: Sequence[Command], rounds: int, cwd: Path) -> dict[str, float]:
-    """The median of each command over @rounds rounds; the order rotates from round to round."""
+def medians(
+    commands: Sequence[Command], rounds: int, cwd: Path, *, again: bool = False
+) -> dict[str, float]:
+    """The median of each command over @rounds rounds; the order rotates from round to round.
+
+    @again: each is timed right after a run of its own, so that no other's is in the caches.
+    """
     times: dict[str, list[float]] = {command.name: [] for command in commands}
     for command in commands:
         time_once(command, cwd)  # caches warm for all
     for number in range(rounds):
         turn = number % len(commands)
         for command in [*commands[turn:], *commands[:turn]]:
+            if again:
+                time_once(command, cwd)
             times[command.name].append(time_once(command, cwd))
     return {name: statistics.median(values) for name, values in times.items()}
 
