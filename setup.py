@@ -7,7 +7,9 @@ module (ABI mode: no Python.h is needed, so one wheel serves every Python 3).
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -29,7 +31,10 @@ def install(source: Path, target: Path) -> None:
     """Copy through a temporary name: a program that runs from @target keeps its old file."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(target.name + ".new")
-    subprocess.run(["strip", "-o", str(temporary), str(source)], check=True)
+    shutil.copy2(source, temporary)
+    strip = os.environ.get("STRIP") or shutil.which("strip")
+    if strip:
+        subprocess.run([strip, str(temporary)], check=True)
     os.replace(temporary, target)
 
 
@@ -38,6 +43,9 @@ def build_native() -> None:
     subprocess.run(["make", "-s", "-C", str(ROOT / "preload")], check=True)
     for name in NATIVE:
         install(ROOT / "preload" / "build" / name, PACKAGE / "_native" / name)
+    loader = PACKAGE / "_native" / NATIVE[0]
+    digest = hashlib.sha256(loader.read_bytes()).hexdigest()
+    loader.with_name(loader.name + ".sha256").write_text(digest + "\n")
     output = PACKAGE / "_uufs_cffi.py"
     subprocess.run(
         [sys.executable, str(ROOT / "preload" / "cffi_build.py"), str(output)], check=True

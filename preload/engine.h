@@ -27,7 +27,8 @@ struct engine {
     const char *plan_path;
     const char *exe;      /* container path of the running program */
     const char *interp;   /* host path of its ELF interpreter; "" for none, NULL before the first */
-    const char *loader;   /* host path of this executable */
+    const char *loader;   /* host path of this very executable: the filter knows no other's code,
+                             while the plan may have been written by another version since */
     char agent[48];       /* name of the run's host agent, see agent/agent.h; "" for none */
     bool marks_processes; /* see calls/trace.c */
     struct kernel_sigaction sigsys; /* what the program believes its SIGSYS action to be */

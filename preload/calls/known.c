@@ -2,9 +2,8 @@
  * take no lock, so that they may be interrupted and left at any point. */
 #include "known.h"
 
-#define ENTRIES     64
-#define PATHS       16
-#define PATH_LENGTH 116 /* of the paths that are remembered */
+#define ENTRIES 64
+#define PATHS   16
 
 /* False when another does already. */
 static bool
@@ -74,7 +73,7 @@ known_put(uint64_t dev, uint64_t ino, const char *ctr, uint32_t node)
 static struct path {
     uint32_t sequence, node;
     uint32_t len; /* 0: none yet */
-    char text[PATH_LENGTH];
+    char text[KNOWN_TEXT_MAX];
 } paths[PATHS];
 
 /* By its end: paths in use at a time mostly begin alike. */

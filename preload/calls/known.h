@@ -22,7 +22,8 @@ bool known_find(uint64_t dev, uint64_t ino, struct known_directory *out);
  * others, which only costs time. */
 void known_put(uint64_t dev, uint64_t ino, const char *ctr, uint32_t node);
 
-#define KNOWN_ABSENT 0xfffffffeu /* a node: there is no such directory */
+#define KNOWN_ABSENT   0xfffffffeu /* a node: there is no such directory */
+#define KNOWN_TEXT_MAX 116         /* longer paths are not remembered */
 
 /* The node of the directory that the first @len bytes of the absolute @path name, KNOWN_ABSENT, or
  * VIEW_NONE when that is not remembered. */

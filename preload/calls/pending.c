@@ -10,7 +10,8 @@
 #include <time.h>
 
 #define PAUSE_NS    200000
-#define PATIENCE    250  /* pauses: the main thread may wait long for a processor */
+#define PATIENCE    1000 /* pauses: the main thread may wait long for a processor */
+#define LOOK_AGAIN  16   /* pauses after which it may have ended */
 #define STATUS_SIZE 8192 /* /proc/self/status; a user of many groups has a long one */
 
 /* The set in the line of @status that begins with @name. */
@@ -31,6 +32,18 @@ set_of_line(const char *status, const char *name)
     return set;
 }
 
+/* Is the thread one that takes signals: neither ended, nor stopped, nor where none wakes it? */
+static bool
+is_awake(const char *status)
+{
+    static const char state[] = "State:\t";
+
+    for (; *status; status++)
+        if (*status == '\n' && !strncmp(status + 1, state, sizeof(state) - 1))
+            return status[sizeof(state)] == 'R' || status[sizeof(state)] == 'S';
+    return false;
+}
+
 /* Of @signals those that wait for the process, not for a thread, and that its main thread takes. */
 static uint64_t
 of_main_thread(uint64_t signals)
@@ -44,6 +57,8 @@ of_main_thread(uint64_t signals)
     if (n <= 0)
         return 0;
     status[n] = '\0';
+    if (!is_awake(status))
+        return 0;
     return signals & set_of_line(status, "ShdPnd:") & ~set_of_line(status, "SigBlk:");
 }
 
@@ -59,11 +74,16 @@ void
 pending_leave(uint64_t mask)
 {
     struct timespec pause = {.tv_nsec = PAUSE_NS};
-    uint64_t signals = waiting(mask);
+    uint64_t signals;
 
-    if (!signals || sys0(SYS_gettid) == sys0(SYS_getpid))
+    if (sys0(SYS_gettid) == sys0(SYS_getpid))
         return;
-    signals = of_main_thread(signals);
-    for (int i = 0; i < PATIENCE && waiting(mask) & signals; i++)
-        sys2(SYS_nanosleep, &pause, NULL);
+    signals = waiting(mask);
+    for (int i = 0; signals && i < PATIENCE; i++) {
+        if (i % LOOK_AGAIN == 0)
+            signals = of_main_thread(signals);
+        if (signals)
+            sys2(SYS_nanosleep, &pause, NULL);
+        signals &= waiting(mask);
+    }
 }

@@ -202,28 +202,37 @@ permission_to_open(const struct uufs_hit *hit, unsigned long flags)
                             wanted[flags & O_ACCMODE] | (flags & O_TRUNC ? PERMISSION_WRITE : 0));
 }
 
-/* Are times set to what the program says, rather than to now? */
-static bool
-sets_times(const struct call *c)
+enum touch {
+    TOUCH_NOTHING, /* both times are left as they are */
+    TOUCH_NOW,
+    TOUCH_SET, /* to what the program says */
+};
+
+static enum touch
+how_touched(const struct call *c)
 {
     bool by_descriptor = c->row->nr == SYS_utimensat || c->row->nr == SYS_futimesat;
     unsigned long times = c->a[by_descriptor ? 2 : 1];
     struct timespec both[2];
 
-    if (!times || c->row->nr != SYS_utimensat)
-        return times;
-    return user_copy(both, times, sizeof(both)) || both[0].tv_nsec != UTIME_NOW ||
-           both[1].tv_nsec != UTIME_NOW;
+    if (!times)
+        return TOUCH_NOW;
+    if (c->row->nr != SYS_utimensat || user_copy(both, times, sizeof(both)))
+        return TOUCH_SET;
+    if (both[0].tv_nsec == UTIME_OMIT && both[1].tv_nsec == UTIME_OMIT)
+        return TOUCH_NOTHING;
+    return both[0].tv_nsec == UTIME_NOW && both[1].tv_nsec == UTIME_NOW ? TOUCH_NOW : TOUCH_SET;
 }
 
 static int
 to_touch(const struct call *c, const struct stat *st)
 {
     const struct cred *now = cred_now();
+    enum touch how = how_touched(c);
 
-    if (now->user.fs == st->st_uid || cred_has(now, CRED_CAP_FOWNER))
+    if (how == TOUCH_NOTHING || now->user.fs == st->st_uid || cred_has(now, CRED_CAP_FOWNER))
         return 0;
-    return sets_times(c) ? -EPERM : judge(st, PERMISSION_WRITE);
+    return how == TOUCH_SET ? -EPERM : judge(st, PERMISSION_WRITE);
 }
 
 int

@@ -1,20 +1,16 @@
-/* The program's memory. The kernel is asked whether an address may be read or written, by calls
- * that do nothing else and do it at once: epoll_ctl reads the event before it looks at the
- * descriptor that is none, and getcpu writes a number. Both are of those that the filter lets
- * through unseen.
- */
+/* The program's memory. The kernel is asked, by a call that can do nothing, whether an address may
+ * be read or written: rt_sigprocmask reads its set before it looks at an invalid `how`, and writes
+ * the old mask before it returns. */
 #include "call.h"
 
-#include <sys/epoll.h>
+#define PAGE   4096UL
+#define NO_HOW 0x7fff
 
-#define PAGE 4096UL
-#define CPU  4UL /* bytes of getcpu's number */
-
-/* The event has 12 bytes. */
 static bool
 page_readable(unsigned long p)
 {
-    return sys4(SYS_epoll_ctl, -1, EPOLL_CTL_ADD, -1, p & ~15UL) != -EFAULT;
+    p &= ~7UL; /* a set at NULL would be none */
+    return p && sys4(SYS_rt_sigprocmask, NO_HOW, p, 0, 8) != -EFAULT;
 }
 
 int
@@ -33,7 +29,7 @@ user_readable(const void *ptr, size_t size)
     return 0;
 }
 
-/* Clobbers the first bytes of each page's share of the buffer, which the caller is about to fill.
+/* Clobbers the first 8 bytes of each page's share of the buffer, which the caller is about to fill.
  */
 int
 user_writable(void *ptr, size_t size)
@@ -42,15 +38,15 @@ user_writable(void *ptr, size_t size)
 
     if (end < p)
         return -EFAULT;
-    if (size < CPU) { /* let the kernel write as many bytes of something else */
+    if (size < 8) { /* too small for a mask: let the kernel write as many bytes of something else */
         long n = sys3(SYS_getrandom, ptr, size, 1 /* GRND_NONBLOCK */);
 
         return n == -EFAULT || (n >= 0 && n < (long)size) ? -EFAULT : 0;
     }
     for (unsigned long at = p; at < end;) {
-        unsigned long probe = at + CPU <= end ? at : end - CPU;
+        unsigned long probe = at + 8 <= end ? at : end - 8;
 
-        if (!probe || sys3(SYS_getcpu, probe, 0, 0) == -EFAULT)
+        if (!probe || sys4(SYS_rt_sigprocmask, 0, 0, probe, 8) == -EFAULT)
             return -EFAULT;
         at = (at & ~(PAGE - 1)) + PAGE;
     }

@@ -8,6 +8,8 @@
 #include "../calls/call.h"
 #include "quick.h"
 
+#include <sys/mman.h>
+
 #define STACK_SIZE   (256UL * 1024)
 #define SIGSYS_NR    31
 #define SIGSYS_BIT   (1UL << (SIGSYS_NR - 1))
@@ -15,7 +17,7 @@
 #define SET_MASK     2  /* SIG_SETMASK */
 #define BLOCK        0  /* SIG_BLOCK */
 
-static char stacks[FAST_SLOTS][STACK_SIZE] __attribute__((aligned(64)));
+static char *stacks; /* FAST_SLOTS of STACK_SIZE, mapped for the first call that needs one */
 int fast_cancellable_inside;
 int fast_busy[FAST_SLOTS];
 
@@ -112,6 +114,29 @@ fast_may_carry(long nr)
     return true;
 }
 
+/* The top of a stack, or NULL. Part of the loader's zeros they would make those as large as a huge
+ * page, which some systems give to whoever touches a part of one. */
+static void *
+stack_top(int slot)
+{
+    char *at = __atomic_load_n(&stacks, __ATOMIC_ACQUIRE), *none = NULL;
+
+    if (!at) {
+        long r = sys6(SYS_mmap, 0, FAST_SLOTS * STACK_SIZE, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+        if (sys_failed(r))
+            return NULL;
+        at = (char *)r;
+        if (!__atomic_compare_exchange_n(&stacks, &none, at, false, __ATOMIC_ACQ_REL,
+                                         __ATOMIC_ACQUIRE)) {
+            sys2(SYS_munmap, at, FAST_SLOTS * STACK_SIZE);
+            at = none;
+        }
+    }
+    return at + ((unsigned long)slot + 1) * STACK_SIZE - 64;
+}
+
 /* A free stack, by preference one that this thread used before; -1: none. */
 static int
 take_slot(const void *sp)
@@ -182,7 +207,10 @@ run_on_own_stack(struct call *c, const void *sp)
     sys4(SYS_rt_sigprocmask, SET_MASK, &all, c->mask, 8);
     slot = take_slot(sp);
     if (slot >= 0) {
-        result = fast_on_stack(c, stacks[slot] + STACK_SIZE - 64);
+        void *top = stack_top(slot);
+
+        if (top)
+            result = fast_on_stack(c, top);
         __atomic_store_n(&fast_busy[slot], 0, __ATOMIC_RELEASE);
     }
     sys4(SYS_rt_sigprocmask, SET_MASK, c->mask, 0, 8);

@@ -34,7 +34,7 @@ extern int fast_cancellable_inside; /* calls of cancellable sites that are being
 /* Can calls of this number be carried out without a signal frame? */
 bool fast_may_carry(long nr);
 
-#define FAST_SLOTS 8
+#define FAST_SLOTS 7              /* less than a huge page in all */
 extern int fast_busy[FAST_SLOTS]; /* stacks in use */
 
 /* ---- note.c ---- */

@@ -130,6 +130,7 @@ static long
 walk(struct quick *q)
 {
     size_t directory = q->base_len ? 0 : directory_length(q);
+    char text[KNOWN_TEXT_MAX];
     uint32_t node;
     long r;
 
@@ -142,12 +143,17 @@ walk(struct quick *q)
         q->node = node;
         return walk_from(q, directory + 1);
     }
+    if (directory > sizeof(text))
+        return walk_from(q, 1);
+    memcpy(text, q->path, directory);
     q->parent = VIEW_NONE;
     r = walk_from(q, 1);
+    if (memcmp(text, q->path, directory)) /* somebody writes there meanwhile */
+        return r;
     if (q->parent != VIEW_NONE)
-        known_put_node(q->path, directory, q->parent);
+        known_put_node(text, directory, q->parent);
     else if (r == -ENOENT)
-        known_put_node(q->path, directory, KNOWN_ABSENT);
+        known_put_node(text, directory, KNOWN_ABSENT);
     return r;
 }
 

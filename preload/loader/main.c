@@ -253,6 +253,15 @@ take_state(char **envp, Elf64_auxv_t **av)
     return text;
 }
 
+/* The path that was executed: exec.c gave that of its own file. */
+static const char *
+executed_path(const Elf64_auxv_t *av)
+{
+    while (av->a_type != AT_EXECFN && av->a_type != AT_NULL)
+        av++;
+    return av->a_type == AT_EXECFN ? (const char *)av->a_un.a_val : "";
+}
+
 __attribute__((used)) _Noreturn void loader_main(uint64_t *sp);
 
 __attribute__((used)) _Noreturn void
@@ -268,6 +277,7 @@ loader_main(uint64_t *sp)
         start_plan(argc, argv, envp);
     if (state_parse(text, &state))
         die(125, "the state of an execution", -EBADMSG);
+    engine.loader = keep_text(executed_path(av));
     engine.plan_path = keep_text(state.plan);
     engine.exe = keep_text(state.exe);
     engine.interp = keep_text(state.interp);

@@ -225,7 +225,6 @@ plan_load(struct engine *e, const char *path, const char **what)
         return -EBADMSG;
     e->plan = map;
     base = map;
-    e->loader = base + e->plan->loader.off;
     fs->strings = base;
     fs->layers = (const void *)(base + e->plan->layers.off);
     fs->n_layers = e->plan->layers.n;

@@ -201,6 +201,19 @@ absolute_plan_path(const char *path)
     engine.plan_path = keep_text(absolute);
 }
 
+/* See engine.loader. Without /proc the plan's word for it must do. */
+static const char *
+own_path(void)
+{
+    char path[LPMX_PATH_MAX];
+    long n = sys4(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", path, sizeof(path) - 1);
+
+    if (n <= 0)
+        return plan_string(engine.plan->loader);
+    path[n] = '\0';
+    return keep_text(path);
+}
+
 _Noreturn void
 start_plan(int argc, char **argv, char **envp)
 {
@@ -213,6 +226,7 @@ start_plan(int argc, char **argv, char **envp)
         die_with(s.parent);
     absolute_plan_path(s.plan);
     load_plan_or_die(engine.plan_path);
+    engine.loader = own_path();
     make_mount_points();
     if (!s.argv) {
         s.argv = own_argv;

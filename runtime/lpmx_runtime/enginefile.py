@@ -7,13 +7,13 @@ version that its containers may have been started with.
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
 from . import container
-from .errors import storage_errors
-from .native import loader_path
+from .errors import NativeMissingError, storage_errors
+from .native import loader_digest, loader_path
 from .store import atomic_write
 
 if TYPE_CHECKING:
@@ -25,14 +25,12 @@ __all__ = ["ENGINE", "engine_path", "keep_engine", "stale_engines"]
 
 ENGINE = "lpmx-exec"
 _FOLDER = "engine"
-_DIGITS = 32  # of the digest
 _MARK = "engine."
 
 
 def engine_path(store: Store) -> str:
     """Where @store keeps the loader of this package. Raises NativeMissingError."""
-    digest = hashlib.sha256(_own()).hexdigest()[:_DIGITS]
-    return os.fspath(store.root / _FOLDER / digest / ENGINE)
+    return os.fspath(store.root / _FOLDER / loader_digest() / ENGINE)
 
 
 def keep_engine(path: str, folder: str) -> None:
@@ -46,20 +44,33 @@ def keep_engine(path: str, folder: str) -> None:
             atomic_write(mark, b"", durable=False)
         if not os.path.exists(path):
             os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-            atomic_write(path, _own(), mode=0o755)
+            _copy(path)
 
 
-def _own() -> bytes:
+def _copy(path: str) -> None:
+    """The first copy stays: another node's programs may be running from it already."""
     with open(loader_path(), "rb") as file:
-        return file.read()
+        data = file.read()
+    temporary = f"{path}.{os.urandom(6).hex()}"
+    atomic_write(temporary, data, mode=0o755)
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.link(temporary, path)
+    except OSError:  # a file system without hard links
+        os.rename(temporary, path)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)
 
 
 def stale_engines(store: Store) -> list[Path]:
     """The folders of versions that no container has been started with. Under the store's lock."""
-    wanted = {os.path.basename(os.path.dirname(engine_path(store)))}
+    wanted = set()
+    with contextlib.suppress(NativeMissingError):
+        wanted.add(os.path.basename(os.path.dirname(engine_path(store))))
     for each in container.list_containers(store):
-        names = os.listdir(each.folder)
-        wanted |= {name.removeprefix(_MARK) for name in names if name.startswith(_MARK)}
+        with contextlib.suppress(FileNotFoundError):  # it ends just now
+            names = os.listdir(each.folder)
+            wanted |= {name.removeprefix(_MARK) for name in names if name.startswith(_MARK)}
     try:
         return [folder for folder in (store.root / _FOLDER).iterdir() if folder.name not in wanted]
     except FileNotFoundError:

@@ -10,8 +10,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support import waiting
-from support.lpmx import clean_environment
+from support import users, waiting
+from support.lpmx import clean_environment, run
 
 from lpmx_runtime import native
 
@@ -353,6 +353,45 @@ def test_containers_outlive_the_package_that_started_them(store, busybox_image, 
     new("gc")
     assert not old_engine.exists()
     assert find_engine(store, b"2").exists()
+
+
+@pytest.fixture(scope="module")
+def other_engine(tmp_path_factory):
+    """The folder of an engine that lies at other addresses, as another version's may."""
+    source, built = tmp_path_factory.mktemp("preload"), tmp_path_factory.mktemp("other")
+    shutil.copytree(users.ROOT / "preload", source, dirs_exist_ok=True)
+    script = source / "loader" / "lpmx-exec.ld"
+    script.write_text(script.read_text().replace("= 0x7e8000", "= 0x7e8100"))
+    make = ["make", "-s", "-C", source, "-j2", f"B={source}/b", f"{source}/b/lpmx-exec"]
+    subprocess.run(make, check=True, stdout=subprocess.DEVNULL)
+    shutil.copy(source / "b" / "lpmx-exec", built)
+    shutil.copy(native.library_path(), built)
+    return built
+
+
+@pytest.mark.needs_checkout
+def test_programs_of_two_versions_live_in_one_container(store, busybox_image, other_engine):
+    """Each version's filter knows no other's code: what a program starts must be of its own."""
+    other = {"LPMX_NATIVE": str(other_engine)}
+    name = f"c.{os.urandom(4).hex()}"
+    loop = "until [ -e /go ]; do busybox sleep 0.1; done; busybox sh -c 'busybox date' && echo went"
+    store("run", "-d", "--name", name, busybox_image, "sh", "-c", loop)
+    try:
+        assert store("exec", name, "sh", "-c", "busybox date; touch /go", env=other).stdout
+        waiting.until(lambda: store("logs", name).stdout.endswith("went\n"), what="the loop's end")
+    finally:
+        store("rm", "-f", name)
+
+
+@pytest.mark.needs_checkout
+def test_commands_exposed_by_two_versions_live_side_by_side(
+    store, busybox_image, other_engine, tmp_path
+):
+    folder = tmp_path / "bin"
+    store("expose", busybox_image, "date", "--to", folder)
+    store("expose", busybox_image, "cat", "--to", folder, env={"LPMX_NATIVE": str(other_engine)})
+    for command in ([folder / "date"], [folder / "cat", "/etc/marker"]):
+        assert run(command, cwd=tmp_path).stdout
 
 
 def find_engine(store, end):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,15 @@ def lines_with(pattern: re.Pattern[str], files: list[Path]) -> list[str]:
         for number, line in enumerate(code_of(path).splitlines(), 1)
         if pattern.search(line)
     ]
+
+
+def test_what_each_start_runs_is_mapped_by_one_fault() -> None:
+    """See loader/lpmx-exec.ld. Other compilers may need more, which costs only time."""
+    loader = ROOT / "preload" / "build" / "lpmx-exec"
+    listed = subprocess.run(["nm", loader], capture_output=True, text=True, check=True).stdout
+    at = {name: int(value, 16) for value, _, name in (line.split() for line in listed.splitlines())}
+    begin = at["text_start"] & ~0xFFFF
+    assert begin < at["hot_end"] <= begin + 0x10000
 
 
 def test_there_are_c_files_to_look_at() -> None:

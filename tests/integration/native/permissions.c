@@ -105,7 +105,8 @@ executes(const char *path)
 static void
 use_file(const char *path, const char *what)
 {
-    struct timespec now[2] = {{0, UTIME_NOW}, {0, UTIME_NOW}}, then[2] = {{1, 0}, {1, 0}};
+    struct timespec now[2] = {{0, UTIME_NOW}, {0, UTIME_NOW}}, then[2] = {{1, 0}, {1, 0}},
+                    omit[2] = {{0, UTIME_OMIT}, {0, UTIME_OMIT}};
     char value[8];
     int watch = inotify_init();
 
@@ -121,6 +122,8 @@ use_file(const char *path, const char *what)
     printf(", touch %s", answer(utimensat(AT_FDCWD, path, NULL, 0)));
     printf(", now %s", answer(utimensat(AT_FDCWD, path, now, 0)));
     printf(", then %s", answer(utimensat(AT_FDCWD, path, then, 0)));
+    if (!access(path, F_OK))
+        printf(", omit %s", answer(utimensat(AT_FDCWD, path, omit, 0)));
     printf(", utime %s", answer(utime(path, NULL)));
     printf(", chmod %s", answer(chmod(path, 0)));
     printf(", watch %s", answer(inotify_add_watch(watch, path, IN_MODIFY)));
