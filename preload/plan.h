@@ -9,7 +9,7 @@
 
 #include "uufs/uufs.h"
 
-#define PLAN_MAGIC   "LPMXPLAN"
+#define PLAN_MAGIC "LPMXPLAN"
 /* A new version needs new names of the files too (PLAN in launch.py and expose.py): processes that
  * an older lpmx started go on reading theirs. */
 #define PLAN_VERSION 3u
