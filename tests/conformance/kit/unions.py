@@ -207,6 +207,10 @@ class Bench:
         for name in BASE_FOLDERS:
             (root / name).mkdir(parents=True)
         (root / "ops").touch()
+        for library in self.interpreter.libraries:
+            place = root / library.relative_to("/")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.touch()
         merged_tree([complete(layer) for layer in case.layers], root, os.fsencode(root))
         return self._run([str(self.program), "plain", str(root)], case)
 
