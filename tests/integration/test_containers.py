@@ -390,8 +390,16 @@ def test_commands_exposed_by_two_versions_live_side_by_side(
     folder = tmp_path / "bin"
     store("expose", busybox_image, "date", "--to", folder)
     store("expose", busybox_image, "cat", "--to", folder, env={"LPMX_NATIVE": str(other_engine)})
-    for command in ([folder / "date"], [folder / "cat", "/etc/marker"]):
-        assert run(command, cwd=tmp_path).stdout
+    try:
+        for command in ([folder / "date"], [folder / "cat", "/etc/marker"]):
+            assert run(command, cwd=tmp_path).stdout
+    finally:
+        (exposed,) = (
+            one["name"]
+            for one in json.loads(store("ps", "-a", "--json").stdout)
+            if one["name"].startswith("exposed-")
+        )
+        store("rm", "-f", exposed)
 
 
 def find_engine(store, end):
