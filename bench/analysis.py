@@ -37,7 +37,7 @@ cd ../samtools
 make -s -j2 > /dev/null
 rm -rf /srv/build
 """
-PACKAGES = ("ed", "bc", "rsync", "zip", "tcl8.6", "logrotate", "sudo", "ssl-cert")
+PACKAGES = ("ed", "bc", "rsync", "zip", "tcl8.6", "logrotate", "sqlite3", "ssl-cert")
 INSTALL = f"""
 apt-get install -y --no-install-recommends {SHARED}/debs/*.deb < /dev/null &&
 dpkg --purge $(cat {SHARED}/debs/names) < /dev/null
@@ -81,7 +81,10 @@ class Analysis(Bench):
             "configure and make of htslib and samtools, sources and results in the container's "
             "own file system. (Compiling was the worst case of the paper's engine: 1.5.)"
         )
-        return self.compare("Compiling samtools", note, "sh", "-c", COMPILE, rounds=3)
+        commands, missing = self.peers("sh", "-c", COMPILE)
+        few = [command for command in commands if command.name in FEW]  # it takes a minute each
+        times = medians(few, min(self.rounds, 3), Path("/tmp"))
+        return Table("Compiling samtools", note, "chroot", times, missing)
 
     def packages(self) -> Table:
         """As an emulated root against real root: installed and purged, so that rounds are alike."""
@@ -113,6 +116,7 @@ class Analysis(Bench):
         return names
 
 
+FEW = ("lpmx, compiled plan", "chroot")
 TABLES = ("bwa", "minimap2", "samtools", "compile", "packages")
 
 
