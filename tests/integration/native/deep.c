@@ -1,6 +1,8 @@
 /* A folder deeper than a path can say, made and left by steps: one line a case, the same with and
  * without an engine. Works in the working directory. */
 #define _GNU_SOURCE
+#include "common.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -24,15 +26,6 @@
 #define FAR   30 /* steps of one path */
 
 static char name[101];
-
-static void
-must(int ok, const char *what)
-{
-    if (ok)
-        return;
-    printf("%s: %s\n", what, strerror(errno));
-    exit(1);
-}
 
 static void
 tell(const char *what, long r)
@@ -91,18 +84,6 @@ executes(const char *path)
     must(waitpid(pid, &status, 0) == pid, "wait");
     errno = WEXITSTATUS(status);
     return errno ? -1 : 0;
-}
-
-static long
-binds(const char *path)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int s = socket(AF_UNIX, SOCK_STREAM, 0), r;
-
-    strncpy(address.sun_path, path, sizeof(address.sun_path) - 1);
-    r = bind(s, (struct sockaddr *)&address, sizeof(address));
-    close(s);
-    return r;
 }
 
 /* What can be done in the working directory. */

@@ -1,6 +1,8 @@
 /* What execve says of odd scripts and odd ELF files: one line a case, which must be the same with
  * and without an engine. Works in the working directory, which is empty. */
 #define _GNU_SOURCE
+#include "common.h"
+
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -20,15 +22,6 @@
 #define ITS_EXIT   9
 
 static char *const no_environment[] = {NULL};
-
-static void
-must(int ok, const char *what)
-{
-    if (ok)
-        return;
-    printf("%s: %s\n", what, strerror(errno));
-    exit(1);
-}
 
 static void
 write_file(const char *name, const void *data, size_t size, mode_t mode)

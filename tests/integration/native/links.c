@@ -1,6 +1,8 @@
 /* What link and linkat say of every kind of source and target: one line a case, which must be the
  * same with and without an engine. Works in the working directory, which is empty. */
 #define _GNU_SOURCE
+#include "common.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,15 +13,6 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-static void
-must(int ok, const char *what)
-{
-    if (ok)
-        return;
-    printf("%s: %s\n", what, strerror(errno));
-    exit(1);
-}
 
 /* What the new name is, and which of the names here is the same file. */
 static void

@@ -1,6 +1,8 @@
 /* What a program may do that was root and is another user now: one line a case, the same for a real
  * root and for an emulated one. Works in the working directory, which is empty. */
 #define _GNU_SOURCE
+#include "common.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -33,15 +35,6 @@ static const struct owner {
 } owners[] = {{"hers", ANNA, OTHER}, {"group's", OTHER, GROUP}, {"others'", OTHER, OTHER}};
 
 static int open_folder, open_file;
-
-static void
-must(int ok, const char *what)
-{
-    if (ok)
-        return;
-    printf("%s: %s\n", what, strerror(errno));
-    exit(1);
-}
 
 static const char *
 answer(long r)
@@ -130,18 +123,6 @@ use_file(const char *path, const char *what)
     printf(", getxattr %s", answer(getxattr(path, "user.x", value, sizeof(value))));
     printf(", setxattr %s\n", answer(setxattr(path, "user.x", "2", 1, 0)));
     close(watch);
-}
-
-static long
-binds(const char *path)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int s = socket(AF_UNIX, SOCK_STREAM, 0), r;
-
-    strncpy(address.sun_path, path, sizeof(address.sun_path) - 1);
-    r = bind(s, (struct sockaddr *)&address, sizeof(address));
-    close(s);
-    return r;
 }
 
 static void
