@@ -6,9 +6,8 @@
  * ours is given back. A call that may wait is declined before it does anything: the site's own
  * `syscall` then traps. */
 #include "../calls/call.h"
+#include "../trap/slots.h"
 #include "quick.h"
-
-#include <sys/mman.h>
 
 #define STACK_SIZE   (256UL * 1024)
 #define SIGSYS_NR    31
@@ -119,22 +118,9 @@ fast_may_carry(long nr)
 static void *
 stack_top(int slot)
 {
-    char *at = __atomic_load_n(&stacks, __ATOMIC_ACQUIRE), *none = NULL;
+    char *at = stacks_map(&stacks, FAST_SLOTS * STACK_SIZE);
 
-    if (!at) {
-        long r = sys6(SYS_mmap, 0, FAST_SLOTS * STACK_SIZE, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-        if (sys_failed(r))
-            return NULL;
-        at = (char *)r;
-        if (!__atomic_compare_exchange_n(&stacks, &none, at, false, __ATOMIC_ACQ_REL,
-                                         __ATOMIC_ACQUIRE)) {
-            sys2(SYS_munmap, at, FAST_SLOTS * STACK_SIZE);
-            at = none;
-        }
-    }
-    return at + ((unsigned long)slot + 1) * STACK_SIZE - 64;
+    return at ? at + ((unsigned long)slot + 1) * STACK_SIZE - 64 : NULL;
 }
 
 /* A free stack, by preference one that this thread used before; -1: none. */

@@ -41,22 +41,29 @@ slot_base(int slot)
     return banks[slot / BANK] + (unsigned long)(slot % BANK) * SLOT_SIZE;
 }
 
-static bool
-bank_ready(int bank)
+char *
+stacks_map(char **where, unsigned long size)
 {
-    char *at = __atomic_load_n(&banks[bank], __ATOMIC_ACQUIRE), *none = NULL;
+    char *at = __atomic_load_n(where, __ATOMIC_ACQUIRE), *none = NULL;
     long r;
 
     if (at)
-        return true;
-    r = sys6(SYS_mmap, 0, BANK * SLOT_SIZE, PROT_READ | PROT_WRITE,
-             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        return at;
+    r = sys6(SYS_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+             -1, 0);
     if (sys_failed(r))
-        return false;
-    if (!__atomic_compare_exchange_n(&banks[bank], &none, (char *)r, false, __ATOMIC_ACQ_REL,
-                                     __ATOMIC_ACQUIRE))
-        sys2(SYS_munmap, r, BANK * SLOT_SIZE);
-    return true;
+        return NULL;
+    if (__atomic_compare_exchange_n(where, &none, (char *)r, false, __ATOMIC_ACQ_REL,
+                                    __ATOMIC_ACQUIRE))
+        return (char *)r;
+    sys2(SYS_munmap, r, size);
+    return none;
+}
+
+static bool
+bank_ready(int bank)
+{
+    return stacks_map(&banks[bank], BANK * SLOT_SIZE);
 }
 
 int *

@@ -13,6 +13,8 @@ slot_take(int tid,
 void *slot_stack(int slot);  /* the top of its stack */
 void *slot_signal_stack(int slot);
 void slot_give(int slot);
+/* Memory for stacks, mapped for the first who needs it; NULL when none is to be had. */
+char *stacks_map(char **where, unsigned long size);
 int *slot_word(int slot); /* zero means free: exec.c lets the kernel clear it when a vfork child
                              leaves our memory */
 
