@@ -24,6 +24,7 @@ class Command:
     reports: bool = False  # it prints its own time in seconds, which counts instead of the wall's
     status: int = 0  # the one that it must end with
     processor: bool = False  # its processor time counts, which other programs change little
+    prepare: Callable[[], None] | None = None  # called before each run, untimed
 
 
 class MeasureError(Exception):
@@ -33,6 +34,8 @@ class MeasureError(Exception):
 def time_once(command: Command, cwd: Path) -> float:
     """Seconds of one run, from before the start to after its end."""
     env = dict(command.env or os.environ)
+    if command.prepare:
+        command.prepare()
     if command.reports:
         done = subprocess.run(
             command.argv, env=env, cwd=cwd, capture_output=True, text=True, check=False

@@ -102,8 +102,11 @@ long call_raw(const struct call *c);
 /* Is the user's path empty (AT_EMPTY_PATH)? 1, 0 or -EFAULT. */
 int call_path_empty(const struct call *c);
 
-/* pending.c: before @mask becomes live. With all signals blocked, on a stack of ours. */
-void pending_leave(uint64_t mask);
+/* pending.c: before @mask becomes live. With all signals blocked, on a stack of ours; @sp is where
+ * the program stands. */
+void pending_leave(uint64_t mask, unsigned long sp);
+/* To be called before the program starts, with the stack it starts on. */
+void pending_start(const void *sp);
 
 /* trace.c */
 /* Can the kernel tell (kcmp)? Asked once, at the start of a container. */

@@ -53,9 +53,15 @@ is_vforked(int pid)
 const struct cred *
 cred_now(void)
 {
-    int pid = (int)sys0(SYS_getpid);
-    const struct cred *c = is_vforked(pid) ? find(pid) : NULL;
+    const struct cred *c = NULL;
 
+    /* has anybody an entry, or has whose memory this is not asked yet? */
+    if (__atomic_load_n(&next_vforked, __ATOMIC_ACQUIRE) ||
+        !__atomic_load_n(&owner.pid, __ATOMIC_ACQUIRE)) {
+        int pid = (int)sys0(SYS_getpid);
+
+        c = is_vforked(pid) ? find(pid) : NULL;
+    }
     return c ? c : &own;
 }
 

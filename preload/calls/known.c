@@ -1,28 +1,10 @@
-/* Small direct-mapped tables. Each entry has a sequence number, odd while it is written: readers
- * take no lock, so that they may be interrupted and left at any point. */
+/* Small direct-mapped tables. */
 #include "known.h"
+
+#include "../uufs/sequence.h"
 
 #define ENTRIES 64
 #define PATHS   16
-
-/* False when another does already. */
-static bool
-begin_writing(uint32_t *sequence)
-{
-    uint32_t before = __atomic_load_n(sequence, __ATOMIC_RELAXED);
-
-    if (before & 1 || !__atomic_compare_exchange_n(sequence, &before, before + 1, false,
-                                                   __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-        return false;
-    __atomic_thread_fence(__ATOMIC_RELEASE); /* the odd number is seen before what follows */
-    return true;
-}
-
-static void
-end_writing(uint32_t *sequence)
-{
-    __atomic_store_n(sequence, *sequence + 1, __ATOMIC_RELEASE);
-}
 
 static struct entry {
     uint32_t sequence;
@@ -49,9 +31,7 @@ known_find(uint64_t dev, uint64_t ino, struct known_directory *out)
     out->node = d->node;
     out->len = d->len;
     memcpy(out->ctr, d->ctr, out->len < sizeof(d->ctr) ? out->len + 1 : 1);
-    __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    return __atomic_load_n(&e->sequence, __ATOMIC_RELAXED) == before && out->len < sizeof(d->ctr) &&
-           !out->ctr[out->len];
+    return sequence_held(&e->sequence, before) && out->len < sizeof(d->ctr) && !out->ctr[out->len];
 }
 
 void
@@ -60,14 +40,14 @@ known_put(uint64_t dev, uint64_t ino, const char *ctr, uint32_t node)
     struct entry *e = entry_of(ino);
     size_t len = strlen(ctr);
 
-    if (!len || len >= sizeof(e->directory.ctr) || !begin_writing(&e->sequence))
+    if (!len || len >= sizeof(e->directory.ctr) || !sequence_begin(&e->sequence))
         return;
     e->directory.dev = dev;
     e->directory.ino = ino;
     e->directory.node = node;
     e->directory.len = (uint32_t)len;
     memcpy(e->directory.ctr, ctr, len + 1);
-    end_writing(&e->sequence);
+    sequence_end(&e->sequence);
 }
 
 static struct path {
@@ -76,15 +56,10 @@ static struct path {
     char text[KNOWN_TEXT_MAX];
 } paths[PATHS];
 
-/* By its end: paths in use at a time mostly begin alike. */
 static struct path *
 path_of(const char *path, size_t len)
 {
-    unsigned sum = (unsigned)len;
-
-    for (size_t i = len > 4 ? len - 4 : 0; i < len; i++)
-        sum = sum * 5 + (unsigned char)path[i];
-    return &paths[(sum ^ sum >> 4 ^ sum >> 8) % PATHS];
+    return &paths[sequence_slot(path, len, PATHS)];
 }
 
 uint32_t
@@ -95,8 +70,7 @@ known_node(const char *path, size_t len)
 
     if (before & 1 || e->len != len || len > sizeof(e->text) || memcmp(e->text, path, len))
         return VIEW_NONE;
-    __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    return __atomic_load_n(&e->sequence, __ATOMIC_RELAXED) == before ? node : VIEW_NONE;
+    return sequence_held(&e->sequence, before) ? node : VIEW_NONE;
 }
 
 void
@@ -104,10 +78,10 @@ known_put_node(const char *path, size_t len, uint32_t node)
 {
     struct path *e = path_of(path, len);
 
-    if (!len || len > sizeof(e->text) || !begin_writing(&e->sequence))
+    if (!len || len > sizeof(e->text) || !sequence_begin(&e->sequence))
         return;
     e->node = node;
     e->len = (uint32_t)len;
     memcpy(e->text, path, len);
-    end_writing(&e->sequence);
+    sequence_end(&e->sequence);
 }

@@ -9,14 +9,30 @@
 
 /* ---- showing ---- */
 
+/* Whom the kernel takes us for: emulated calls change nothing of that. */
+static const struct host_ids {
+    uint32_t uid, gid;
+    bool known;
+} * host_ids(void)
+{
+    static struct host_ids ids;
+
+    if (!__atomic_load_n(&ids.known, __ATOMIC_ACQUIRE)) {
+        ids.uid = (uint32_t)sys0(SYS_geteuid);
+        ids.gid = (uint32_t)sys0(SYS_getegid);
+        __atomic_store_n(&ids.known, true, __ATOMIC_RELEASE);
+    }
+    return &ids;
+}
+
 /* Without a record a file of ours is root's. The group of the upper's files says nothing: it may be
  * that of the folder the store lies in. */
 static void
 show_default(struct stat *st, bool in_union)
 {
-    uint32_t uid = (uint32_t)sys0(SYS_geteuid);
+    uint32_t uid = host_ids()->uid;
 
-    if (st->st_gid == (uint32_t)sys0(SYS_getegid) || (in_union && uid))
+    if (st->st_gid == host_ids()->gid || (in_union && uid))
         st->st_gid = 0;
     if (st->st_uid == uid)
         st->st_uid = 0;

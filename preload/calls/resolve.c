@@ -253,7 +253,7 @@ call_blocking(const struct call *c, long nr, unsigned long a0, unsigned long a1,
     long r;
 
     call_guard_signal_stack(c);
-    pending_leave(*c->mask);
+    pending_leave(*c->mask, c->sp ? (unsigned long)c->sp : c->interrupted);
     sys4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, c->mask, 0, 8);
     r = sys6(nr, a0, a1, a2, a3, a4, a5);
     sys4(SYS_rt_sigprocmask, 2, &all, 0, 8);

@@ -86,7 +86,7 @@ fast_run(struct call *c)
 {
     long result = call_run(c);
 
-    pending_leave(*c->mask);
+    pending_leave(*c->mask, (unsigned long)c->sp);
     return result;
 }
 

@@ -9,6 +9,7 @@
 #include "../calls/cred.h"
 #include "../calls/permission.h"
 #include "../calls/root.h"
+#include "../uufs/places.h"
 
 #include <elf.h>
 #include <signal.h>
@@ -214,6 +215,7 @@ run_program(uint64_t *sp, Elf64_auxv_t *av, const struct exec_state *state)
         sys3(SYS_mprotect, (uint64_t)sp & ~4095UL, 4096,
              PROT_READ | PROT_WRITE | PROT_EXEC | PROT_GROWSDOWN);
     set_comm(state->execfn);
+    pending_start(sp);
     fix_auxv(av, &program, has_interp ? &interp : NULL, state->execfn);
     jump(sp, has_interp ? interp.entry : program.entry);
 }
@@ -221,12 +223,15 @@ run_program(uint64_t *sp, Elf64_auxv_t *av, const struct exec_state *state)
 void
 load_plan_or_die(const char *path)
 {
+    static struct uufs_places places;
     const char *what;
     int err = plan_load(&engine, path, &what);
 
     if (err)
         die(125, what, err);
     engine.fs.may_search = permission_search;
+    if (engine.fs.moves)
+        engine.fs.places = &places;
 }
 
 /* ---- entry ---- */

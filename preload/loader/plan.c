@@ -206,6 +206,8 @@ map_dirty(struct uufs *fs, const char *path)
         bits *= 2;
     fs->dirty = (uint64_t *)map;
     fs->dirty_bits = (uint32_t)bits;
+    if (size > bits / 8 && bits / 8 > UUFS_DIRTY_HEAD) /* its size says that it has a head */
+        fs->moves = &fs->dirty[1];
     return 0;
 }
 

@@ -67,7 +67,7 @@ trap_run(struct trap_context *u, int nr, int slot)
 
     u->rax = (unsigned long)(c.row ? call_run(&c) : -ENOSYS);
     fast_note(u->rip, nr);
-    pending_leave(u->mask);
+    pending_leave(u->mask, u->rsp);
 }
 
 /* A SIGSYS that is not the answer to one of our traps belongs to the program: its own filter's, or

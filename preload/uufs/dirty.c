@@ -6,6 +6,11 @@
  * false alarm, which costs one probe. A directory that moved takes names along that were noted
  * elsewhere: it gets a `tree` bit, which stands for all below.
  *
+ * The map's second word counts moves: how often a directory of the upper was renamed or removed.
+ * While it stands still, a directory once found in the upper is still there (places.h). It is
+ * raised before and after each: before, so that nothing older is good any more even if the process
+ * is killed in between; after, so that nothing is good that was seen before it had gone.
+ *
  * On a network file system another machine writes without our seeing its marks. So a process that
  * finds the map there uses none, and sets bit 0 for those that have it on a disk of their own:
  * "trust nothing". */
@@ -26,13 +31,13 @@ dirty_hash(const char *path, size_t len, uint64_t salt)
     return hash ^ (hash >> 29);
 }
 
-/* Bit 0 is no name's. */
+/* The head's bits are no name's, nor is bit 0 of a map without one. */
 static uint64_t
 bit_of(const struct uufs *fs, uint64_t hash)
 {
-    uint64_t bit = hash & (fs->dirty_bits - 1);
+    uint64_t bit = hash & (fs->dirty_bits - 1), head = fs->moves ? UUFS_DIRTY_HEAD * 8 : 1;
 
-    return bit ? bit : 1;
+    return bit < head ? bit + head : bit;
 }
 
 static bool
@@ -107,4 +112,17 @@ uufs_dirty_set_opaque(const struct uufs *fs, const char *ctr, size_t len)
 {
     if (fs->dirty)
         hash_set(fs, dirty_hash(ctr, len, OPAQUE_SALT));
+}
+
+uint64_t
+uufs_moves(const struct uufs *fs)
+{
+    return !fs->moves || nothing_known(fs) ? 0 : __atomic_load_n(fs->moves, __ATOMIC_ACQUIRE) + 1;
+}
+
+void
+uufs_moves_add(const struct uufs *fs)
+{
+    if (fs->moves)
+        __atomic_fetch_add(fs->moves, 1, __ATOMIC_SEQ_CST);
 }

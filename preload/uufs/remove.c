@@ -131,9 +131,12 @@ upper_discard_dir(const struct uufs *fs, const char *host)
     if ((mode & 0700) != 0700)
         sys3(SYS_fchmodat, AT_FDCWD, host, (mode & 07777) | 0700);
     err = upper_temp(fs, temp);
-    if (!err)
-        err = (int)sys4(SYS_renameat, AT_FDCWD, host, AT_FDCWD, temp);
     if (!err) {
+        uufs_moves_add(fs);
+        err = (int)sys4(SYS_renameat, AT_FDCWD, host, AT_FDCWD, temp);
+    }
+    if (!err) {
+        uufs_moves_add(fs);
         err = empty_temp_dir(temp);
         if (err)
             upper_publish(temp, host, true);
@@ -148,9 +151,13 @@ upper_discard_dir(const struct uufs *fs, const char *host)
 static int
 rmdir_upper_only(const struct uufs *fs, struct uufs_hit *hit)
 {
-    long r = sys3(SYS_unlinkat, AT_FDCWD, hit->host, AT_REMOVEDIR);
     int empty, lock;
+    long r;
 
+    uufs_moves_add(fs);
+    r = sys3(SYS_unlinkat, AT_FDCWD, hit->host, AT_REMOVEDIR);
+    if (!r)
+        uufs_moves_add(fs);
     if (r != -ENOTEMPTY && r != -EEXIST)
         return (int)r;
     empty = uufs_is_empty(fs, hit->ctr, hit->ctr_len, VIEW_NONE);

@@ -256,8 +256,10 @@ make_opaque(const struct uufs *fs, struct uufs_hit *hit)
 static int
 undo_displace(const struct move *m, const char *to_host, int err)
 {
-    if (err == -ENOTEMPTY)
+    if (err == -ENOTEMPTY) {
         rename_host(m->from->host, to_host, RENAME_EXCHANGE);
+        uufs_moves_add(m->fs);
+    }
     return err;
 }
 
@@ -272,6 +274,7 @@ displace(const struct move *m, char *to_host)
     uufs_dirty_set_opaque(m->fs, from->ctr, from->ctr_len); /* where it will be for a moment */
     if (!err)
         err = rename_host(from->host, to_host, RENAME_EXCHANGE);
+    uufs_moves_add(m->fs);
     if (!err)
         return undo_displace(m, to_host, upper_discard_dir(m->fs, from->host));
     if (err != -EINVAL)
@@ -280,7 +283,10 @@ displace(const struct move *m, char *to_host)
                         m->to->ctr_len); /* no exchange here: the name is absent for a moment */
     if (!err)
         err = upper_discard_dir(m->fs, to_host);
-    return err ? err : rename_host(from->host, to_host, 0);
+    if (!err)
+        err = rename_host(from->host, to_host, 0);
+    uufs_moves_add(m->fs);
+    return err;
 }
 
 static int
@@ -303,14 +309,18 @@ static int
 rename_upper(const struct move *m)
 {
     int err = move_marks(m);
-    bool upper_target = m->to->where == UUFS_UPPER;
+    bool upper_target = m->to->where == UUFS_UPPER, directories = is_dir(m->from) || is_dir(m->to);
 
     if (!err)
         err = upper_take(m->fs, m->to);
     if (!err && upper_target && !exchanges(m))
         extra_forget(m->fs, m->to->host);
+    if (!err && directories)
+        uufs_moves_add(m->fs);
     if (!err)
         err = rename_host(m->from->host, m->to->host, m->flags);
+    if (!err && directories)
+        uufs_moves_add(m->fs);
     if ((err == -ENOTEMPTY || err == -EEXIST) && !m->flags && upper_target && is_dir(m->from) &&
         is_dir(m->to))
         err = displace(m, m->to->host);

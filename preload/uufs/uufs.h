@@ -59,8 +59,10 @@ struct uufs {
                                     the root; for UUFS_ROOTED walks */
     int (*may_search)(const struct view_node *lower, const char *upper); /* of a directory that is a
                                     layer's alone, else of its host path: 0, or -EACCES */
-    uint64_t *dirty;     /* shared bitmap, see dirty.c; NULL: always probe the upper */
-    uint32_t dirty_bits; /* a power of two */
+    uint64_t *dirty;            /* shared bitmap, see dirty.c; NULL: always probe the upper */
+    uint32_t dirty_bits;        /* a power of two */
+    uint64_t *moves;            /* in the map's head; NULL: an older one, without */
+    struct uufs_places *places; /* see places.h; NULL: none are kept. Only with moves. */
 };
 
 enum uufs_where {
@@ -135,6 +137,7 @@ int uufs_leave_magic(const struct uufs *fs, struct uufs_hit *hit);
 
 /* ---- dirty.c ---- a shared Bloom filter of upper names: a clear bit proves absence, so the upper
  * is not probed */
+#define UUFS_DIRTY_HEAD 16 /* bytes of a map that has a head: no name's */
 #define UUFS_DIRTY_ELSEWHERE                                                                       \
     1u /* in the first word: somebody writes whose marks are not seen here */
 bool uufs_dirty_test(const struct uufs *fs, const char *ctr, size_t len);
@@ -146,6 +149,9 @@ bool uufs_dirty_test_opaque(const struct uufs *fs, const char *ctr, size_t len);
 void uufs_dirty_set_opaque(const struct uufs *fs, const char *ctr,
                            size_t len); /* before the mark */
 bool uufs_dirty_test_tree(const struct uufs *fs, const char *ctr, size_t len);
+/* How often a directory of the upper left its place, and one more; 0: not known. */
+uint64_t uufs_moves(const struct uufs *fs);
+void uufs_moves_add(const struct uufs *fs); /* before one leaves, and after */
 
 /* ---- whiteout.c ---- */
 #define WHITEOUT_PREFIX     ".wh."

@@ -6,6 +6,7 @@
  * component is read on the host. What it is not: permission checks (the kernel makes them on the
  * host path) and changes (change.c). */
 #include "path.h"
+#include "places.h"
 #include "proclink.h"
 #include "uufs.h"
 
@@ -26,6 +27,8 @@ struct walk {
     uint32_t upper_depth;
     uint32_t tree_depth; /* depth from which everything may be in the upper; 0: nowhere */
     uint32_t bind_depth;
+    uint32_t place_depth;            /* what is above is remembered already */
+    uint64_t moves;                  /* see places.h; 0: remember nothing */
     const char *root;                /* the process's own, see UUFS_ROOTED; NULL: "/" */
     const char *rest;                /* what is still to be walked */
     char target[LPMX_PATH_MAX];      /* a symlink's target as just read */
@@ -182,6 +185,76 @@ proc_link_target(struct walk *w, enum proc_link kind)
     host[n] = '\0';
     n = uufs_from_host(w->fs, host, w->target, sizeof(w->target));
     return n < 0 ? n : (long)strlen(w->target);
+}
+
+/* ---- places ---- */
+
+/* Begin in the directory that the first @len bytes of @path name, if that is a remembered place. */
+static bool
+resume(struct walk *w, const char *path, size_t len)
+{
+    struct uufs_hit *hit = w->hit;
+    struct uufs_place place;
+
+    if (!w->moves || len <= 1 || w->how & UUFS_GUARDED ||
+        !place_find(w->fs, path, len, w->moves, &place))
+        return false;
+    memcpy(hit->ctr, path, len);
+    hit->ctr[len] = '\0';
+    hit->ctr_len = (uint32_t)len;
+    w->depth = w->place_depth = place.depth;
+    w->node = place.node;
+    w->node_depth = place.node_depth;
+    w->upper_depth = place.upper_depth;
+    w->tree_depth = place.tree_depth;
+    hit->where = place.bare_len ? UUFS_LOWER : UUFS_UPPER;
+    hit->lower_name = place.lower_name;
+    w->rest = path + len;
+    return true;
+}
+
+/* The absolute path that is left to walk: begin in the directory of its last name. */
+static void
+resume_above(struct walk *w)
+{
+    size_t len = strlen(w->rest);
+
+    if (w->moves && len && w->rest[len - 1] != '/') {
+        while (w->rest[len - 1] != '/')
+            len--;
+        resume(w, w->rest, len - 1);
+    }
+}
+
+/* Bytes of the path down to the first component that the upper has not. */
+static uint32_t
+bare_len(const struct walk *w)
+{
+    const char *p = w->hit->ctr;
+
+    for (uint32_t depth = 0; depth <= w->upper_depth; depth++)
+        p = path_skip(p + 1);
+    return (uint32_t)(p - w->hit->ctr);
+}
+
+/* A name is about to be looked up in the directory where the walk stands. */
+static void
+remember(struct walk *w)
+{
+    const struct uufs_hit *hit = w->hit;
+    struct uufs_place place = {w->moves,       w->depth,      w->node, w->node_depth,
+                               w->upper_depth, w->tree_depth, 0,       hit->lower_name};
+
+    if (!w->moves || hit->type != S_IFDIR || hit->bind >= 0 || !w->upper_depth ||
+        w->depth <= w->place_depth || w->how & UUFS_PLAIN)
+        return;
+    if (w->upper_depth < w->depth) {
+        place.bare_len = bare_len(w);
+        if (w->tree_depth || uufs_dirty_test(w->fs, hit->ctr, place.bare_len) ||
+            uufs_dirty_test_tree(w->fs, hit->ctr, place.bare_len))
+            return;
+    }
+    place_put(w->fs, hit->ctr, hit->ctr_len, &place);
 }
 
 /* ---- one component ---- */
@@ -432,8 +505,12 @@ follow_link(struct walk *w, const char *target, long len)
 
     if (err)
         return err;
-    if (target[0] == '/' && !w->hit->magic)
-        return enter_root(w);
+    if (target[0] == '/' && !w->hit->magic) {
+        err = enter_root(w);
+        if (!w->root)
+            resume_above(w);
+        return err;
+    }
     if (target[0] == '/') {
         walk_reset(w); /* the kernel's own link */
         return 0;
@@ -570,11 +647,22 @@ walk_all(struct walk *w)
         if (dots) {
             err = step_up(w);
         } else {
+            if (last)
+                remember(w);
             err = step_down(w, name, len, last, last && after > end);
         }
         if (err)
             return err;
     }
+}
+
+static int
+walk_base(struct walk *w, const char *base)
+{
+    if (resume(w, base, strlen(base)))
+        return 0;
+    w->rest = base;
+    return walk_all(w);
 }
 
 int
@@ -591,17 +679,20 @@ uufs_walk(const struct uufs *fs, const char *base, const char *path, unsigned ho
     w.links = 0;
     w.how = how;
     w.root = how & UUFS_ROOTED && fs->root ? fs->root() : NULL;
+    w.moves = fs->places ? uufs_moves(fs) : 0;
+    w.place_depth = 0;
     walk_reset(&w);
     if (path[0] != '/' && base[0] && base[1]) {
         w.how = UUFS_LAST | UUFS_CANONICAL;
-        w.rest = base;
-        err = walk_all(&w);
+        err = walk_base(&w, base);
         if (err)
             return err;
         w.how = how;
     }
     w.rest = path;
     err = path[0] == '/' && w.root ? enter_root(&w) : 0;
+    if (path[0] == '/' && !w.root)
+        resume_above(&w);
     if (!err)
         err = walk_all(&w);
     return err ? err : walk_finish(&w);

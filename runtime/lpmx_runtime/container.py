@@ -41,7 +41,9 @@ __all__ = [
 ]
 
 VERSION = 1
-DIRTY_SIZE = 1 << 16  # bytes: good for 50,000 names; each page of it costs every process a fault
+# Bytes: good for 50,000 names; each page of it costs every process a fault. What is over a power of
+# two says that the map begins with a head, see preload/uufs/dirty.c.
+DIRTY_SIZE = (1 << 16) + 16
 _ID_LENGTH = 12
 _REMOVED = ".removed-"
 
@@ -236,7 +238,8 @@ def _fill(container: Container, seeds: Mapping[str, str]) -> None:
 def make_dirty_map(path: str) -> None:
     """An empty dirty map, or the one that is there."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    os.ftruncate(fd, DIRTY_SIZE)
+    if not os.fstat(fd).st_size:  # another size would say something else of what is there
+        os.ftruncate(fd, DIRTY_SIZE)
     os.close(fd)
 
 

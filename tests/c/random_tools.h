@@ -344,6 +344,7 @@ check_next_layer(const struct box *b, const char *plain)
     fs.n_layers = 2;
     fs.upper = NULL;
     fs.upper_len = 0;
+    fs.places = NULL; /* they are of the other view */
     int differs = tree_differs(&fs, "", plain, why);
 
     CHECK(!differs);

@@ -43,6 +43,42 @@ test_dirty_has_no_false_negative_and_few_false_alarms(void)
     none.dirty = NULL;
     CHECK(uufs_dirty_test(&none, "/x", 2));
     CHECK(uufs_dirty_test_tree(&none, "/x", 2));
+    CHECK_EQ(uufs_moves(&none), 0);
+    box_end(&b);
+}
+
+/* Every bit of a map may be set without the head's changing, whether it has one or is an older one
+ * that has not. */
+static void
+test_dirty_head_is_no_names(void)
+{
+    struct box b;
+
+    box_start(&b);
+    for (int head = 1; head >= 0; head--) {
+        unsigned set = 0;
+
+        memset(b.fs.dirty, 0, 1024);
+        b.fs.dirty_bits = 1024 * 8;
+        b.fs.moves = head ? &b.fs.dirty[1] : NULL;
+        for (int i = 0; i < 100000; i++) {
+            char name[16];
+            int n = snprintf(name, sizeof(name), "/%d", i);
+
+            uufs_dirty_set(&b.fs, name, (size_t)n);
+            CHECK(uufs_dirty_test(&b.fs, name, (size_t)n));
+        }
+        for (int i = 0; i < 1024; i++)
+            set += (unsigned)__builtin_popcount(((unsigned char *)b.fs.dirty)[i]);
+        CHECK_EQ(set, 1024 * 8 - (head ? UUFS_DIRTY_HEAD * 8 : 1));
+        CHECK_EQ(uufs_moves(&b.fs), head ? 1 : 0);
+        CHECK(!(b.fs.dirty[0] & UUFS_DIRTY_ELSEWHERE));
+    }
+    b.fs.moves = &b.fs.dirty[1];
+    uufs_moves_add(&b.fs);
+    CHECK_EQ(uufs_moves(&b.fs), b.fs.dirty[1] + 1);
+    b.fs.dirty[0] |= UUFS_DIRTY_ELSEWHERE;
+    CHECK_EQ(uufs_moves(&b.fs), 0);
     box_end(&b);
 }
 
@@ -421,6 +457,7 @@ static void
 run_all(void)
 {
     test_dirty_has_no_false_negative_and_few_false_alarms();
+    test_dirty_head_is_no_names();
     test_copy_up_keeps_bytes_mode_times_and_leaves_the_layer();
     test_copy_up_is_whole_past_0xff_and_keeps_holes();
     test_copy_up_keeps_user_xattrs();

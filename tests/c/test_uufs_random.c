@@ -15,10 +15,12 @@ is_exdev(const struct op *op, int r)
            (op->kind == OP_RENAME || op->kind == OP_NOREPLACE || op->kind == OP_EXCHANGE);
 }
 
+/* Calls by two processes in turn, as the seed has it: each remembers places of its own. */
 static void
 test_random_calls_answer_as_on_a_plain_tree(uint64_t seed, unsigned steps)
 {
     struct box b;
+    struct uufs process[2];
     uint64_t state = seed * 0x9e3779b97f4a7c15u + 1;
     unsigned done = 0;
 
@@ -26,11 +28,15 @@ test_random_calls_answer_as_on_a_plain_tree(uint64_t seed, unsigned steps)
     char *plain = strdup(path_in(&b, "plain"));
     unsigned long lower = tree_checksum(path_in(&b, "layers"));
 
+    process[0] = process[1] = b.fs;
+    process[1].places = calloc(1, sizeof(*process[1].places));
+    must(process[1].places != NULL, "calloc");
     for (unsigned i = 0; i < steps; i++) {
         struct op op;
 
         random_op(&state, N_KINDS, &op);
-        int got = op_union(&b.fs, &op), want = is_exdev(&op, got) ? got : op_plain(plain, &op);
+        int got = op_union(&process[random_next(&state) % 2], &op),
+            want = is_exdev(&op, got) ? got : op_plain(plain, &op);
 
         CHECK_EQ(got, want);
         if (got != want) {
@@ -46,6 +52,7 @@ test_random_calls_answer_as_on_a_plain_tree(uint64_t seed, unsigned steps)
     check_next_layer(&b, plain);
     CHECK(done > steps / 20);
     CHECK_EQ(lower, tree_checksum(path_in(&b, "layers")));
+    free(process[1].places);
     free(plain);
     box_free(&b);
 }

@@ -4,7 +4,7 @@
 #ifndef LPMX_TESTS_UNION_TOOLS_H
 #define LPMX_TESTS_UNION_TOOLS_H
 
-#include "uufs/uufs.h"
+#include "uufs/places.h"
 #include "uufs/view_build.h"
 
 #include <dirent.h>
@@ -319,6 +319,9 @@ box_ready(struct box *b)
     fs->dirty = mmap(NULL, DIRTY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     must(fs->dirty != MAP_FAILED, "mmap");
     fs->dirty_bits = DIRTY_BYTES * 8;
+    fs->moves = &fs->dirty[1];
+    fs->places = calloc(1, sizeof(*fs->places));
+    must(fs->places != NULL, "calloc");
 }
 
 static inline void
@@ -333,6 +336,7 @@ box_bind(struct box *b, const char *host, const char *ctr, uint32_t flags)
 static inline void
 box_free(struct box *b)
 {
+    free(b->fs.places);
     munmap(b->fs.dirty, DIRTY_BYTES);
     free(b->view_map);
     host_remove(b->root);

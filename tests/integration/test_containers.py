@@ -51,6 +51,44 @@ def test_exec_shares_the_files_of_a_container_in_which_nothing_runs(lpmx, kept):
     assert lpmx("start", "-a", kept).stdout == "started\nkept\n"
 
 
+@pytest.mark.parametrize("map_size", [None, 1 << 16], ids=["", "by an older version"])
+def test_a_program_sees_directories_go_and_come_back_differently(lpmx, store, image, map_size):
+    """One program has been in a directory many times when another removes, moves or remakes it."""
+    kept, lower = f"c.{os.urandom(4).hex()}", "/usr/share/base-files"
+    lpmx("create", "--name", kept, image("tools"), "true")
+    (dirty,) = (store.home / "containers" / row(lpmx, kept)["id"]).glob("dirty")
+    if map_size:
+        os.truncate(dirty, map_size)
+    size = dirty.stat().st_size
+    lpmx("exec", kept, "sh", "-c", f"mkdir -p /a/b/c && echo 1 > /a/b/c/f && echo 1 > {lower}/f")
+    script = "while read -r path; do cat $path $path 2>&1; echo end; done"
+    with popen(store, "exec", "-i", kept, "sh", "-c", script, stdin=subprocess.PIPE) as reader:
+
+        def said(path):
+            reader.stdin.write(path + "\n")
+            reader.stdin.flush()
+            return "".join(iter(reader.stdout.readline, "end\n"))
+
+        def change(script):
+            lpmx("exec", kept, "sh", "-e", "-c", script)
+
+        for path in ("/a/b/c/f", f"{lower}/f"):
+            assert said(path) == "1\n1\n"
+        assert "PATH" in said(f"{lower}/profile")
+        change("mv /a/b /a/d && mkdir -p /a/b/c && echo 2 > /a/b/c/f")
+        assert said("/a/b/c/f") == "2\n2\n"
+        assert said("/a/d/c/f") == "1\n1\n"
+        change("rm -r /a/b/c && ln -s ../d/c /a/b/c")
+        assert said("/a/b/c/f") == "1\n1\n"
+        change(f"rm -r /a/d {lower} && mkdir {lower} && echo 3 > {lower}/f")
+        assert "No such file" in said("/a/b/c/f")
+        assert said(f"{lower}/f") == "3\n3\n"
+        assert "No such file" in said(f"{lower}/profile")
+        reader.stdin.close()
+    assert dirty.stat().st_size == size
+    lpmx("rm", kept)
+
+
 def test_containers_do_not_see_each_other(lpmx, kept, busybox_image):
     lpmx("exec", kept, "touch", "/mine")
     assert lpmx("run", busybox_image, "test", "-e", "/mine", check=False).returncode == 1

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lpmx_runtime.container import DIRTY_SIZE
 from lpmx_runtime.layer import extract_layer
 from lpmx_runtime.native import loader_path
 from lpmx_runtime.plan import Bind, Identity, LaunchPlan, compile_plan
@@ -31,7 +32,6 @@ PROGRAMS = Path(__file__).resolve().parents[1] / "programs"
 # All happens below /t. A few folders above a plain tree lead back into it, so that `..` at what
 # stands for its root does what it does at a root.
 ABOVE_ROOT = "r/r/r/r"
-DIRTY_SIZE = 65536
 DEADLINE = 90.0
 BASE_FOLDERS = ("proc", "t")
 

@@ -1,0 +1,49 @@
+/* A number beside each entry of a table, odd while the entry is written: readers take no lock, so
+ * that they may be interrupted and left at any point. */
+#ifndef LPMX_SEQUENCE_H
+#define LPMX_SEQUENCE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* False when another writes already. May be interrupted: an entry that a signal handler leaves half
+ * written by longjmp is lost to all, which only costs time. */
+static inline bool
+sequence_begin(uint32_t *sequence)
+{
+    uint32_t before = __atomic_load_n(sequence, __ATOMIC_RELAXED);
+
+    if (before & 1 || !__atomic_compare_exchange_n(sequence, &before, before + 1, false,
+                                                   __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+        return false;
+    __atomic_thread_fence(__ATOMIC_RELEASE); /* the odd number is seen before what follows */
+    return true;
+}
+
+static inline void
+sequence_end(uint32_t *sequence)
+{
+    __atomic_store_n(sequence, *sequence + 1, __ATOMIC_RELEASE);
+}
+
+/* Was the entry whole when @before was read, and is it since? */
+static inline bool
+sequence_held(const uint32_t *sequence, uint32_t before)
+{
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return !(before & 1) && __atomic_load_n(sequence, __ATOMIC_RELAXED) == before;
+}
+
+/* A slot for the path @text in a table of @n, a power of two. By its end: paths in use at a time
+ * mostly begin alike. */
+static inline unsigned
+sequence_slot(const char *text, size_t len, unsigned n)
+{
+    unsigned sum = (unsigned)len;
+
+    for (size_t i = len > 4 ? len - 4 : 0; i < len; i++)
+        sum = sum * 5 + (unsigned char)text[i];
+    return (sum ^ sum >> 4 ^ sum >> 8) % n;
+}
+
+#endif
