@@ -77,6 +77,10 @@ unsigned call_how(const struct call *c);
 int call_base(int dirfd, char *ctr, size_t cap);
 /* Container path of any descriptor. */
 int call_fd_path(int fd, char *ctr, size_t cap, bool *lower); /* *lower: it lies in a layer */
+/* The same (AT_FDCWD too) where @fd's metadata is @st; *node: of the layers' directory that shows
+ * there, or VIEW_NONE. */
+int call_fd_place(int fd, const struct stat *st, char *ctr, size_t cap, bool *lower,
+                  uint32_t *node);
 int call_walk(int dirfd, unsigned long user_path, unsigned how, struct uufs_hit *hit);
 /* deep.c: where the place from which @path counts, or what it leads to, is too deep for a path. */
 int call_walk_deep(int dirfd, const char *path, unsigned how, struct uufs_hit *hit);

@@ -28,14 +28,16 @@ known_find(uint64_t dev, uint64_t ino, struct known_directory *out)
         return false;
     out->dev = dev;
     out->ino = ino;
+    out->moves = d->moves;
     out->node = d->node;
     out->len = d->len;
     memcpy(out->ctr, d->ctr, out->len < sizeof(d->ctr) ? out->len + 1 : 1);
-    return sequence_held(&e->sequence, before) && out->len < sizeof(d->ctr) && !out->ctr[out->len];
+    return sequence_held(&e->sequence, before) && out->len < sizeof(d->ctr) &&
+           !out->ctr[out->len] && (!out->moves || out->moves == uufs_moves(&engine.fs));
 }
 
 void
-known_put(uint64_t dev, uint64_t ino, const char *ctr, uint32_t node)
+known_put(uint64_t dev, uint64_t ino, uint64_t moves, const char *ctr, uint32_t node)
 {
     struct entry *e = entry_of(ino);
     size_t len = strlen(ctr);
@@ -44,6 +46,7 @@ known_put(uint64_t dev, uint64_t ino, const char *ctr, uint32_t node)
         return;
     e->directory.dev = dev;
     e->directory.ino = ino;
+    e->directory.moves = moves;
     e->directory.node = node;
     e->directory.len = (uint32_t)len;
     memcpy(e->directory.ctr, ctr, len + 1);

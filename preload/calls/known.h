@@ -1,8 +1,9 @@
 /* Directories of layers, by inode: what a descriptor of one, or the working directory, is in the
  * container; and by path: where the last few that were gone through are in the view.
  *
- * Directories of layers never move, so it is remembered: find, git and rm ask the same descriptor
- * again and again, and fstat costs a tenth of readlink of /proc/self/fd. A miss only costs time. */
+ * Directories of layers never move, and those of the upper are counted when they do: so it is
+ * remembered. find, git and rm ask the same descriptor again and again, and fstat costs a tenth of
+ * readlink of /proc/self/fd. A miss only costs time. */
 #ifndef LPMX_KNOWN_H
 #define LPMX_KNOWN_H
 
@@ -12,7 +13,8 @@
 
 struct known_directory {
     uint64_t dev, ino;
-    uint32_t node; /* in the view, or VIEW_NONE */
+    uint64_t moves; /* of the upper: as uufs_moves said before it was looked for; 0: of a layer */
+    uint32_t node;  /* in the view, also where the upper merges with it; or VIEW_NONE */
     uint32_t len;
     char ctr[KNOWN_PATH_MAX];
 };
@@ -20,7 +22,7 @@ struct known_directory {
 bool known_find(uint64_t dev, uint64_t ino, struct known_directory *out);
 /* May be interrupted: an entry that a signal handler leaves half written by longjmp is lost to all
  * others, which only costs time. */
-void known_put(uint64_t dev, uint64_t ino, const char *ctr, uint32_t node);
+void known_put(uint64_t dev, uint64_t ino, uint64_t moves, const char *ctr, uint32_t node);
 
 #define KNOWN_ABSENT   0xfffffffeu /* a node: there is no such directory */
 #define KNOWN_TEXT_MAX 116         /* longer paths are not remembered */

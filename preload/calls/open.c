@@ -142,23 +142,24 @@ access_wanted(const struct open_request *r)
     }
 }
 
-/* Most directories are opened to be asked about at once. */
+/* Most directories are opened to be asked about at once. @moves: from before it was looked up. */
 static void
-remember(const struct uufs_hit *hit)
+remember(int fd, const struct uufs_hit *hit, uint64_t moves)
 {
-    const struct view_node *n =
-        hit->where == UUFS_LOWER ? view_node(&engine.fs.view, hit->node) : NULL;
+    const struct view_node *n = view_node(&engine.fs.view, hit->node);
     uint64_t device;
+    struct stat st;
 
-    if (n && lower_device(n->layer, &device))
-        known_put(device, n->ino, hit->ctr, hit->node);
+    if (hit->where == UUFS_LOWER && n && lower_device(n->layer, &device))
+        known_put(device, n->ino, 0, hit->ctr, hit->node);
+    if (hit->where == UUFS_UPPER && moves && !sys2(SYS_fstat, fd, &st) && S_ISDIR(st.st_mode))
+        known_put(st.st_dev, st.st_ino, moves, hit->ctr, hit->node);
 }
 
 static long
 open_lower(struct call *c, struct uufs_hit *hit, struct open_request *r)
 {
     bool temporary = (r->flags & O_TMPFILE) == O_TMPFILE;
-    long result;
     int err;
 
     if (hit->type == S_IFDIR && (r->writes || r->creates) && !temporary)
@@ -183,10 +184,18 @@ open_lower(struct call *c, struct uufs_hit *hit, struct open_request *r)
             return err;
     }
     r->flags &= ~(unsigned long)O_CREAT;
-    result = open_present(c, hit, r);
-    if (result >= 0 && hit->type == S_IFDIR)
-        remember(hit);
-    return result;
+    return open_present(c, hit, r);
+}
+
+static long
+open_found(struct call *c, struct uufs_hit *hit, struct open_request *r)
+{
+    if (hit->where == UUFS_LOWER)
+        return open_lower(c, hit, r);
+    if (hit->read_only && r->writes &&
+        (hit->in_union ? hit->type == S_IFREG || hit->type == S_IFDIR : true))
+        return -EROFS;
+    return open_present(c, hit, r);
 }
 
 static long
@@ -195,6 +204,8 @@ open_at(struct call *c, int dirfd, unsigned long path, unsigned long flags, unsi
     struct open_request r = request(flags, mode);
     const char *device;
     struct uufs_hit hit;
+    uint64_t moves = uufs_moves(&engine.fs);
+    long result;
     unsigned how = (r.creates ? UUFS_MISSING | UUFS_LAST : 0) |
                    (flags & O_NOFOLLOW || r.exclusive ? 0 : UUFS_FOLLOW);
     int err = check_flags(&r);
@@ -221,12 +232,10 @@ open_at(struct call *c, int dirfd, unsigned long path, unsigned long flags, unsi
     if (emulates_root() && !(flags & O_PATH) && (device = ownership_device(&hit)))
         return *device ? sys3(SYS_openat, AT_FDCWD, device, r.flags & ~(O_CREAT | O_TRUNC))
                        : -ENXIO;
-    if (hit.where == UUFS_LOWER)
-        return open_lower(c, &hit, &r);
-    if (hit.read_only && r.writes &&
-        (hit.in_union ? hit.type == S_IFREG || hit.type == S_IFDIR : true))
-        return -EROFS;
-    return open_present(c, &hit, &r);
+    result = open_found(c, &hit, &r);
+    if (result >= 0 && hit.type == S_IFDIR)
+        remember((int)result, &hit, moves);
+    return result;
 }
 
 long

@@ -32,48 +32,79 @@ call_how(const struct call *c)
     return last == LAST_follow ? UUFS_FOLLOW : last == LAST_last ? UUFS_LAST : 0;
 }
 
-/* The view's node of a canonical path that lies in no upper and no bind, else VIEW_NONE. */
-static OWN_FRAME uint32_t
-node_of(const char *ctr)
+/* The view's node of the directory at a canonical path, as long as it is what @where says; else
+ * VIEW_NONE. False: it is not. */
+static OWN_FRAME bool
+find_node(const char *ctr, enum uufs_where where, uint32_t *node)
 {
     struct uufs_hit hit;
+    bool found = !uufs_walk(&engine.fs, "/", ctr, 0, &hit) && hit.where == where;
 
-    if (uufs_walk(&engine.fs, "/", ctr, 0, &hit) || hit.where != UUFS_LOWER)
-        return VIEW_NONE;
-    return hit.node;
+    *node = found ? hit.node : VIEW_NONE;
+    return found;
+}
+
+static long
+read_fd_link(int fd, char *host, size_t cap)
+{
+    char link[40] = "/proc/self/cwd";
+    long n;
+
+    if (fd != AT_FDCWD) {
+        memcpy(link, "/proc/self/fd/", 14);
+        str_decimal(link + 14, (uint64_t)fd);
+    }
+    n = sys4(SYS_readlinkat, AT_FDCWD, link, host, cap - 1);
+    host[n > 0 ? n : 0] = '\0';
+    return n;
+}
+
+int
+call_fd_place(int fd, const struct stat *st, char *ctr, size_t cap, bool *lower, uint32_t *node)
+{
+    const struct uufs *fs = &engine.fs;
+    char host[LPMX_PATH_MAX];
+    struct known_directory known;
+    uint64_t moves = uufs_moves(fs);
+    bool directory = S_ISDIR(st->st_mode);
+    int err;
+    long n;
+
+    *lower = false;
+    *node = VIEW_NONE;
+    if (directory && known_find(st->st_dev, st->st_ino, &known) && known.len < cap) {
+        memcpy(ctr, known.ctr, known.len + 1);
+        *lower = !known.moves;
+        *node = known.node;
+        return 0;
+    }
+    n = read_fd_link(fd, host, sizeof(host));
+    if (n < 0)
+        return n == -ENOENT ? -EBADF : (int)n;
+    if (host[0] != '/')
+        return -ENOTDIR;
+    *lower = uufs_host_is_lower(fs, host);
+    err = uufs_from_host(fs, host, ctr, cap);
+    if (err || !directory)
+        return err;
+    if (*lower) {
+        find_node(ctr, UUFS_LOWER, node);
+        known_put(st->st_dev, st->st_ino, 0, ctr, *node);
+    } else if (fs->upper && path_below(host, (size_t)n, fs->upper, fs->upper_len)) {
+        if (find_node(ctr, UUFS_UPPER, node) && moves)
+            known_put(st->st_dev, st->st_ino, moves, ctr, *node);
+    }
+    return 0;
 }
 
 int
 call_fd_path(int fd, char *ctr, size_t cap, bool *lower)
 {
-    char link[40], host[LPMX_PATH_MAX];
-    struct known_directory known;
     struct stat st;
-    bool directory;
-    long n = sys2(SYS_fstat, fd, &st);
+    uint32_t node;
 
     *lower = false;
-    if (n)
-        return -EBADF;
-    directory = S_ISDIR(st.st_mode);
-    if (directory && known_find(st.st_dev, st.st_ino, &known) && known.len < cap) {
-        memcpy(ctr, known.ctr, known.len + 1);
-        *lower = true;
-        return 0;
-    }
-    memcpy(link, "/proc/self/fd/", 14);
-    str_decimal(link + 14, (uint64_t)fd);
-    n = sys4(SYS_readlinkat, AT_FDCWD, link, host, sizeof(host) - 1);
-    if (n < 0)
-        return n == -ENOENT ? -EBADF : (int)n;
-    host[n] = '\0';
-    if (host[0] != '/')
-        return -ENOTDIR;
-    *lower = uufs_host_is_lower(&engine.fs, host);
-    n = uufs_from_host(&engine.fs, host, ctr, cap);
-    if (!n && directory && *lower)
-        known_put(st.st_dev, st.st_ino, ctr, node_of(ctr));
-    return (int)n;
+    return sys2(SYS_fstat, fd, &st) ? -EBADF : call_fd_place(fd, &st, ctr, cap, lower, &node);
 }
 
 int
@@ -82,6 +113,7 @@ call_base(int dirfd, char *ctr, size_t cap)
     char host[LPMX_PATH_MAX];
     struct known_directory known;
     struct stat st;
+    uint32_t node;
     bool lower;
     long n;
 
@@ -93,8 +125,10 @@ call_base(int dirfd, char *ctr, size_t cap)
     n = uufs_from_host(&engine.fs, host, ctr, cap);
     if (!n && uufs_host_is_lower(&engine.fs, host) &&
         !sys4(SYS_newfstatat, AT_FDCWD, "", &st, AT_EMPTY_PATH) &&
-        !known_find(st.st_dev, st.st_ino, &known))
-        known_put(st.st_dev, st.st_ino, ctr, node_of(ctr));
+        !known_find(st.st_dev, st.st_ino, &known)) {
+        find_node(ctr, UUFS_LOWER, &node);
+        known_put(st.st_dev, st.st_ino, 0, ctr, node);
+    }
     return (int)n;
 }
 

@@ -1,5 +1,6 @@
 /* stat, statx, access, readlink: for lower files answered from the view, where that is what the
  * disk would say. */
+#include "inode.h"
 #include "lower.h"
 #include "ownership.h"
 #include "root.h"
@@ -70,6 +71,19 @@ host_flags(const struct uufs_hit *hit, unsigned how)
     return !hit->in_union && (how & UUFS_FOLLOW) ? 0 : AT_SYMLINK_NOFOLLOW;
 }
 
+/* What the program is to see of @hit, or of the descriptor @fd without one. */
+static void
+show(const struct uufs_hit *hit, int fd, struct stat *st)
+{
+    if (hit) {
+        identity_show(hit, st);
+        inode_show(hit, st);
+    } else {
+        identity_show_fd(fd, st);
+        inode_show_fd(fd, st);
+    }
+}
+
 static long
 stat_at(int dirfd, unsigned long path, unsigned how, unsigned long buf)
 {
@@ -88,7 +102,7 @@ stat_at(int dirfd, unsigned long path, unsigned how, unsigned long buf)
         err = sys4(SYS_newfstatat, AT_FDCWD, hit.host, &st, host_flags(&hit, how));
     if (err)
         return err;
-    identity_show(&hit, &st);
+    show(&hit, -1, &st);
     return user_put(buf, &st, sizeof(st));
 }
 
@@ -109,17 +123,12 @@ static long
 stat_descriptor(int fd, unsigned long buf)
 {
     struct stat st;
-    long err;
-
-    if (!(engine.plan->flags &
-          PLAN_IDENTITY)) /* the kernel's answer is right as it is: glibc's fstat comes here */
-        return sys4(SYS_newfstatat, fd, "", buf, AT_EMPTY_PATH);
-    err = fd == AT_FDCWD ? sys4(SYS_newfstatat, fd, "", &st, AT_EMPTY_PATH)
-                         : sys2(SYS_fstat, fd, &st);
+    long err = fd == AT_FDCWD ? sys4(SYS_newfstatat, fd, "", &st, AT_EMPTY_PATH)
+                              : sys2(SYS_fstat, fd, &st);
 
     if (err)
         return err;
-    identity_show_fd(fd, &st);
+    show(NULL, fd, &st);
     return user_put(buf, &st, sizeof(st));
 }
 
@@ -141,7 +150,7 @@ call_newfstatat(struct call *c)
 long
 call_fstat(struct call *c)
 {
-    return stat_descriptor((int)c->a[0], c->a[1]);
+    return (int)c->a[0] < 0 ? -EBADF : stat_descriptor((int)c->a[0], c->a[1]);
 }
 
 static void
@@ -165,20 +174,20 @@ statx_from_node(const struct view_node *n, uint64_t device, struct statx *sx)
     sx->stx_dev_minor = gnu_dev_minor(device);
 }
 
-/* @hit, or the descriptor @fd without one. */
 static void
-identity_statx(const struct uufs_hit *hit, int fd, struct statx *sx)
+show_statx(const struct uufs_hit *hit, int fd, struct statx *sx)
 {
     struct stat st = {.st_uid = sx->stx_uid,
                       .st_gid = sx->stx_gid,
                       .st_mode = sx->stx_mode,
+                      .st_dev = gnu_dev_makedev(sx->stx_dev_major, sx->stx_dev_minor),
                       .st_ino = sx->stx_ino};
 
     st.st_rdev = gnu_dev_makedev(sx->stx_rdev_major, sx->stx_rdev_minor);
-    if (hit)
-        identity_show(hit, &st);
-    else
-        identity_show_fd(fd, &st);
+    show(hit, fd, &st);
+    sx->stx_dev_major = gnu_dev_major(st.st_dev);
+    sx->stx_dev_minor = gnu_dev_minor(st.st_dev);
+    sx->stx_ino = st.st_ino;
     sx->stx_uid = st.st_uid;
     sx->stx_gid = st.st_gid;
     sx->stx_mode = (uint16_t)st.st_mode;
@@ -216,7 +225,7 @@ call_statx(struct call *c)
                    c->a[3], &sx);
     if (err)
         return err;
-    identity_statx(empty ? NULL : &hit, (int)c->a[0], &sx);
+    show_statx(empty ? NULL : &hit, (int)c->a[0], &sx);
     return user_put(c->a[4], &sx, sizeof(sx));
 }
 

@@ -165,7 +165,7 @@ find_directory(int dirfd, struct known_directory *known)
     long r = dirfd == AT_FDCWD ? sys4(SYS_newfstatat, AT_FDCWD, "", &st, AT_EMPTY_PATH)
                                : sys2(SYS_fstat, dirfd, &st);
 
-    return !r && S_ISDIR(st.st_mode) && known_find(st.st_dev, st.st_ino, known) &&
+    return !r && S_ISDIR(st.st_mode) && known_find(st.st_dev, st.st_ino, known) && !known->moves &&
            known->node != VIEW_NONE && known->len >= 2 && is_all_lower(known->ctr, known->len) &&
            !has_bind_below(known->ctr, known->len);
 }
@@ -343,7 +343,7 @@ remember(const struct quick *q)
                         str_append(ctr, sizeof(ctr), &len, "/", 1)))
         return;
     if (!str_append(ctr, sizeof(ctr), &len, q->path, q->len))
-        known_put(device, found(q)->ino, ctr, q->node);
+        known_put(device, found(q)->ino, 0, ctr, q->node);
 }
 
 /* A file or directory for reading. */

@@ -64,32 +64,28 @@ node_ino(const struct view *view, uint32_t node)
 
 /* ---- "." and ".." ---- */
 
-static OWN_FRAME uint64_t
-upper_ino(const struct reader *r, size_t len)
+/* The inode that the directory @node shows; "/" is the upper's. */
+static uint64_t
+dir_ino(const struct reader *r, uint32_t node)
 {
-    char host[LPMX_PATH_MAX];
     struct stat st;
 
-    if (!upper_may_have(r->fs, r->ctr, len) || upper_path(r->fs, r->ctr, len, host) < 0 ||
-        sys4(SYS_newfstatat, AT_FDCWD, host, &st, AT_SYMLINK_NOFOLLOW))
-        return 0;
-    return st.st_ino;
+    if (!node && r->fs->upper && !sys4(SYS_newfstatat, AT_FDCWD, r->fs->upper, &st, 0))
+        return st.st_ino;
+    return node_ino(&r->fs->view, node);
 }
 
 static bool
 put_dot(struct reader *r)
 {
-    uint64_t ino = upper_ino(r, r->len);
-
-    return emit_put(&r->out, ino ? ino : node_ino(&r->fs->view, r->node), 1, DT_DIR, ".");
+    return emit_put(&r->out, dir_ino(r, r->node), 1, DT_DIR, ".");
 }
 
+/* What is above a directory that the layers have is one as well. */
 static bool
 put_dotdot(struct reader *r)
 {
-    uint64_t ino = upper_ino(r, path_parent(r->ctr, r->len));
-
-    return emit_put(&r->out, ino ? ino : node_ino(&r->fs->view, r->dir->parent), 2, DT_DIR, "..");
+    return emit_put(&r->out, dir_ino(r, r->dir->parent), 2, DT_DIR, "..");
 }
 
 /* ---- the lower names ---- */
@@ -112,6 +108,20 @@ shown_type(const struct reader *r, const struct view_node *n, const char *name)
     return (n->mode & S_IFMT) >> 12;
 }
 
+/* Does the upper's directory @name of the listed one merge with the layers'? */
+static OWN_FRAME bool
+merges(const struct reader *r, const char *name)
+{
+    char ctr[LPMX_PATH_MAX];
+    size_t len = 0;
+
+    if (str_append(ctr, sizeof(ctr), &len, r->ctr, r->len == 1 ? 0 : r->len) ||
+        str_append(ctr, sizeof(ctr), &len, "/", 1) ||
+        str_append(ctr, sizeof(ctr), &len, name, strlen(name)))
+        return false;
+    return !uufs_dirty_test_opaque(r->fs, ctr, len) || !opaque_test(r->fs, ctr, len);
+}
+
 static bool
 put_child(struct reader *r, int64_t i)
 {
@@ -123,6 +133,8 @@ put_child(struct reader *r, int64_t i)
     if (!*name)
         return true;
     upper = listing_find(&r->upper, name, strlen(name));
+    if (upper && upper->type == DT_DIR && S_ISDIR(n->mode) && merges(r, name))
+        return emit_put(&r->out, node_ino(&r->fs->view, child), FIRST_CHILD + i + 1, DT_DIR, name);
     if (upper)
         return emit_put(&r->out, upper->ino, FIRST_CHILD + i + 1, upper->type, name);
     if (listing_hides(&r->upper, name, strlen(name)))
