@@ -198,7 +198,7 @@ link_descriptor(const struct call *c, struct uufs_hit *to)
 
     if (lower && !err)
         err = uufs_walk(&engine.fs, "/", ctr, 0, &from);
-    if (lower && !err && from.where != UUFS_LOWER)
+    if (lower && !err && from.where != UUFS_LOWER && from.type != S_IFDIR)
         err = -ENOENT; /* the name may mean another file by now */
     if (lower)
         return err ? err : uufs_link(&engine.fs, &from, to);

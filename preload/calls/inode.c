@@ -44,15 +44,15 @@ inode_show(const struct uufs_hit *hit, struct stat *st)
         show_node(hit->node, hit->ctr, st);
 }
 
-void
-inode_show_fd(int fd, struct stat *st)
+bool
+inode_merged(int fd, struct stat *st, struct uufs_hit *hit)
 {
     char ctr[LPMX_PATH_MAX];
     uint32_t node;
     bool lower;
 
-    if (!S_ISDIR(st->st_mode) || !engine.fs.upper ||
-        call_fd_place(fd, st, ctr, sizeof(ctr), &lower, &node) || lower)
-        return;
-    show_node(node, ctr, st);
+    return S_ISDIR(st->st_mode) && engine.fs.upper &&
+           !call_fd_place(fd, st, ctr, sizeof(ctr), &lower, &node) && node != VIEW_NONE &&
+           !uufs_walk(&engine.fs, "/", ctr, 0, hit) && hit->where == UUFS_UPPER &&
+           hit->node == node && !sys4(SYS_newfstatat, AT_FDCWD, hit->host, st, AT_SYMLINK_NOFOLLOW);
 }

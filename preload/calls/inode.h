@@ -6,8 +6,10 @@
 
 #include <sys/stat.h>
 
-/* @st as the kernel gave it: of the file that @hit is, or of the descriptor @fd (AT_FDCWD too). */
+/* @st as the kernel gave it of the file that @hit is. */
 void inode_show(const struct uufs_hit *hit, struct stat *st);
-void inode_show_fd(int fd, struct stat *st);
+/* Is what @fd (AT_FDCWD too) means, with the metadata @st, a directory in which upper and layers
+ * are merged by now? Then *@hit is that, and *st what the kernel says of it. */
+bool inode_merged(int fd, struct stat *st, struct uufs_hit *hit);
 
 #endif

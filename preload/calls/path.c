@@ -90,9 +90,13 @@ call_descriptor_up(int fd)
     char ctr[LPMX_PATH_MAX];
     struct uufs_hit hit;
     bool lower = false;
+    long flags;
     int err;
 
-    if (fd < 0 || (call_fd_path(fd, ctr, sizeof(ctr), &lower) && !lower))
+    flags = fd < 0 ? -EBADF : sys3(SYS_fcntl, fd, F_GETFL, 0);
+    if (flags < 0 || (flags & O_ACCMODE && !(flags & O_PATH))) /* no layer's is open for writing */
+        return 0;
+    if ((call_fd_path(fd, ctr, sizeof(ctr), &lower) && !lower))
         return 0;
     err = uufs_walk(&engine.fs, "/", ctr, 0, &hit);
     if (!err && hit.read_only)

@@ -59,13 +59,29 @@ read_fd_link(int fd, char *host, size_t cap)
     return n;
 }
 
+/* What the directory @ctr is, whose host path is @host. */
+static void
+find_and_remember(const char *host, const char *ctr, const struct stat *st, uint64_t moves,
+                  bool *lower, uint32_t *node)
+{
+    const struct uufs *fs = &engine.fs;
+
+    *lower = uufs_host_is_lower(fs, host);
+    if (*lower) {
+        find_node(ctr, UUFS_LOWER, node);
+        known_put(st->st_dev, st->st_ino, 0, ctr, *node);
+    } else if (fs->upper && path_below(host, strlen(host), fs->upper, fs->upper_len)) {
+        if (find_node(ctr, UUFS_UPPER, node) && moves)
+            known_put(st->st_dev, st->st_ino, moves, ctr, *node);
+    }
+}
+
 int
 call_fd_place(int fd, const struct stat *st, char *ctr, size_t cap, bool *lower, uint32_t *node)
 {
-    const struct uufs *fs = &engine.fs;
     char host[LPMX_PATH_MAX];
     struct known_directory known;
-    uint64_t moves = uufs_moves(fs);
+    uint64_t moves = uufs_moves(&engine.fs);
     bool directory = S_ISDIR(st->st_mode);
     int err;
     long n;
@@ -83,18 +99,12 @@ call_fd_place(int fd, const struct stat *st, char *ctr, size_t cap, bool *lower,
         return n == -ENOENT ? -EBADF : (int)n;
     if (host[0] != '/')
         return -ENOTDIR;
-    *lower = uufs_host_is_lower(fs, host);
-    err = uufs_from_host(fs, host, ctr, cap);
-    if (err || !directory)
-        return err;
-    if (*lower) {
-        find_node(ctr, UUFS_LOWER, node);
-        known_put(st->st_dev, st->st_ino, 0, ctr, *node);
-    } else if (fs->upper && path_below(host, (size_t)n, fs->upper, fs->upper_len)) {
-        if (find_node(ctr, UUFS_UPPER, node) && moves)
-            known_put(st->st_dev, st->st_ino, moves, ctr, *node);
-    }
-    return 0;
+    err = uufs_from_host(&engine.fs, host, ctr, cap);
+    if (!err && directory)
+        find_and_remember(host, ctr, st, moves, lower, node);
+    else
+        *lower = uufs_host_is_lower(&engine.fs, host);
+    return err;
 }
 
 int
@@ -113,23 +123,28 @@ call_base(int dirfd, char *ctr, size_t cap)
     char host[LPMX_PATH_MAX];
     struct known_directory known;
     struct stat st;
+    uint64_t moves = uufs_moves(&engine.fs);
     uint32_t node;
     bool lower;
+    int err;
     long n;
 
     if (dirfd != AT_FDCWD)
         return call_fd_path(dirfd, ctr, cap, &lower);
+    n = sys4(SYS_newfstatat, AT_FDCWD, "", &st, AT_EMPTY_PATH);
+    if (n)
+        return (int)n;
+    if (known_find(st.st_dev, st.st_ino, &known) && known.len < cap) {
+        memcpy(ctr, known.ctr, known.len + 1);
+        return 0;
+    }
     n = sys2(SYS_getcwd, host, sizeof(host));
     if (n < 0)
         return (int)n;
-    n = uufs_from_host(&engine.fs, host, ctr, cap);
-    if (!n && uufs_host_is_lower(&engine.fs, host) &&
-        !sys4(SYS_newfstatat, AT_FDCWD, "", &st, AT_EMPTY_PATH) &&
-        !known_find(st.st_dev, st.st_ino, &known)) {
-        find_node(ctr, UUFS_LOWER, &node);
-        known_put(st.st_dev, st.st_ino, 0, ctr, node);
-    }
-    return (int)n;
+    err = uufs_from_host(&engine.fs, host, ctr, cap);
+    if (!err)
+        find_and_remember(host, ctr, &st, moves, &lower, &node);
+    return err;
 }
 
 /* @path without the "." that it begins with: "" when it names the directory it starts from. */

@@ -72,15 +72,18 @@ host_flags(const struct uufs_hit *hit, unsigned how)
 }
 
 /* What the program is to see of @hit, or of the descriptor @fd without one. */
-static void
+static OWN_FRAME void
 show(const struct uufs_hit *hit, int fd, struct stat *st)
 {
+    struct uufs_hit merged;
+
+    if (!hit && inode_merged(fd, st, &merged))
+        hit = &merged;
     if (hit) {
         identity_show(hit, st);
         inode_show(hit, st);
     } else {
         identity_show_fd(fd, st);
-        inode_show_fd(fd, st);
     }
 }
 

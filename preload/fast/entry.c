@@ -6,6 +6,7 @@
  * ours is given back. A call that may wait is declined before it does anything: the site's own
  * `syscall` then traps. */
 #include "../calls/call.h"
+#include "../calls/known.h"
 #include "../trap/slots.h"
 #include "quick.h"
 
@@ -169,11 +170,13 @@ change_action(struct call *c)
     return c->row->run(c);
 }
 
-/* Of a descriptor: the kernel's answer is right unless it is a directory, see calls/inode.c. */
+/* Of a descriptor: the kernel's answer is right but for a directory that merges, see
+ * calls/inode.c. */
 static long
 stat_descriptor(int fd, unsigned long buf, const void *sp)
 {
-    uint32_t mode;
+    struct known_directory known;
+    struct stat st;
     long r;
 
     if (fd < 0 || engine.plan->flags & (PLAN_IDENTITY | PLAN_FAKEROOT))
@@ -181,9 +184,14 @@ stat_descriptor(int fd, unsigned long buf, const void *sp)
     r = sys2(SYS_fstat, fd, buf);
     if (r || !engine.fs.upper)
         return r;
-    if (user_copy_near(sp, &mode, buf + offsetof(struct stat, st_mode), sizeof(mode)))
+    if (user_copy_near(sp, &st, buf, offsetof(struct stat, st_mode) + sizeof(st.st_mode)))
         return -EFAULT;
-    return S_ISDIR(mode) ? FAST_DECLINE : 0;
+    if (!S_ISDIR(st.st_mode))
+        return 0;
+    if (known_find(st.st_dev, st.st_ino, &known) &&
+        (known.moves ? known.node == VIEW_NONE : quick_is_bare(known.ctr, known.len)))
+        return 0;
+    return FAST_DECLINE;
 }
 
 /* fstat, as glibc 2.33 and later make it: with an empty path. */

@@ -1,10 +1,13 @@
-/* Lookups that are answered from the view alone, on the caller's own stack: no signal is blocked
- * and nothing is held, so they may be interrupted and left at any point; frames are small.
+/* Lookups on the caller's own stack: no signal is blocked and nothing is held, so they may be
+ * interrupted and left at any point; frames are small.
  *
- * Only the plain case: a path below the root or below a known directory of a layer, no symlink on
- * the way, no bind, nothing in the upper; and a stat below a bind that holds no symlink. Whatever
- * is not plain is declined and carried out by the walk (uufs/walk.c), whose answers these are. */
+ * Only the plain case: a path below the root or below a known directory, no symlink on the way, no
+ * bind; and a stat below a bind that holds no symlink. What the upper has nothing of is answered
+ * from the view; what it has, in a directory where a walk stood lately, by one look at the disk.
+ * Whatever is not plain is declined and carried out by the walk (uufs/walk.c), whose answers these
+ * are. */
 #include "../calls/known.h"
+#include "../uufs/places.h"
 #include "../calls/call.h"
 #include "../calls/lower.h"
 #include "quick.h"
@@ -13,15 +16,19 @@
 #include <unistd.h>
 
 #define PAGE     4096UL
-#define OPEN_MAX 1024  /* host paths of opens on the caller's stack */
+#define HOST_MAX 1024  /* host paths on the caller's stack */
 #define LIST_MAX 32768 /* bytes of records at a time */
+#define IN_UPPER 1     /* found: the upper may have it */
 
 struct quick {
     const char *path;      /* the program's, up to the end of its page readable */
     size_t max, len;       /* len: once it was walked */
     uint32_t node, parent; /* parent: of the last component, once it was come to */
     char base[KNOWN_PATH_MAX];
-    size_t base_len; /* 0: the path is absolute */
+    size_t base_len;     /* 0: the path is absolute */
+    uint64_t base_moves; /* see struct known_directory */
+    uint32_t lower;      /* IN_UPPER: what the layers have, or VIEW_NONE */
+    char host[HOST_MAX]; /* once it was composed: always IN_UPPER */
 };
 
 /* ---- what stands in the way ---- */
@@ -125,6 +132,88 @@ walk_from(struct quick *q, size_t at)
     }
 }
 
+/* ---- in a directory of the upper ---- */
+
+/* q->host: the path below @top. */
+static int
+compose(struct quick *q, const char *top, size_t top_len)
+{
+    size_t len = 0;
+    int err = str_append(q->host, sizeof(q->host), &len, top, top_len);
+
+    if (!err && q->base_len)
+        err = str_append(q->host, sizeof(q->host), &len, q->base, q->base_len);
+    if (!err && q->base_len)
+        err = str_append(q->host, sizeof(q->host), &len, "/", 1);
+    return err ? err : str_append(q->host, sizeof(q->host), &len, q->path, q->len);
+}
+
+/* The name at @at in a directory that the upper has; @node: what of the layers shows there. @tree:
+ * everything may be in the upper. */
+static long
+look_up(struct quick *q, size_t at, uint32_t node, bool tree)
+{
+    const struct uufs *fs = &engine.fs;
+    uint32_t hash;
+    size_t len = component(q->path + at, q->max - at, &hash), ctr_len;
+    const char *ctr = q->host + fs->upper_len;
+
+    q->len = at + len;
+    if (!len || q->path[q->len] || compose(q, fs->upper, fs->upper_len))
+        return FAST_DECLINE;
+    ctr_len = strlen(ctr);
+    if (uufs_bind_at(fs, ctr, ctr_len) >= 0)
+        return FAST_DECLINE;
+    q->lower =
+        node == VIEW_NONE ? VIEW_NONE : view_child_hashed(&fs->view, node, q->path + at, len, hash);
+    if (tree || may_be_upper(ctr, ctr_len))
+        return IN_UPPER;
+    q->node = q->lower;
+    return q->node == VIEW_NONE ? -ENOENT : 0;
+}
+
+static bool
+find_place(const char *ctr, size_t len, struct uufs_place *place)
+{
+    const struct uufs *fs = &engine.fs;
+    uint64_t moves = fs->places ? uufs_moves(fs) : 0;
+
+    return moves && place_find(fs, ctr, len, moves, place);
+}
+
+/* Below a directory of whose path the upper has at least a part. */
+static long
+walk_in_place(struct quick *q, size_t directory)
+{
+    struct uufs_place place;
+
+    if (!find_place(q->path, directory, &place))
+        return FAST_DECLINE;
+    q->node = place.node_depth == place.depth ? place.node : VIEW_NONE;
+    return place.bare_len ? walk_from(q, directory + 1)
+                          : look_up(q, directory + 1, q->node, place.tree_depth);
+}
+
+static long
+walk_in_known(struct quick *q)
+{
+    struct uufs_place place;
+    bool tree = !find_place(q->base, q->base_len, &place) || place.tree_depth;
+
+    return look_up(q, 0, q->node, tree);
+}
+
+/* What the upper has there. 0, -ENOENT, or FAST_DECLINE: the layers' would show. */
+static long
+probe(const struct quick *q, struct stat *st)
+{
+    long r = sys4(SYS_newfstatat, AT_FDCWD, q->host, st, AT_SYMLINK_NOFOLLOW);
+
+    return !r || (r == -ENOENT && q->lower == VIEW_NONE) ? r : FAST_DECLINE;
+}
+
+/* ---- in general ---- */
+
 /* Programs ask for many names of one directory: the last few are remembered. */
 static long
 walk(struct quick *q)
@@ -134,8 +223,12 @@ walk(struct quick *q)
     uint32_t node;
     long r;
 
-    if (!directory || !is_all_lower(q->path, directory))
+    if (q->base_len && q->base_moves)
+        return walk_in_known(q);
+    if (!directory)
         return walk_from(q, q->base_len ? 0 : 1);
+    if (!is_all_lower(q->path, directory))
+        return walk_in_place(q, directory);
     node = known_node(q->path, directory);
     if (node == KNOWN_ABSENT)
         return -ENOENT;
@@ -157,7 +250,16 @@ walk(struct quick *q)
     return r;
 }
 
-/* The directory behind @dirfd, if it is one of which all that shows is in the layers. */
+bool
+quick_is_bare(const char *ctr, size_t len)
+{
+    struct uufs_place place;
+
+    return is_all_lower(ctr, len) || (find_place(ctr, len, &place) && place.bare_len);
+}
+
+/* The directory behind @dirfd, if it is the upper's, or one of which all that shows is in the
+ * layers. */
 static bool
 find_directory(int dirfd, struct known_directory *known)
 {
@@ -165,9 +267,9 @@ find_directory(int dirfd, struct known_directory *known)
     long r = dirfd == AT_FDCWD ? sys4(SYS_newfstatat, AT_FDCWD, "", &st, AT_EMPTY_PATH)
                                : sys2(SYS_fstat, dirfd, &st);
 
-    return !r && S_ISDIR(st.st_mode) && known_find(st.st_dev, st.st_ino, known) && !known->moves &&
-           known->node != VIEW_NONE && known->len >= 2 && is_all_lower(known->ctr, known->len) &&
-           !has_bind_below(known->ctr, known->len);
+    return !r && S_ISDIR(st.st_mode) && known_find(st.st_dev, st.st_ino, known) &&
+           known->len >= 2 && !has_bind_below(known->ctr, known->len) &&
+           (known->moves || (known->node != VIEW_NONE && quick_is_bare(known->ctr, known->len)));
 }
 
 /* The directory that a relative path counts from. */
@@ -180,11 +282,12 @@ find_base(struct quick *q, int dirfd)
         return false;
     memcpy(q->base, known.ctr, known.len + 1);
     q->base_len = known.len;
+    q->base_moves = known.moves;
     q->node = known.node;
     return true;
 }
 
-/* Find @path. 0 with q->node, -errno, or FAST_DECLINE. */
+/* Find @path. 0 with q->node, IN_UPPER, -errno, or FAST_DECLINE. */
 static long
 quick_find(struct quick *q, const void *sp, int dirfd, unsigned long path)
 {
@@ -236,8 +339,8 @@ is_in_plain_bind(const struct quick *q, char *host)
             continue;
         return is_plain(q->path + b->dst_len + 1, q->max - b->dst_len - 1) &&
                !has_bind_below(dst, b->dst_len) &&
-               !str_append(host, OPEN_MAX, &host_len, fs->strings + b->src, b->src_len) &&
-               !str_append(host, OPEN_MAX, &host_len, q->path + b->dst_len, len - b->dst_len);
+               !str_append(host, HOST_MAX, &host_len, fs->strings + b->src, b->src_len) &&
+               !str_append(host, HOST_MAX, &host_len, q->path + b->dst_len, len - b->dst_len);
     }
     return false;
 }
@@ -251,13 +354,25 @@ found(const struct quick *q)
 /* ---- the calls ---- */
 
 static long
-stat_in_bind(const struct quick *q, bool follow, unsigned long buf)
+stat_in_bind(struct quick *q, bool follow, unsigned long buf)
 {
-    char host[OPEN_MAX];
-
-    if (!is_in_plain_bind(q, host))
+    if (!is_in_plain_bind(q, q->host))
         return FAST_DECLINE;
-    return sys4(SYS_newfstatat, AT_FDCWD, host, buf, follow ? 0 : AT_SYMLINK_NOFOLLOW);
+    return sys4(SYS_newfstatat, AT_FDCWD, q->host, buf, follow ? 0 : AT_SYMLINK_NOFOLLOW);
+}
+
+/* A directory that merges shows another inode, see calls/inode.c. */
+static long
+stat_in_upper(const struct quick *q, const void *sp, bool follow, unsigned long buf)
+{
+    struct stat st;
+    long r = probe(q, &st);
+
+    if (r)
+        return r;
+    if ((follow && S_ISLNK(st.st_mode)) || (S_ISDIR(st.st_mode) && q->lower != VIEW_NONE))
+        return FAST_DECLINE;
+    return user_put_near(sp, buf, &st, sizeof(st));
 }
 
 static long
@@ -270,6 +385,8 @@ quick_stat(const void *sp, int dirfd, unsigned long path, bool follow, unsigned 
 
     if (r == FAST_DECLINE)
         return stat_in_bind(&q, follow, buf);
+    if (r == IN_UPPER)
+        return stat_in_upper(&q, sp, follow, buf);
     if (r)
         return r;
     if ((follow && S_ISLNK(found(&q)->mode)) || !lower_device(found(&q)->layer, &device))
@@ -279,11 +396,26 @@ quick_stat(const void *sp, int dirfd, unsigned long path, bool follow, unsigned 
 }
 
 static long
+access_in_upper(const struct quick *q, unsigned long mode)
+{
+    struct stat st;
+    long r = probe(q, &st);
+
+    if (r)
+        return r;
+    if (S_ISLNK(st.st_mode) || mode & ~7UL || engine.fs.read_only)
+        return FAST_DECLINE;
+    return mode ? sys3(SYS_faccessat, AT_FDCWD, q->host, mode) : 0;
+}
+
+static long
 quick_access(const void *sp, int dirfd, unsigned long path, unsigned long mode)
 {
     struct quick q;
     long r = quick_find(&q, sp, dirfd, path);
 
+    if (r == IN_UPPER)
+        return access_in_upper(&q, mode);
     if (r)
         return r;
     if (mode & ~7UL || S_ISLNK(found(&q)->mode))
@@ -299,6 +431,10 @@ quick_readlink(const void *sp, int dirfd, unsigned long path, unsigned long buf,
     size_t len;
     long r = size > 0 ? quick_find(&q, sp, dirfd, path) : FAST_DECLINE;
 
+    if (r == IN_UPPER) {
+        r = sys4(SYS_readlinkat, AT_FDCWD, q.host, buf, size);
+        return r == -ENOENT && q.lower != VIEW_NONE ? FAST_DECLINE : r;
+    }
     if (r)
         return r;
     if (!S_ISLNK(found(&q)->mode))
@@ -312,20 +448,13 @@ quick_readlink(const void *sp, int dirfd, unsigned long path, unsigned long buf,
     return r ? r : (long)len;
 }
 
-/* The host path of what was found, into @host of OPEN_MAX bytes. */
+/* The host path of what was found in a layer. */
 static int
-host_path(const struct quick *q, char *host)
+compose_lower(struct quick *q)
 {
     const struct uufs_string *layer = &engine.fs.layers[found(q)->layer];
-    size_t len = 0;
-    int err = str_append(host, OPEN_MAX, &len, engine.fs.strings + layer->off, layer->len);
 
-    if (!err && q->base_len) {
-        err = str_append(host, OPEN_MAX, &len, q->base, q->base_len);
-        if (!err)
-            err = str_append(host, OPEN_MAX, &len, "/", 1);
-    }
-    return err ? err : str_append(host, OPEN_MAX, &len, q->path, q->len);
+    return compose(q, engine.fs.strings + layer->off, layer->len);
 }
 
 /* Most directories are opened to be asked about at once. */
@@ -346,24 +475,44 @@ remember(const struct quick *q)
         known_put(device, found(q)->ino, 0, ctr, q->node);
 }
 
+static long
+open_in_upper(const struct quick *q, unsigned long flags)
+{
+    uint64_t moves = uufs_moves(&engine.fs);
+    struct stat st;
+    long r = probe(q, &st);
+
+    if (r)
+        return r;
+    if (!S_ISREG(st.st_mode) && (!S_ISDIR(st.st_mode) || q->lower != VIEW_NONE))
+        return FAST_DECLINE;
+    r = sys4(SYS_openat, AT_FDCWD, q->host, flags | O_LARGEFILE | O_NOFOLLOW, 0);
+    if (r == -ELOOP || r == -ENOENT) /* it changed meanwhile */
+        return FAST_DECLINE;
+    if (r >= 0 && S_ISDIR(st.st_mode) && moves)
+        known_put(st.st_dev, st.st_ino, moves, q->host + engine.fs.upper_len, VIEW_NONE);
+    return r;
+}
+
 /* A file or directory for reading. */
 static long
 quick_open(const void *sp, int dirfd, unsigned long path, unsigned long flags)
 {
     const unsigned long plain =
         O_CLOEXEC | O_LARGEFILE | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_DIRECTORY;
-    char host[OPEN_MAX];
     struct quick q;
     uint32_t type;
     long r = flags & ~plain ? FAST_DECLINE : quick_find(&q, sp, dirfd, path);
 
+    if (r == IN_UPPER)
+        return open_in_upper(&q, flags);
     if (r)
         return r;
     type = found(&q)->mode & S_IFMT;
     if ((type != S_IFDIR && (type != S_IFREG || flags & O_DIRECTORY)) ||
-        found(&q)->layer >= engine.fs.n_layers || host_path(&q, host))
+        found(&q)->layer >= engine.fs.n_layers || compose_lower(&q))
         return FAST_DECLINE;
-    r = sys4(SYS_openat, AT_FDCWD, host, flags | O_LARGEFILE, 0);
+    r = sys4(SYS_openat, AT_FDCWD, q.host, flags | O_LARGEFILE, 0);
     if (r >= 0 && type == S_IFDIR)
         remember(&q);
     return r;
@@ -404,8 +553,11 @@ quick_list(int fd, unsigned long buf, uint32_t size)
     long n;
 
     if (fd < 0 || engine.plan->flags & (PLAN_IDENTITY | PLAN_FAKEROOT) || engine.fs.root ||
-        !find_directory(fd, &known))
+        !find_directory(fd, &known) || (known.moves && known.node != VIEW_NONE))
         return FAST_DECLINE;
+    if (known.moves)
+        return uufs_getdents(&engine.fs, known.ctr, known.len, VIEW_NONE, fd, (void *)buf,
+                             size < LIST_MAX ? size : LIST_MAX);
     pos = start = sys3(SYS_lseek, fd, 0, SEEK_CUR);
     if (start < 0 || (start <= 1 && has_upper_parent(known.node)))
         return FAST_DECLINE;

@@ -8,4 +8,7 @@
  */
 long quick_call(long nr, const unsigned long *a, const void *sp);
 
+/* Has the upper nothing of the directory @ctr, nor of what is above it? */
+bool quick_is_bare(const char *ctr, size_t len);
+
 #endif

@@ -10,7 +10,7 @@ uufs_link(const struct uufs *fs, struct uufs_hit *from, struct uufs_hit *to)
 
     if (err)
         return err;
-    if (magic && !from->magic && from->where != UUFS_LOWER)
+    if (magic && !from->magic && from->where != UUFS_LOWER && from->type != S_IFDIR)
         return -ENOENT; /* the name may mean another file by now */
     if (from->where == UUFS_ABSENT)
         return -ENOENT;

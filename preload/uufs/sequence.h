@@ -34,16 +34,20 @@ sequence_held(const uint32_t *sequence, uint32_t before)
     return !(before & 1) && __atomic_load_n(sequence, __ATOMIC_RELAXED) == before;
 }
 
-/* A slot for the path @text in a table of @n, a power of two. By its end: paths in use at a time
- * mostly begin alike. */
+/* A slot for the path @text in a table of @n, a power of two. */
 static inline unsigned
 sequence_slot(const char *text, size_t len, unsigned n)
 {
-    unsigned sum = (unsigned)len;
+    uint64_t sum = len, word;
 
-    for (size_t i = len > 4 ? len - 4 : 0; i < len; i++)
-        sum = sum * 5 + (unsigned char)text[i];
-    return (sum ^ sum >> 4 ^ sum >> 8) % n;
+    for (; len >= sizeof(word); text += sizeof(word), len -= sizeof(word)) {
+        __builtin_memcpy(&word, text, sizeof(word));
+        sum = (sum ^ word) * 0x9e3779b97f4a7c15u;
+        sum ^= sum >> 32;
+    }
+    for (; len; text++, len--)
+        sum = (sum ^ (unsigned char)*text) * 0x9e3779b97f4a7c15u;
+    return (unsigned)(sum >> 40) % n;
 }
 
 #endif
