@@ -158,6 +158,16 @@ ownership_in_upper(const char *host)
                          path_below(host, len, fs->work, fs->work_len));
 }
 
+OWN_FRAME bool
+ownership_in_union(const char *link)
+{
+    char host[LPMX_PATH_MAX];
+    long n = sys4(SYS_readlinkat, AT_FDCWD, link, host, sizeof(host) - 1);
+
+    host[n > 0 ? n : 0] = '\0';
+    return uufs_host_is_lower(&engine.fs, host) || ownership_in_upper(host);
+}
+
 /* ---- recording ---- */
 
 /* The disk gets the mode that we can work with; what else is to be shown goes into the record, or

@@ -34,6 +34,9 @@ const char *ownership_device(const struct uufs_hit *hit);
  */
 void ownership_show_types(const struct uufs_hit *hit, char *entries, long size);
 
+/* Is what the magic link @link of /proc leads to the union's? It may be anything of the host. */
+bool ownership_in_union(const char *link);
+
 /* access(2): 0 or -EACCES by the shown mode. */
 int ownership_access(const struct uufs_hit *hit, unsigned want, bool effective);
 

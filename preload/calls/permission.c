@@ -66,19 +66,6 @@ permission_search(const struct view_node *lower, const char *upper)
 
 /* ---- what was found ---- */
 
-/* What /proc/self/fd/N leads to may be anything of the host. */
-static OWN_FRAME bool
-leads_into_union(const char *link)
-{
-    char host[LPMX_PATH_MAX];
-    long n = sys4(SYS_readlinkat, AT_FDCWD, link, host, sizeof(host) - 1);
-
-    if (n <= 0)
-        return false;
-    host[n] = '\0';
-    return uufs_host_is_lower(&engine.fs, host) || ownership_in_upper(host);
-}
-
 /* The shown metadata of a hit that is ours to judge: 1, 0 for others, or -errno. */
 static int
 look(const struct uufs_hit *hit, struct stat *st)
@@ -86,7 +73,7 @@ look(const struct uufs_hit *hit, struct stat *st)
     long r;
 
     if (!is_restricted() || hit->where == UUFS_ABSENT ||
-        !(hit->in_union || (hit->magic && leads_into_union(hit->host))))
+        !(hit->in_union || (hit->magic && ownership_in_union(hit->host))))
         return 0;
     r = sys4(SYS_newfstatat, AT_FDCWD, hit->host, st, hit->magic ? 0 : AT_SYMLINK_NOFOLLOW);
     if (r)
@@ -102,7 +89,7 @@ look_behind(int fd, struct stat *st)
     long r;
 
     ownership_link(fd, link);
-    if (!is_restricted() || fd < 0 || !leads_into_union(link))
+    if (!is_restricted() || fd < 0 || !ownership_in_union(link))
         return 0;
     r = sys2(SYS_fstat, fd, st);
     if (r)

@@ -41,19 +41,6 @@ is_kept(const struct subject *s, const char *name)
            (has_prefix(name, "security.") || has_prefix(name, "trusted."));
 }
 
-static OWN_FRAME bool
-descriptor_in_union(const char *link)
-{
-    char host[LPMX_PATH_MAX];
-    long n = sys4(SYS_readlinkat, AT_FDCWD, link, host, sizeof(host) - 1);
-
-    if (n <= 0)
-        return false;
-    host[n] = '\0';
-    return uufs_host_is_lower(&engine.fs, host) ||
-           (engine.fs.upper && path_below(host, (size_t)n, engine.fs.upper, engine.fs.upper_len));
-}
-
 static int
 find_subject(struct call *c, struct subject *s)
 {
@@ -70,7 +57,7 @@ find_subject(struct call *c, struct subject *s)
         s->path = s->link;
         s->fd = (int)c->a[0];
         s->follow = true;
-        s->in_union = emulates_root() && descriptor_in_union(s->link);
+        s->in_union = emulates_root() && ownership_in_union(s->link);
         return 0;
     }
     err = call_resolve(c, &s->hit);

@@ -15,7 +15,7 @@ from support.lpmx import lpmx_command
 KINDS = ("attributes", "files")
 CAPABILITY = "0100000200200000000000000000000000000000"  # cap_net_raw+ep, as setcap writes it
 PRELUDE = """
-import json, os, socket, stat, sys
+import json, os, shutil, socket, stat, sys
 def show(path):
     s = os.lstat(path)
     return [oct(s.st_mode), s.st_uid, s.st_gid]
@@ -291,6 +291,21 @@ def test_attributes_of_root_are_remembered(python):
         "chown drops capabilities": [],
         "ours": True,
     }
+
+
+def test_attributes_of_an_open_file_whose_folder_is_gone(python):
+    out = python(
+        f"""
+        value = bytes.fromhex("{CAPABILITY}")
+        for folder in ("/usr/share/perl", "/srv/x"):  # the layers' and one of our own
+            os.makedirs(folder, exist_ok=True)
+            fd = os.open(folder + "/f", os.O_RDWR | os.O_CREAT)
+            shutil.rmtree(folder)
+            os.setxattr(fd, "security.capability", value)
+            out[folder] = [os.getxattr(fd, "security.capability") == value, os.listxattr(fd)]
+        """
+    )
+    assert out == dict.fromkeys(("/usr/share/perl", "/srv/x"), [True, ["security.capability"]])
 
 
 def test_records_are_not_shown_as_attributes(run_lpmx, image):
