@@ -318,6 +318,16 @@ class Bench:
         script = "for i in {1..200}; do /bin/true; done"
         return self.compare("A shell loop", note, "bash", "-c", script, again=True)
 
+    def own_files(self) -> Table:
+        import writing
+
+        return writing.own_files(self)
+
+    def changes(self) -> list[Table]:
+        import writing
+
+        return list(writing.changes(self))
+
     def calls(self) -> Table:
         plan = self.folder / "calls.plan"
         other = f"image:{self.reference}:/bin/true"
@@ -406,6 +416,8 @@ TABLES = (
     "compile",
     "imports",
     "shell",
+    "own_files",
+    "changes",
     "calls",
     "load",
     "kernel",

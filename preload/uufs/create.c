@@ -67,7 +67,7 @@ make_opaque_temp(const struct uufs *fs, char *host, size_t len, char *temp, uint
     *mode = inherit_group(host, len, temp, got & 07777);
     /* the mark goes inside, and a directory must be writable to be moved */
     r = sys3(SYS_fchmodat, AT_FDCWD, temp, *mode | 0700);
-    return r ? (int)r : opaque_make_at(temp, strlen(temp));
+    return r ? (int)r : opaque_make_at(fs, temp, strlen(temp));
 }
 
 static void

@@ -244,7 +244,7 @@ make_opaque(const struct uufs *fs, struct uufs_hit *hit)
     if (narrow)
         sys3(SYS_fchmodat, AT_FDCWD, hit->host, (st.st_mode & 07777) | 0300);
     uufs_dirty_set_opaque(fs, hit->ctr, hit->ctr_len);
-    err = opaque_make_at(hit->host, hit->host_len);
+    err = opaque_make_at(fs, hit->host, hit->host_len);
     times[1] = st.st_mtim;
     sys4(SYS_utimensat, AT_FDCWD, hit->host, times, 0);
     if (narrow)

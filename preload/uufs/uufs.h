@@ -164,7 +164,7 @@ int whiteout_make(const struct uufs *fs, const char *ctr,
                   size_t len); /* parents are in the upper already */
 /* Does the upper directory at @ctr carry the opaque mark? 1, 0 or -errno. */
 int opaque_test(const struct uufs *fs, const char *ctr, size_t len);
-int opaque_make_at(const char *host_dir, size_t len);
+int opaque_make_at(const struct uufs *fs, const char *host_dir, size_t len);
 
 /* ---- copyup.c ---- */
 enum uufs_copy_how {

@@ -1,4 +1,6 @@
-/* Whiteouts and opaque marks, OCI's: empty files in the upper whose names start with `.wh.`.
+/* Whiteouts and opaque marks, OCI's: empty files in the upper whose names start with `.wh.`. All
+ * are names of one file, WORK/mark, where the file system has hard links: a link is cheaper than a
+ * new file, the more so where many files were deleted just now.
  *
  * `.wh.NAME` hides NAME of the layers, `.wh..wh..opq` hides all that the layers have in its
  * directory. A name that is in the upper wins over its own whiteout, so the one may be made before
@@ -43,10 +45,34 @@ whiteout_test(const struct uufs *fs, const char *ctr, size_t len)
 }
 
 static int
-mark_make(const char *path)
+make_file(const char *path)
 {
     long r = sys4(SYS_mknodat, AT_FDCWD, path, S_IFREG | 0600, 0);
 
+    return r == -EEXIST ? 0 : (int)r;
+}
+
+static OWN_FRAME int
+mark_make(const struct uufs *fs, const char *path)
+{
+    char mark[LPMX_PATH_MAX];
+    size_t len = 0;
+    long r = str_append(mark, sizeof(mark), &len, fs->work, fs->work_len);
+
+    if (!r)
+        r = str_append(mark, sizeof(mark), &len, "/mark", 5);
+    if (r)
+        return (int)r;
+    r = sys5(SYS_linkat, AT_FDCWD, mark, AT_FDCWD, path, 0);
+    if (r == -EMLINK)
+        sys3(SYS_unlinkat, AT_FDCWD, mark, 0);
+    if (r == -EMLINK || r == -ENOENT) { /* it has enough names, or there is none yet */
+        r = make_file(mark);
+        if (!r)
+            r = sys5(SYS_linkat, AT_FDCWD, mark, AT_FDCWD, path, 0);
+    }
+    if (r == -EPERM || r == -EOPNOTSUPP || r == -ENOSYS || r == -EMLINK)
+        return make_file(path);
     return r == -EEXIST ? 0 : (int)r;
 }
 
@@ -59,7 +85,7 @@ whiteout_make(const struct uufs *fs, const char *ctr, size_t len)
     if (err)
         return err;
     uufs_dirty_set(fs, ctr, len);
-    return mark_make(path);
+    return mark_make(fs, path);
 }
 
 OWN_FRAME int
@@ -81,7 +107,7 @@ opaque_test(const struct uufs *fs, const char *ctr, size_t len)
 }
 
 OWN_FRAME int
-opaque_make_at(const char *host_dir, size_t len)
+opaque_make_at(const struct uufs *fs, const char *host_dir, size_t len)
 {
     char path[LPMX_PATH_MAX];
     size_t at = 0;
@@ -89,5 +115,5 @@ opaque_make_at(const char *host_dir, size_t len)
 
     if (!err)
         err = str_append(path, sizeof(path), &at, "/" WHITEOUT_OPAQUE, sizeof(WHITEOUT_OPAQUE));
-    return err ? err : mark_make(path);
+    return err ? err : mark_make(fs, path);
 }

@@ -83,7 +83,8 @@ work_garbage(const struct box *b)
     unsigned n = 0;
 
     while ((d = readdir(dir)))
-        n += strcmp(d->d_name, ".") && strcmp(d->d_name, "..") && strcmp(d->d_name, "lock");
+        n += strcmp(d->d_name, ".") && strcmp(d->d_name, "..") && strcmp(d->d_name, "lock") &&
+             strcmp(d->d_name, "mark");
     closedir(dir);
     return n;
 }

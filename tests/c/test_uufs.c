@@ -277,6 +277,44 @@ test_unlink_hides_the_lower_name_and_recreate_shows_the_new(void)
     box_end(&b);
 }
 
+/* All marks are names of one file, and of another once that has as many as it can. */
+static void
+test_whiteouts_share_a_file(void)
+{
+    struct box b;
+    struct stat first, second;
+    char path[64];
+    int n = 0;
+
+    box_new(&b);
+    box_layer(&b);
+    for (int i = 0; i < 3; i++) {
+        snprintf(path, sizeof(path), "file%d", i);
+        host_file(layer_file(&b, path), "x", 1, 0644);
+    }
+    box_ready(&b);
+    CHECK_EQ(u_unlink(&b.fs, "/file0"), 0);
+    CHECK_EQ(u_unlink(&b.fs, "/file1"), 0);
+    must(!stat(path_in(&b, "upper/.wh.file0"), &first), "stat");
+    must(!stat(path_in(&b, "upper/.wh.file1"), &second), "stat");
+    bool shared = first.st_ino == second.st_ino; /* not where links are forbidden */
+
+    CHECK(!shared || second.st_nlink == 3);
+    host_dir(path_in(&b, "many"), 0755);
+    do
+        snprintf(path, sizeof(path), "many/%d", n);
+    while (shared && n++ < 70000 && !link(path_in(&b, "work/mark"), path_in(&b, path)));
+    CHECK_EQ(u_unlink(&b.fs, "/file2"), 0);
+    must(!stat(path_in(&b, "upper/.wh.file2"), &second), "stat");
+    if (shared && n < 70000)
+        CHECK(first.st_ino != second.st_ino && second.st_nlink == 2);
+    for (int i = 0; i < 3; i++) {
+        snprintf(path, sizeof(path), "/file%d", i);
+        CHECK_EQ(u_stat(&b.fs, path, &first), -ENOENT);
+    }
+    box_end(&b);
+}
+
 static void
 test_reserved_names_are_refused_and_never_shown(void)
 {
@@ -465,6 +503,7 @@ run_all(void)
     test_copy_up_into_a_directory_without_write_permission();
     test_without_an_upper_everything_is_read_only();
     test_unlink_hides_the_lower_name_and_recreate_shows_the_new();
+    test_whiteouts_share_a_file();
     test_reserved_names_are_refused_and_never_shown();
     test_rmdir_looks_at_the_merged_directory();
     test_rmdir_of_a_directory_without_permissions();
