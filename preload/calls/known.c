@@ -36,13 +36,25 @@ known_find(uint64_t dev, uint64_t ino, struct known_directory *out)
            !out->ctr[out->len] && (!out->moves || out->moves == uufs_moves(&engine.fs));
 }
 
+bool
+known_outside(uint64_t dev, uint64_t ino)
+{
+    const struct entry *e = entry_of(ino);
+    const struct known_directory *d = &e->directory;
+    uint32_t before = __atomic_load_n(&e->sequence, __ATOMIC_ACQUIRE);
+    bool outside =
+        d->ino == ino && d->dev == dev && !d->len && d->moves && d->moves == uufs_moves(&engine.fs);
+
+    return outside && sequence_held(&e->sequence, before);
+}
+
 void
 known_put(uint64_t dev, uint64_t ino, uint64_t moves, const char *ctr, uint32_t node)
 {
     struct entry *e = entry_of(ino);
     size_t len = strlen(ctr);
 
-    if (!len || len >= sizeof(e->directory.ctr) || !sequence_begin(&e->sequence))
+    if (len >= sizeof(e->directory.ctr) || !sequence_begin(&e->sequence))
         return;
     e->directory.dev = dev;
     e->directory.ino = ino;

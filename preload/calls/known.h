@@ -13,13 +13,16 @@
 
 struct known_directory {
     uint64_t dev, ino;
-    uint64_t moves; /* of the upper: as uufs_moves said before it was looked for; 0: of a layer */
+    uint64_t moves; /* as uufs_moves said before it was looked for; 0: of a layer */
     uint32_t node;  /* in the view, also where the upper merges with it; or VIEW_NONE */
-    uint32_t len;
+    uint32_t len;   /* 0: it is not the union's */
     char ctr[KNOWN_PATH_MAX];
 };
 
+/* A directory of the union. */
 bool known_find(uint64_t dev, uint64_t ino, struct known_directory *out);
+/* Is it known as one that is not the union's? */
+bool known_outside(uint64_t dev, uint64_t ino);
 /* May be interrupted: an entry that a signal handler leaves half written by longjmp is lost to all
  * others, which only costs time. */
 void known_put(uint64_t dev, uint64_t ino, uint64_t moves, const char *ctr, uint32_t node);

@@ -28,6 +28,17 @@ call_is_descriptor(const struct call *c)
     return false;
 }
 
+/* A directory that was closed: names below it are to be asked for anew. */
+static long
+perform(struct call *c, bool directory)
+{
+    long r = call_raw(c);
+
+    if (!r && directory && c->row->run == call_chmod)
+        uufs_moves_add(&engine.fs);
+    return r;
+}
+
 /* Resolve the path, do what the intent asks, and perform the same call on the host path. */
 long
 call_path(struct call *c)
@@ -59,7 +70,7 @@ call_path(struct call *c)
     c->a[c->row->path] = (unsigned long)hit.host;
     if (c->row->dirfd != CALL_CWD)
         c->a[c->row->dirfd] = (unsigned long)AT_FDCWD;
-    return call_raw(c);
+    return perform(c, hit.in_union && hit.type == S_IFDIR);
 }
 
 /* Replace what descriptor @fd refers to by the upper's copy at @host, same flags and position. */
@@ -114,8 +125,12 @@ long
 call_descriptor(struct call *c)
 {
     int err = call_descriptor_up((int)c->a[0]);
+    struct stat st;
 
-    return err ? err : call_raw(c);
+    if (err)
+        return err;
+    return perform(c, c->row->run == call_chmod && !sys2(SYS_fstat, c->a[0], &st) &&
+                          S_ISDIR(st.st_mode));
 }
 
 long

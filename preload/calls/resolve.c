@@ -4,6 +4,7 @@
 
 #include "../trap/slots.h"
 #include "../uufs/upper.h"
+#include "chown.h"
 #include "known.h"
 #include "permission.h"
 #include "root.h"
@@ -32,48 +33,59 @@ call_how(const struct call *c)
     return last == LAST_follow ? UUFS_FOLLOW : last == LAST_last ? UUFS_LAST : 0;
 }
 
-/* The view's node of the directory at a canonical path, as long as it is what @where says; else
- * VIEW_NONE. False: it is not. */
-static OWN_FRAME bool
-find_node(const char *ctr, enum uufs_where where, uint32_t *node)
-{
-    struct uufs_hit hit;
-    bool found = !uufs_walk(&engine.fs, "/", ctr, 0, &hit) && hit.where == where;
+static const char deleted[] = " (deleted)"; /* what the kernel says after a name that is gone */
 
-    *node = found ? hit.node : VIEW_NONE;
-    return found;
+static bool
+is_deleted(const char *host, size_t len)
+{
+    return len >= sizeof(deleted) && !strcmp(host + len - (sizeof(deleted) - 1), deleted);
 }
 
 static long
 read_fd_link(int fd, char *host, size_t cap)
 {
-    char link[40] = "/proc/self/cwd";
+    char link[40] = "/proc/thread-self/cwd";
     long n;
 
-    if (fd != AT_FDCWD) {
-        memcpy(link, "/proc/self/fd/", 14);
-        str_decimal(link + 14, (uint64_t)fd);
-    }
+    if (fd != AT_FDCWD)
+        ownership_link(fd, link);
     n = sys4(SYS_readlinkat, AT_FDCWD, link, host, cap - 1);
     host[n > 0 ? n : 0] = '\0';
     return n;
 }
 
-/* What the directory @ctr is, whose host path is @host. */
-static void
+/* Is the directory with the metadata @st at host path @host? The path was told by another call:
+ * another thread may have changed what it speaks of, and "NAME (deleted)" may be a name, too. */
+static bool
+is_at(const char *host, const struct stat *st)
+{
+    struct stat found;
+
+    return !sys4(SYS_newfstatat, AT_FDCWD, host, &found, AT_SYMLINK_NOFOLLOW) &&
+           found.st_ino == st->st_ino && found.st_dev == st->st_dev;
+}
+
+/* What of the layers shows in the directory @ctr, whose host path is @host. It is remembered, if
+ * it is the one with the metadata @st; of one that is not the union's, just that. */
+static OWN_FRAME void
 find_and_remember(const char *host, const char *ctr, const struct stat *st, uint64_t moves,
                   bool *lower, uint32_t *node)
 {
     const struct uufs *fs = &engine.fs;
+    bool upper = fs->upper && path_below(host, strlen(host), fs->upper, fs->upper_len);
+    struct uufs_hit hit;
 
     *lower = uufs_host_is_lower(fs, host);
-    if (*lower) {
-        find_node(ctr, UUFS_LOWER, node);
-        known_put(st->st_dev, st->st_ino, 0, ctr, *node);
-    } else if (fs->upper && path_below(host, strlen(host), fs->upper, fs->upper_len)) {
-        if (find_node(ctr, UUFS_UPPER, node) && moves)
-            known_put(st->st_dev, st->st_ino, moves, ctr, *node);
+    if (!*lower && !upper) {
+        if (moves && is_at(host, st))
+            known_put(st->st_dev, st->st_ino, moves, "", VIEW_NONE);
+        return;
     }
+    if (uufs_walk(fs, "/", ctr, 0, &hit) || !hit.in_union)
+        return;
+    *node = hit.node;
+    if ((*lower || (moves && hit.where == UUFS_UPPER)) && is_at(host, st))
+        known_put(st->st_dev, st->st_ino, *lower ? 0 : moves, ctr, *node);
 }
 
 int
@@ -100,10 +112,12 @@ call_fd_place(int fd, const struct stat *st, char *ctr, size_t cap, bool *lower,
     if (host[0] != '/')
         return -ENOTDIR;
     err = uufs_from_host(&engine.fs, host, ctr, cap);
-    if (!err && directory)
-        find_and_remember(host, ctr, st, moves, lower, node);
-    else
+    if (err || !directory)
         *lower = uufs_host_is_lower(&engine.fs, host);
+    else if (is_deleted(host, (size_t)n) && !is_at(host, st))
+        err = -ENOENT;
+    else
+        find_and_remember(host, ctr, st, moves, lower, node);
     return err;
 }
 
@@ -160,12 +174,10 @@ skip_dots(const char *path)
 static int
 walk_parent(char *host, size_t len, const char *rest, unsigned how, struct uufs_hit *hit)
 {
-    static const char mark[] = " (deleted)"; /* put there by the kernel where it removed it too */
     char base[LPMX_PATH_MAX];
-    size_t n = sizeof(mark) - 1;
 
-    if (len > n && !memcmp(host + len - n, mark, n))
-        len -= n;
+    if (is_deleted(host, len))
+        len -= sizeof(deleted) - 1;
     while (len && host[len - 1] != '/')
         len--;
     host[len > 1 ? len - 1 : len] = '\0';

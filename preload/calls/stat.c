@@ -72,19 +72,36 @@ host_flags(const struct uufs_hit *hit, unsigned how)
 }
 
 /* What the program is to see of @hit, or of the descriptor @fd without one. */
-static OWN_FRAME void
+static void
 show(const struct uufs_hit *hit, int fd, struct stat *st)
 {
-    struct uufs_hit merged;
-
-    if (!hit && inode_merged(fd, st, &merged))
-        hit = &merged;
     if (hit) {
         identity_show(hit, st);
         inode_show(hit, st);
     } else {
         identity_show_fd(fd, st);
     }
+}
+
+/* A magic link to a layer's directory that was copied up since means the merged one. */
+static OWN_FRAME void
+leave_for_merged(struct uufs_hit *hit)
+{
+    struct uufs_hit named = *hit;
+
+    if (!uufs_leave_magic(&engine.fs, &named) && !named.magic && named.where == UUFS_UPPER &&
+        named.type == S_IFDIR && named.node != VIEW_NONE)
+        *hit = named;
+}
+
+static int
+find_to_look_at(int dirfd, unsigned long path, unsigned how, struct uufs_hit *hit)
+{
+    int err = call_walk(dirfd, path, how, hit);
+
+    if (!err && hit->magic && how & UUFS_FOLLOW)
+        leave_for_merged(hit);
+    return err;
 }
 
 static long
@@ -94,7 +111,7 @@ stat_at(int dirfd, unsigned long path, unsigned how, unsigned long buf)
     struct stat st;
     uint64_t device;
     const struct view_node *n;
-    long err = call_walk(dirfd, path, how, &hit);
+    long err = find_to_look_at(dirfd, path, how, &hit);
 
     if (err)
         return err;
@@ -122,16 +139,21 @@ call_lstat(struct call *c)
 }
 
 /* A descriptor's own metadata (fstat, or an empty path). */
-static long
+static OWN_FRAME long
 stat_descriptor(int fd, unsigned long buf)
 {
+    struct uufs_hit merged, *hit = NULL;
     struct stat st;
     long err = fd == AT_FDCWD ? sys4(SYS_newfstatat, fd, "", &st, AT_EMPTY_PATH)
                               : sys2(SYS_fstat, fd, &st);
 
+    if (!err && inode_merged(fd, &st, &merged)) {
+        hit = &merged;
+        err = sys4(SYS_newfstatat, AT_FDCWD, merged.host, &st, AT_SYMLINK_NOFOLLOW);
+    }
     if (err)
         return err;
-    show(NULL, fd, &st);
+    show(hit, fd, &st);
     return user_put(buf, &st, sizeof(st));
 }
 
@@ -198,38 +220,63 @@ show_statx(const struct uufs_hit *hit, int fd, struct statx *sx)
     sx->stx_rdev_minor = gnu_dev_minor(st.st_rdev);
 }
 
+/* As stat_descriptor. */
+static OWN_FRAME long
+statx_descriptor(const struct call *c, struct statx *sx)
+{
+    int fd = (int)c->a[0];
+    struct uufs_hit merged, *hit = NULL;
+    struct stat st;
+    long err = sys5(SYS_statx, fd, "", c->a[2], c->a[3], sx);
+
+    if (!err && S_ISDIR(sx->stx_mode) && !sys4(SYS_newfstatat, fd, "", &st, AT_EMPTY_PATH) &&
+        inode_merged(fd, &st, &merged)) {
+        hit = &merged;
+        err = sys5(SYS_statx, AT_FDCWD, merged.host,
+                   (c->a[2] & ~(unsigned long)AT_EMPTY_PATH) | AT_SYMLINK_NOFOLLOW, c->a[3], sx);
+    }
+    if (!err)
+        show_statx(hit, fd, sx);
+    return err;
+}
+
+static OWN_FRAME long
+statx_path(const struct call *c, struct statx *sx)
+{
+    struct uufs_hit hit;
+    unsigned how = call_how(c);
+    uint64_t device;
+    const struct view_node *n;
+    long err = find_to_look_at((int)c->a[0], c->a[1], how, &hit);
+
+    if (err)
+        return err;
+    n = trusted_node(&hit, &device);
+    if (n)
+        statx_from_node(n, device, sx);
+    else
+        err = sys5(SYS_statx, AT_FDCWD, hit.host,
+                   (c->a[2] & ~(unsigned long)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) |
+                       host_flags(&hit, how),
+                   c->a[3], sx);
+    if (!err)
+        show_statx(&hit, -1, sx);
+    return err;
+}
+
 long
 call_statx(struct call *c)
 {
-    struct uufs_hit hit;
     struct statx sx;
-    uint64_t device;
-    const struct view_node *n = NULL;
-    unsigned how = call_how(c);
     int empty = 0;
-    long err = 0;
+    long err;
 
     if (c->a[2] & AT_EMPTY_PATH)
         empty = c->a[1] ? call_path_empty(c) : 1;
     if (empty < 0)
         return empty;
-    if (!empty) {
-        err = call_walk((int)c->a[0], c->a[1], how, &hit);
-        n = err ? NULL : trusted_node(&hit, &device);
-    }
-    if (n)
-        statx_from_node(n, device, &sx);
-    else if (empty)
-        err = sys5(SYS_statx, c->a[0], "", c->a[2], c->a[3], &sx);
-    else if (!err)
-        err = sys5(SYS_statx, AT_FDCWD, hit.host,
-                   (c->a[2] & ~(unsigned long)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) |
-                       host_flags(&hit, how),
-                   c->a[3], &sx);
-    if (err)
-        return err;
-    show_statx(empty ? NULL : &hit, (int)c->a[0], &sx);
-    return user_put(c->a[4], &sx, sizeof(sx));
+    err = empty ? statx_descriptor(c, &sx) : statx_path(c, &sx);
+    return err ? err : user_put(c->a[4], &sx, sizeof(sx));
 }
 
 long

@@ -170,6 +170,8 @@ change_action(struct call *c)
     return c->row->run(c);
 }
 
+#define INODE_SIZE (offsetof(struct stat, st_ino) + sizeof(ino_t)) /* with st_dev before it */
+
 /* Of a descriptor: the kernel's answer is right but for a directory that merges, see
  * calls/inode.c. */
 static long
@@ -186,12 +188,16 @@ stat_descriptor(int fd, unsigned long buf, const void *sp)
         return r;
     if (user_copy_near(sp, &st, buf, offsetof(struct stat, st_mode) + sizeof(st.st_mode)))
         return -EFAULT;
-    if (!S_ISDIR(st.st_mode))
+    if (!S_ISDIR(st.st_mode) || known_outside(st.st_dev, st.st_ino))
         return 0;
-    if (known_find(st.st_dev, st.st_ino, &known) &&
-        (known.moves ? known.node == VIEW_NONE : quick_is_bare(known.ctr, known.len)))
+    if (!known_find(st.st_dev, st.st_ino, &known))
+        return FAST_DECLINE;
+    if (!known.moves)
+        return quick_is_bare(known.ctr, known.len) ? 0 : FAST_DECLINE;
+    if (known.node == VIEW_NONE || known.len <= 1)
         return 0;
-    return FAST_DECLINE;
+    return quick_show_inode(known.node, &st) ? user_put_near(sp, buf, &st, INODE_SIZE)
+                                             : FAST_DECLINE;
 }
 
 /* fstat, as glibc 2.33 and later make it: with an empty path. */

@@ -27,8 +27,10 @@ struct quick {
     char base[KNOWN_PATH_MAX];
     size_t base_len;     /* 0: the path is absolute */
     uint64_t base_moves; /* see struct known_directory */
+    uint64_t moves;      /* IN_UPPER: as they were before it was looked for */
     uint32_t lower;      /* IN_UPPER: what the layers have, or VIEW_NONE */
-    char host[HOST_MAX]; /* once it was composed: always IN_UPPER */
+    bool tree;           /* IN_UPPER: everything may be in the upper */
+    char host[HOST_MAX]; /* IN_UPPER: the upper's path; otherwise room for one */
 };
 
 /* ---- what stands in the way ---- */
@@ -166,6 +168,7 @@ look_up(struct quick *q, size_t at, uint32_t node, bool tree)
         return FAST_DECLINE;
     q->lower =
         node == VIEW_NONE ? VIEW_NONE : view_child_hashed(&fs->view, node, q->path + at, len, hash);
+    q->tree = tree;
     if (tree || may_be_upper(ctr, ctr_len))
         return IN_UPPER;
     q->node = q->lower;
@@ -189,6 +192,7 @@ walk_in_place(struct quick *q, size_t directory)
 
     if (!find_place(q->path, directory, &place))
         return FAST_DECLINE;
+    q->moves = place.moves;
     q->node = place.node_depth == place.depth ? place.node : VIEW_NONE;
     return place.bare_len ? walk_from(q, directory + 1)
                           : look_up(q, directory + 1, q->node, place.tree_depth);
@@ -200,6 +204,7 @@ walk_in_known(struct quick *q)
     struct uufs_place place;
     bool tree = !find_place(q->base, q->base_len, &place) || place.tree_depth;
 
+    q->moves = q->base_moves;
     return look_up(q, 0, q->node, tree);
 }
 
@@ -361,7 +366,34 @@ stat_in_bind(struct quick *q, bool follow, unsigned long buf)
     return sys4(SYS_newfstatat, AT_FDCWD, q->host, buf, follow ? 0 : AT_SYMLINK_NOFOLLOW);
 }
 
-/* A directory that merges shows another inode, see calls/inode.c. */
+bool
+quick_show_inode(uint32_t node, struct stat *st)
+{
+    const struct view_node *n = view_node(&engine.fs.view, node);
+    uint64_t device;
+
+    if (!n || !lower_device(n->layer, &device))
+        return false;
+    st->st_dev = device;
+    st->st_ino = n->ino;
+    return true;
+}
+
+/* 0, or FAST_DECLINE where the walk has to say. */
+static long
+show_directory(const struct quick *q, struct stat *st)
+{
+    const struct view_node *n = view_node(&engine.fs.view, q->lower);
+    const char *ctr = q->host + engine.fs.upper_len;
+
+    if (!n || !S_ISDIR(n->mode))
+        return 0;
+    return q->tree || uufs_dirty_test_opaque(&engine.fs, ctr, strlen(ctr)) ||
+                   !quick_show_inode(q->lower, st)
+               ? FAST_DECLINE
+               : 0;
+}
+
 static long
 stat_in_upper(const struct quick *q, const void *sp, bool follow, unsigned long buf)
 {
@@ -370,7 +402,7 @@ stat_in_upper(const struct quick *q, const void *sp, bool follow, unsigned long 
 
     if (r)
         return r;
-    if ((follow && S_ISLNK(st.st_mode)) || (S_ISDIR(st.st_mode) && q->lower != VIEW_NONE))
+    if ((follow && S_ISLNK(st.st_mode)) || (S_ISDIR(st.st_mode) && show_directory(q, &st)))
         return FAST_DECLINE;
     return user_put_near(sp, buf, &st, sizeof(st));
 }
@@ -478,7 +510,6 @@ remember(const struct quick *q)
 static long
 open_in_upper(const struct quick *q, unsigned long flags)
 {
-    uint64_t moves = uufs_moves(&engine.fs);
     struct stat st;
     long r = probe(q, &st);
 
@@ -489,8 +520,8 @@ open_in_upper(const struct quick *q, unsigned long flags)
     r = sys4(SYS_openat, AT_FDCWD, q->host, flags | O_LARGEFILE | O_NOFOLLOW, 0);
     if (r == -ELOOP || r == -ENOENT) /* it changed meanwhile */
         return FAST_DECLINE;
-    if (r >= 0 && S_ISDIR(st.st_mode) && moves)
-        known_put(st.st_dev, st.st_ino, moves, q->host + engine.fs.upper_len, VIEW_NONE);
+    if (r >= 0 && S_ISDIR(st.st_mode))
+        known_put(st.st_dev, st.st_ino, q->moves, q->host + engine.fs.upper_len, VIEW_NONE);
     return r;
 }
 
@@ -545,9 +576,30 @@ has_upper_parent(uint32_t node)
     return engine.fs.upper && n && n->parent == 0;
 }
 
+/* The inode that ".." of a directory of the upper shows; 0: its own. False: not known. */
+static bool
+find_dotdot(const struct known_directory *known, uint64_t *ino)
+{
+    const struct view_node *n;
+    struct uufs_place place;
+    size_t len = known->len;
+
+    while (len && known->ctr[len - 1] != '/')
+        len--;
+    *ino = 0;
+    if (len <= 1) /* in the root */
+        return true;
+    if (!find_place(known->ctr, len - 1, &place))
+        return false;
+    n = place.node_depth == place.depth ? view_node(&engine.fs.view, place.node) : NULL;
+    *ino = n ? n->ino : 0;
+    return !n || n->ino;
+}
+
 static long
 quick_list(int fd, unsigned long buf, uint32_t size)
 {
+    uint64_t dotdot;
     struct known_directory known;
     int64_t start, pos;
     long n;
@@ -556,8 +608,9 @@ quick_list(int fd, unsigned long buf, uint32_t size)
         !find_directory(fd, &known) || (known.moves && known.node != VIEW_NONE))
         return FAST_DECLINE;
     if (known.moves)
-        return uufs_getdents(&engine.fs, known.ctr, known.len, VIEW_NONE, fd, (void *)buf,
-                             size < LIST_MAX ? size : LIST_MAX);
+        return find_dotdot(&known, &dotdot)
+                   ? uufs_list_upper(fd, dotdot, (void *)buf, size < LIST_MAX ? size : LIST_MAX)
+                   : FAST_DECLINE;
     pos = start = sys3(SYS_lseek, fd, 0, SEEK_CUR);
     if (start < 0 || (start <= 1 && has_upper_parent(known.node)))
         return FAST_DECLINE;

@@ -9,8 +9,8 @@
 
 /* ---- directories ---- */
 
-static long
-layer_path(const struct uufs *fs, uint32_t layer, const char *ctr, size_t len, char *host)
+long
+uufs_layer_path(const struct uufs *fs, uint32_t layer, const char *ctr, size_t len, char *host)
 {
     size_t host_len = 0;
     int err;
@@ -29,7 +29,7 @@ dir_copy_xattrs(const struct uufs *fs, const struct view_node *n, const char *ct
                 const char *temp)
 {
     char lower[LPMX_PATH_MAX];
-    long r = layer_path(fs, n->layer, ctr, len, lower);
+    long r = uufs_layer_path(fs, n->layer, ctr, len, lower);
 
     return r < 0 ? (int)r : copy_xattrs(lower, temp);
 }
@@ -77,6 +77,8 @@ dir_copy_up(const struct uufs *fs, const struct view_node *n, const char *ctr, s
     err = upper_guard(&guard, host, host_len);
     if (!err) {
         err = upper_publish(temp, host, true);
+        uufs_moves_add(
+            fs); /* its inode may be that of another one, which is gone (calls/known.c) */
         upper_release(&guard);
     }
     if (err)

@@ -8,8 +8,9 @@
  *
  * The map's second word counts moves: how often a directory of the upper was renamed or removed.
  * While it stands still, a directory once found in the upper is still there (places.h). It is
- * raised before and after each: before, so that nothing older is good any more even if the process
- * is killed in between; after, so that nothing is good that was seen before it had gone.
+ * raised before and after each: after, so that nothing is good that was seen before it had gone;
+ * before, so that a process that is killed in between leaves only what others found in those few
+ * microseconds.
  *
  * On a network file system another machine writes without our seeing its marks. So a process that
  * finds the map there uses none, and sets bit 0 for those that have it on a disk of their own:

@@ -19,7 +19,6 @@ struct uufs_place {
     uint32_t node, node_depth, upper_depth, tree_depth; /* as struct walk has them */
     uint32_t bare_len; /* bytes of the path up to its first component that the upper has not; 0:
                           it has all */
-    bool lower_name;   /* as struct uufs_hit */
 };
 
 /* A process's own. All zero at first. */

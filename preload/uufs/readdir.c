@@ -247,8 +247,21 @@ filter_records(char *buf, size_t n)
     return kept;
 }
 
-static long
-getdents_upper(int fd, void *buf, size_t size)
+/* ".." is one of the first two, if it is among them. */
+static void
+set_dotdot(char *buf, size_t n, uint64_t ino)
+{
+    for (size_t at = 0, i = 0; at < n && i < 2; i++) {
+        struct dir_entry *e = (struct dir_entry *)(buf + at);
+
+        if (!strcmp(e->name, ".."))
+            e->ino = ino;
+        at += e->reclen;
+    }
+}
+
+long
+uufs_list_upper(int fd, uint64_t dotdot, void *buf, size_t size)
 {
     for (;;) {
         long n = sys3(SYS_getdents64, fd, buf, size);
@@ -256,9 +269,29 @@ getdents_upper(int fd, void *buf, size_t size)
         if (n <= 0)
             return n;
         n = (long)filter_records(buf, (size_t)n);
+        if (n && dotdot)
+            set_dotdot(buf, (size_t)n, dotdot);
         if (n)
             return n;
     }
+}
+
+/* The inode that the directory above @ctr shows, where it merges with the layers'; else 0: the
+ * disk's. */
+static OWN_FRAME uint64_t
+merged_parent_ino(const struct uufs *fs, const char *ctr, size_t len)
+{
+    char parent[LPMX_PATH_MAX];
+    struct uufs_hit hit;
+
+    len = path_parent(ctr, len);
+    if (!len)
+        return 0;
+    memcpy(parent, ctr, len);
+    parent[len] = '\0';
+    if (uufs_lookup(fs, parent, 0, &hit) || hit.node == VIEW_NONE)
+        return 0;
+    return node_ino(&fs->view, hit.node);
 }
 
 long
@@ -269,7 +302,7 @@ uufs_getdents(const struct uufs *fs, const char *ctr, size_t len, uint32_t node,
 
     r.dir = view_node(&fs->view, node);
     if (!r.dir)
-        return getdents_upper(fd, buf, size);
+        return uufs_list_upper(fd, merged_parent_ino(fs, ctr, len), buf, size);
     r.out.buf = buf;
     r.out.size = size;
     return getdents_merged(&r, fd);

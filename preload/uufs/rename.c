@@ -252,14 +252,24 @@ make_opaque(const struct uufs *fs, struct uufs_hit *hit)
     return err;
 }
 
+static int
+move_directory(const struct move *m, const char *from, const char *to, unsigned flags)
+{
+    int err;
+
+    uufs_moves_add(m->fs);
+    err = rename_host(from, to, flags);
+    if (!err)
+        uufs_moves_add(m->fs);
+    return err;
+}
+
 /* The directory displaced got a name at the last moment: everything back. */
 static int
 undo_displace(const struct move *m, const char *to_host, int err)
 {
-    if (err == -ENOTEMPTY) {
-        rename_host(m->from->host, to_host, RENAME_EXCHANGE);
-        uufs_moves_add(m->fs);
-    }
+    if (err == -ENOTEMPTY)
+        move_directory(m, m->from->host, to_host, RENAME_EXCHANGE);
     return err;
 }
 
@@ -273,8 +283,7 @@ displace(const struct move *m, char *to_host)
 
     uufs_dirty_set_opaque(m->fs, from->ctr, from->ctr_len); /* where it will be for a moment */
     if (!err)
-        err = rename_host(from->host, to_host, RENAME_EXCHANGE);
-    uufs_moves_add(m->fs);
+        err = move_directory(m, from->host, to_host, RENAME_EXCHANGE);
     if (!err)
         return undo_displace(m, to_host, upper_discard_dir(m->fs, from->host));
     if (err != -EINVAL)
@@ -283,10 +292,7 @@ displace(const struct move *m, char *to_host)
                         m->to->ctr_len); /* no exchange here: the name is absent for a moment */
     if (!err)
         err = upper_discard_dir(m->fs, to_host);
-    if (!err)
-        err = rename_host(from->host, to_host, 0);
-    uufs_moves_add(m->fs);
-    return err;
+    return err ? err : move_directory(m, from->host, to_host, 0);
 }
 
 static int
@@ -315,12 +321,9 @@ rename_upper(const struct move *m)
         err = upper_take(m->fs, m->to);
     if (!err && upper_target && !exchanges(m))
         extra_forget(m->fs, m->to->host);
-    if (!err && directories)
-        uufs_moves_add(m->fs);
     if (!err)
-        err = rename_host(m->from->host, m->to->host, m->flags);
-    if (!err && directories)
-        uufs_moves_add(m->fs);
+        err = directories ? move_directory(m, m->from->host, m->to->host, m->flags)
+                          : rename_host(m->from->host, m->to->host, m->flags);
     if ((err == -ENOTEMPTY || err == -EEXIST) && !m->flags && upper_target && is_dir(m->from) &&
         is_dir(m->to))
         err = displace(m, m->to->host);

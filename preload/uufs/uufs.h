@@ -167,6 +167,9 @@ int opaque_test(const struct uufs *fs, const char *ctr, size_t len);
 int opaque_make_at(const struct uufs *fs, const char *host_dir, size_t len);
 
 /* ---- copyup.c ---- */
+/* Where the layer @layer has @ctr, into @host of LPMX_PATH_MAX bytes. The length or -errno. */
+long uufs_layer_path(const struct uufs *fs, uint32_t layer, const char *ctr, size_t len,
+                     char *host);
 enum uufs_copy_how {
     UUFS_COPY_DATA = 0,
     UUFS_COPY_NO_DATA = 1, /* the caller truncates at once */
@@ -210,6 +213,9 @@ long uufs_getdents(const struct uufs *fs, const char *ctr, size_t len, uint32_t 
 /* The same for directory @node of which all that shows is in the layers: the records from position
  * *pos on, behind the *used bytes that are in @buf, as far as they fit in its @size. *pos and *used
  * go on with them. False: there are more. Small frames. */
+/* getdents64 of a directory that the upper alone has, @fd. @dotdot: the inode to be shown for "..";
+ * 0: the disk's. */
+long uufs_list_upper(int fd, uint64_t dotdot, void *buf, size_t size);
 bool uufs_list_lower(const struct view *view, uint32_t node, int64_t *pos, void *buf, size_t *used,
                      size_t size);
 /* 1 when the merged directory holds no name, 0 when it does, or -errno. */

@@ -208,7 +208,7 @@ resume(struct walk *w, const char *path, size_t len)
     w->upper_depth = place.upper_depth;
     w->tree_depth = place.tree_depth;
     hit->where = place.bare_len ? UUFS_LOWER : UUFS_UPPER;
-    hit->lower_name = place.lower_name;
+    hit->lower_name = node_visible(w);
     w->rest = path + len;
     return true;
 }
@@ -243,7 +243,7 @@ remember(struct walk *w)
 {
     const struct uufs_hit *hit = w->hit;
     struct uufs_place place = {w->moves,       w->depth,      w->node, w->node_depth,
-                               w->upper_depth, w->tree_depth, 0,       hit->lower_name};
+                               w->upper_depth, w->tree_depth, 0};
 
     if (!w->moves || hit->type != S_IFDIR || hit->bind >= 0 || !w->upper_depth ||
         w->depth <= w->place_depth || w->how & UUFS_PLAIN)

@@ -114,7 +114,8 @@ class Callee:
                 os.makedirs(os.path.join(self.folder, name), mode=0o700)
                 if name == "upper":
                     os.chmod(self.plan.upper, 0o755)  # noqa: S103  its /, as in container.create
-        containers.make_dirty_map(self.plan.dirty)
+        # Programs that an older engine started in this container may come here too.
+        containers.make_dirty_map(self.plan.dirty, os.path.join(self.folder, "../../dirty"))
         self.commands.prepare()
         containers.write_missing(self.files)
         if self.seeds:

@@ -40,7 +40,7 @@ __all__ = [
     "remove",
 ]
 
-VERSION = 1
+VERSION = 2  # 1: its dirty map has no head
 # Bytes: good for 50,000 names; each page of it costs every process a fault. What is over a power of
 # two says that the map begins with a head, see preload/uufs/dirty.c.
 DIRTY_SIZE = (1 << 16) + 16
@@ -133,7 +133,7 @@ class Container:
 
 
 def _from_dict(data: dict[str, Any], root: str) -> Container:
-    if data.pop("version", None) != VERSION:
+    if data.pop("version", None) not in {1, VERSION}:
         raise ValueError("another version")
     identity, creator = data.pop("identity"), data.pop("creator")
     return Container(
@@ -235,11 +235,12 @@ def _fill(container: Container, seeds: Mapping[str, str]) -> None:
         atomic_write(container.path("container.json"), data)
 
 
-def make_dirty_map(path: str) -> None:
-    """An empty dirty map, or the one that is there."""
+def make_dirty_map(path: str, like: str | None = None) -> None:
+    """An empty dirty map, or the one that is there. @like: another one, of an engine as old."""
+    size = os.stat(like).st_size if like else DIRTY_SIZE
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     if not os.fstat(fd).st_size:  # another size would say something else of what is there
-        os.ftruncate(fd, DIRTY_SIZE)
+        os.ftruncate(fd, size)
     os.close(fd)
 
 

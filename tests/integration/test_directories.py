@@ -43,9 +43,12 @@ def ask(path):
     os.chdir(path)
     answers += [key(os.stat(".")), statx(-100, b"", 0x1000)]
     os.chdir(here)
+    above = key(os.stat(path + "/.."))
+    answers_above = [key(os.stat(os.path.dirname(path))), key(os.stat("..", dir_fd=fd))]
     os.close(fd)
     os.close(parent)
     assert len(set(answers)) == 1, (path, answers)
+    assert answers_above == [above, above], path
     with os.scandir(os.path.dirname(path)) as entries:
         inodes = {e.inode() for e in entries if e.name == name}
     assert answers[0][1] in inodes or "listings too" not in sys.argv, path
@@ -96,6 +99,102 @@ def test_chmod_goes_into_the_directories_that_it_changes(
     )
     done = run_lpmx("run", *options, image("tools"), "sh", "-c", script)
     assert (done.stdout, done.stderr) == ("ok\n", "")
+
+
+# What descriptors and the working directory mean is remembered, by inode: of the right directory.
+MEANING = r"""
+import os, threading
+
+os.makedirs("/srv/t")
+os.chdir("/srv/t")
+
+# the kernel calls a removed directory what another one may really be called
+os.mkdir("D")
+fd = os.open("D", os.O_RDONLY)
+os.rmdir("D")
+os.mkdir("D (deleted)")
+for flags in os.O_RDONLY, os.O_WRONLY | os.O_CREAT:
+    try:
+        os.open("x", flags, dir_fd=fd)
+        raise SystemExit("found in a removed directory")
+    except FileNotFoundError:
+        pass
+os.close(fd)
+os.mkdir("E")  # with the inode of the first
+os.chdir("E")
+open("precious", "w").close()
+assert (os.getcwd(), os.listdir("/srv/t/E")) == ("/srv/t/E", ["precious"])
+
+# one thread goes from directory to directory, another looks where it is
+os.makedirs("/srv/A/a")
+os.makedirs("/srv/B/b")
+a, b = os.open("/srv/A", os.O_RDONLY), os.open("/srv/B", os.O_RDONLY)
+stop = threading.Event()
+
+def go():
+    while not stop.is_set():
+        os.chdir("/srv/A")
+        os.chdir("/srv/B")
+
+def look():
+    while not stop.is_set():
+        os.path.exists("x")
+
+threads = [threading.Thread(target=target) for target in (go, look)]
+for thread in threads:
+    thread.start()
+for _ in range(300):
+    os.mkdir("/srv/z")
+    os.rmdir("/srv/z")
+    assert os.stat("a", dir_fd=a) and os.stat("b", dir_fd=b)
+stop.set()
+for thread in threads:
+    thread.join()
+print("ok")
+"""
+
+
+def test_descriptors_mean_the_directories_that_they_are_of(
+    run_lpmx: Callable[..., Completed], image: Callable[[str], str], options: tuple[str, ...]
+) -> None:
+    done = run_lpmx("run", *options, image("tools"), "python3", "-c", MEANING)
+    assert done.stdout == "ok\n"
+
+
+def test_a_descriptor_of_a_layers_directory_shows_the_merged_one(
+    run_lpmx: Callable[..., Completed], image: Callable[[str], str], options: tuple[str, ...]
+) -> None:
+    """Also to a program that has never seen it otherwise."""
+    look = "import os; s = os.fstat(3); print(oct(s.st_mode), s.st_mtime_ns)"
+    look_by_name = "import os, sys; s = os.stat('.'); print(oct(s.st_mode), s.st_mtime_ns)"
+    script = (
+        "cd /usr/share/perl; exec 3< .; chmod 710 .; touch new;"
+        f" a=$(python3 -c '{look}'); b=$(python3 -c \"{look_by_name}\");"
+        ' test "$a" = "$b"; echo ${a% *}; stat -c %Y . > /tmp/1; stat -L -c %Y /proc/self/fd/3'
+        " > /tmp/2; cmp /tmp/1 /tmp/2"
+    )
+    done = run_lpmx("run", *options, image("tools"), "bash", "-e", "-c", script)
+    assert done.stdout == "0o40710\n"
+
+
+def test_a_closed_directory_is_closed_for_what_was_seen_in_it(
+    ordinary_user: Lpmx, user_archive: Callable[[str], Path]
+) -> None:
+    ordinary_user("load", user_archive("tools"))
+    script = """
+import os
+os.makedirs("/srv/a/b")
+open("/srv/a/b/f", "w").close()
+os.stat("/srv/a/b/f")
+os.chmod("/srv/a", 0)
+for name in ("f", "none"):
+    try:
+        os.stat("/srv/a/b/" + name)
+    except PermissionError:
+        print("closed")
+"""
+    done = ordinary_user("run", reference("tools"), "python3", "-c", script)
+    assert done.stdout == "closed\nclosed\n"
 
 
 def test_a_copied_store_shows_one_inode_too(archive: Callable[[str], Path], tmp_path: Path) -> None:
