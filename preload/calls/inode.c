@@ -1,15 +1,16 @@
 /* A directory keeps its inode number when it is copied up, as in the kernel's overlayfs: fts, and
  * so chmod -R, looks at a directory, changes it, opens it, and will not go in where it finds
  * another. What the layers' directory is called is shown by every call that looks at the merged
- * one. Not for
- * "/", which was in the upper before any program looked. */
+ * one; and what the merged one is like, by every descriptor of the layers'. Not for "/", which was
+ * in the upper before any program looked. The link count is 1, as there too, lest somebody reads
+ * from it how many directories there are. */
 #include "inode.h"
 
 #include "call.h"
 #include "lower.h"
 
-bool
-inode_of_node(uint32_t node, const char *ctr, struct stat *st)
+static void
+show_node(uint32_t node, const char *ctr, struct stat *st)
 {
     const struct view_node *n = view_node(&engine.fs.view, node);
     char host[LPMX_PATH_MAX];
@@ -17,25 +18,23 @@ inode_of_node(uint32_t node, const char *ctr, struct stat *st)
     uint64_t device;
 
     if (!n || !S_ISDIR(n->mode) || !ctr[1])
-        return false;
+        return;
+    st->st_nlink = 1;
     if (lower_device(n->layer, &device)) {
         st->st_dev = device;
         st->st_ino = n->ino;
-        return true;
+    } else if (uufs_layer_path(&engine.fs, n->layer, ctr, strlen(ctr), host) > 0 &&
+               !sys4(SYS_newfstatat, AT_FDCWD, host, &lower, AT_SYMLINK_NOFOLLOW)) {
+        st->st_dev = lower.st_dev;
+        st->st_ino = lower.st_ino;
     }
-    if (uufs_layer_path(&engine.fs, n->layer, ctr, strlen(ctr), host) < 0 ||
-        sys4(SYS_newfstatat, AT_FDCWD, host, &lower, AT_SYMLINK_NOFOLLOW))
-        return false;
-    st->st_dev = lower.st_dev;
-    st->st_ino = lower.st_ino;
-    return true;
 }
 
 void
 inode_show(const struct uufs_hit *hit, struct stat *st)
 {
     if (hit->where == UUFS_UPPER && S_ISDIR(st->st_mode))
-        inode_of_node(hit->node, hit->ctr, st);
+        show_node(hit->node, hit->ctr, st);
 }
 
 bool

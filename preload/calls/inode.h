@@ -11,7 +11,5 @@ void inode_show(const struct uufs_hit *hit, struct stat *st);
 /* Is what @fd (AT_FDCWD too) means, with the metadata @st, a directory in which upper and layers
  * are merged by now? Then *@hit is that. */
 bool inode_merged(int fd, const struct stat *st, struct uufs_hit *hit);
-/* The inode of the layers' directory @node, which is @ctr, into @st. False: it shows its own. */
-bool inode_of_node(uint32_t node, const char *ctr, struct stat *st);
 
 #endif

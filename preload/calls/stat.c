@@ -206,13 +206,15 @@ show_statx(const struct uufs_hit *hit, int fd, struct statx *sx)
                       .st_gid = sx->stx_gid,
                       .st_mode = sx->stx_mode,
                       .st_dev = gnu_dev_makedev(sx->stx_dev_major, sx->stx_dev_minor),
-                      .st_ino = sx->stx_ino};
+                      .st_ino = sx->stx_ino,
+                      .st_nlink = sx->stx_nlink};
 
     st.st_rdev = gnu_dev_makedev(sx->stx_rdev_major, sx->stx_rdev_minor);
     show(hit, fd, &st);
     sx->stx_dev_major = gnu_dev_major(st.st_dev);
     sx->stx_dev_minor = gnu_dev_minor(st.st_dev);
     sx->stx_ino = st.st_ino;
+    sx->stx_nlink = (uint32_t)st.st_nlink;
     sx->stx_uid = st.st_uid;
     sx->stx_gid = st.st_gid;
     sx->stx_mode = (uint16_t)st.st_mode;

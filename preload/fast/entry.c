@@ -170,7 +170,8 @@ change_action(struct call *c)
     return c->row->run(c);
 }
 
-#define INODE_SIZE (offsetof(struct stat, st_ino) + sizeof(ino_t)) /* with st_dev before it */
+/* st_dev, st_ino, st_nlink */
+#define INODE_SIZE (offsetof(struct stat, st_nlink) + sizeof(nlink_t))
 
 /* Of a descriptor: the kernel's answer is right but for a directory that merges, see
  * calls/inode.c. */

@@ -376,6 +376,7 @@ quick_show_inode(uint32_t node, struct stat *st)
         return false;
     st->st_dev = device;
     st->st_ino = n->ino;
+    st->st_nlink = 1;
     return true;
 }
 
