@@ -93,9 +93,9 @@ def test_chmod_goes_into_the_directories_that_it_changes(
 ) -> None:
     """chmod -R looks at a directory, changes it, and goes in only if what it opens is the same."""
     script = (
-        "cd /usr/share; find perl perl5 | sort > /tmp/before; chmod -R o-rwx,g+w perl perl5;"
-        " find perl perl5 | sort | cmp - /tmp/before; find perl perl5 ! -type l -perm /o=rwx;"
-        " find perl perl5 ! -type l ! -perm -g=w; test -s /tmp/before && echo ok"
+        "cd /usr/share; find perl perl5 | sort > /srv/before; chmod -R o-rwx,g+w perl perl5;"
+        " find perl perl5 | sort | cmp - /srv/before; find perl perl5 ! -type l -perm /o=rwx;"
+        " find perl perl5 ! -type l ! -perm -g=w; test -s /srv/before && echo ok"
     )
     done = run_lpmx("run", *options, image("tools"), "sh", "-c", script)
     assert (done.stdout, done.stderr) == ("ok\n", "")
@@ -170,11 +170,13 @@ def test_a_descriptor_of_a_layers_directory_shows_the_merged_one(
     script = (
         "cd /usr/share/perl; exec 3< .; chmod 710 .; touch new;"
         f" a=$(python3 -c '{look}'); b=$(python3 -c \"{look_by_name}\");"
-        ' test "$a" = "$b"; echo ${a% *}; stat -c %Y . > /tmp/1; stat -L -c %Y /proc/self/fd/3'
-        " > /tmp/2; cmp /tmp/1 /tmp/2"
+        ' test "$a" = "$b"; echo ${a% *}; stat -c %Y . > /srv/1; stat -L -c %Y /proc/self/fd/3'
+        " > /srv/2; cmp /srv/1 /srv/2"
     )
     done = run_lpmx("run", *options, image("tools"), "bash", "-e", "-c", script)
     assert done.stdout == "0o40710\n"
+    other = run_lpmx("run", *options, image("tools"), "stat", "-c", "%a", "/usr/share/perl")
+    assert other.stdout == "755\n"  # the layer's is as it was
 
 
 def test_a_closed_directory_is_closed_for_what_was_seen_in_it(
