@@ -78,12 +78,13 @@ def _changing(bench: Bench, script: str) -> Iterator[Command]:
 
     inside = [*timed, str(bench.loader), "--plan", str(plan), "--", "sh", "-c", script]
     yield Command("lpmx, compiled plan", inside, bench.environment, reports=True, prepare=create)
-    if not bench.tree:
+    tree = bench.tree
+    if not tree:
         return
     now = places / "now"
 
     def copy() -> None:
-        folder, first = bench.tree / LOWER, places / "first"
+        folder, first = tree / LOWER, places / "first"
         if not first.exists():
             subprocess.run(["cp", "-a", folder, first], check=True)
         if folder.exists():
@@ -97,11 +98,13 @@ def _changing(bench: Bench, script: str) -> Iterator[Command]:
         for name in ("u", "w", "m"):
             (now / name).mkdir(parents=True)
 
-    argv = ("unshare", "-m", "sh", "-c", OVERLAY, "overlay", str(bench.tree), str(now))
-    argv += (sys.executable, TIMED, script)
-    yield Command("the kernel's overlayfs", argv, bench.environment, reports=True, prepare=layers)
+    mounted = ["unshare", "-m", "sh", "-c", OVERLAY, "overlay", str(tree), str(now)]
+    mounted += [sys.executable, TIMED, script]
+    yield Command(
+        "the kernel's overlayfs", mounted, bench.environment, reports=True, prepare=layers
+    )
 
     yield Command(
-        "chroot, without layers", [*timed, "chroot", str(bench.tree), "sh", "-c", script],
+        "chroot, without layers", [*timed, "chroot", str(tree), "sh", "-c", script],
         bench.environment, reports=True, prepare=copy,
     )  # fmt: skip
