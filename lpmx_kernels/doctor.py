@@ -153,6 +153,8 @@ def installed_kernels(site: Site) -> Iterator[Finding]:
             source.find_image(Store.open(root), settings.image)
         except LpmxError as error:
             lost.append(f"{spec.name} ({error.message})")
+        except PermissionError:  # somebody else's, installed for all
+            lost.append(f"{spec.name} (its store {root} is not yours to read)")
     if lost:
         advice = "`lpmx kernel doctor NAME` says more; load the image again or remove the kernel"
         yield Finding("Jupyter kernels", "problem", f"cannot start: {', '.join(lost)}", advice)

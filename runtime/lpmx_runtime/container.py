@@ -237,7 +237,7 @@ def _fill(container: Container, seeds: Mapping[str, str]) -> None:
 
 def make_dirty_map(path: str, like: str | None = None) -> None:
     """An empty dirty map, or the one that is there. @like: another one, of an engine as old."""
-    size = os.stat(like).st_size if like else DIRTY_SIZE
+    size = os.stat(like).st_size if like and os.path.exists(like) else DIRTY_SIZE
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     if not os.fstat(fd).st_size:  # another size would say something else of what is there
         os.ftruncate(fd, size)
@@ -416,6 +416,21 @@ def _make_removable(folder: str) -> None:
 # ---- garbage
 
 
+def leftovers(store: Store) -> list[str]:
+    """What `collect` would remove: names of folders. With the store's lock held, as there."""
+    root = os.fspath(store.containers_dir)
+    return [
+        name
+        for name in sorted(os.listdir(root))
+        if name.startswith(_REMOVED) or (not name.startswith(".") and _is_leftover(root, name))
+    ]
+
+
+def plain_id(name: str) -> str:
+    """The id of the container whose folder, half removed or not, is called @name."""
+    return name.removeprefix(_REMOVED)
+
+
 def collect(store: Store) -> list[str]:
     """Remove what killed runs have left: ephemeral, half made, half removed containers. Their ids.
 
@@ -426,7 +441,7 @@ def collect(store: Store) -> list[str]:
     for name in sorted(os.listdir(root)):
         _forget_jobs(os.path.join(root, name))
         if name.startswith(_REMOVED):
-            removed.append(name.removeprefix(_REMOVED))
+            removed.append(plain_id(name))
             purge(os.path.join(root, name))
         elif not name.startswith(".") and _is_leftover(root, name):
             removed.append(name)

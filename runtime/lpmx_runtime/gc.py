@@ -82,14 +82,14 @@ def _canonical(name: str) -> str:
 
 
 def collect(store: Store, *, dry_run: bool = False, temporaries: bool = True) -> Garbage:
-    """Remove what no image needs and, with @temporaries, what dead imports and runs left.
-
-    A dry run does not look for dead runs' containers.
-    """
+    """Remove what no image needs and, with @temporaries, what dead imports and runs left."""
     lock = store.lock("store")
     lock.acquire(timeout=WAIT, busy=f"store {store.root}: another lpmx command is adding to it")
     with lock, storage_errors(f"store {store.root}"):
-        containers = container.collect(store) if temporaries and not dry_run else []
+        containers = container.leftovers(store) if temporaries else []
+        freed = sum(_usage(store.containers_dir / name) for name in containers)
+        if temporaries and not dry_run:
+            containers = container.collect(store)
         images = [store.image(image_id, ()) for image_id in store.image_ids()]
         wanted_layers = {diff_id for image in images for diff_id in image.diff_ids}
         wanted_views = {f"{image.chain_id}.view" for image in images}
@@ -101,14 +101,14 @@ def collect(store: Store, *, dry_run: bool = False, temporaries: bool = True) ->
             *(store.views_dir / name for name in views),
             *leftovers,
         ]
-        freed = sum(_usage(path) for path in doomed)
+        freed += sum(_usage(path) for path in doomed)
         if not dry_run:
             for path in doomed:
                 _remove(store, path)
             if temporaries:
                 _remove_locks(store)
         return Garbage(
-            containers=tuple(containers),
+            containers=tuple(map(container.plain_id, containers)),
             layers=tuple(layers),
             views=tuple(name.removesuffix(".view") for name in views),
             leftovers=tuple(path.name for path in leftovers),

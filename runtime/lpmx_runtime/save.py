@@ -171,6 +171,9 @@ def _write_file(
     writer: _Writer, form: str, images: list[Image], names: Sequence[str], path: str
 ) -> None:
     temporary = f"{path}.{os.getpid()}.partial"
+    folder = os.path.dirname(path)
+    if folder and not os.path.isdir(folder):
+        raise UsageError(f"{path}: there is no directory {folder}", hint="make it first")
     try:
         with open(temporary, "xb") as file:
             writer.write(form, images, names, _TarTarget(file, own=form != FORMATS[0]))

@@ -24,7 +24,7 @@ from .image import Image, chain_id, is_hex_digest
 from .reference import parse_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 __all__ = ["Store", "atomic_write", "default_root", "remove_tree"]
 
@@ -312,13 +312,15 @@ class Store:
                 )
             if found:
                 return self.image(found[0])
-        raise _no_image(name)
+        raise _no_image(name, self.refs())
 
     def _ref(self, name: str) -> str | None:
         try:
             reference = parse_reference(name)
         except LpmxError as error:
-            raise ImageNotFoundError(f"{name}: no such image", hint=error.message) from error
+            is_file = os.path.isfile(name)
+            hint = f"it is a file: `lpmx load {name}` brings it in" if is_file else error.message
+            raise ImageNotFoundError(f"{name}: no such image", hint=hint) from error
         return self._read_ref(str(reference))
 
     def _read_ref(self, name: str) -> str | None:
@@ -406,10 +408,13 @@ class Store:
             lock.release()
 
 
-def _no_image(name: str) -> ImageNotFoundError:
+def _no_image(name: str, known: Iterable[str] = ()) -> ImageNotFoundError:
+    from .similar import did_you_mean_image
+
     return ImageNotFoundError(
         f"{name}: no such image",
-        hint="`lpmx images` lists what is here, `lpmx load FILE` brings one in",
+        hint=did_you_mean_image(name, known)
+        or "`lpmx images` lists what is here, `lpmx load FILE` brings one in",
     )
 
 

@@ -198,6 +198,8 @@ class TarReader:
         while True:
             header = stream.read(BLOCK)
             if len(header) != BLOCK:
+                if header and stream.consumed <= BLOCK and b"\0" not in header:
+                    raise ArchiveError("not a tar archive")  # names are padded with NUL
                 if header or extra:
                     raise _truncated()
                 return

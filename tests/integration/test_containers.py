@@ -338,7 +338,10 @@ def test_killed_run_takes_its_program_along_and_gc_removes_the_rest(lpmx, store,
     waiting.until(lambda: not alive(pid), what="death of the program")
     assert len(leftovers(store)) == len(before) + 1
     assert lpmx("ps", "-a", "--json").stdout.count(str(pid)) == 0
-    lpmx("gc")
+    would = json.loads(lpmx("gc", "--dry-run", "--json").stdout)
+    assert len(leftovers(store)) == len(before) + 1
+    assert len(would["containers"]) == 1 and would["bytes"] > 0
+    assert json.loads(lpmx("gc", "--json").stdout)["containers"] == would["containers"]
     assert sorted(leftovers(store)) == before
 
 

@@ -112,6 +112,35 @@ def test_an_error_is_one_line_and_a_status(
     assert "Traceback" not in error
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("inspect demmo:1", "(did you mean 'demo:1'?)"),
+        ("inspect other/demo", "(did you mean 'demo:1'?)"),
+        ("inspect other/thing", "`lpmx load FILE` brings one in"),
+        ("inspect ./text", "it is a file: `lpmx load ./text`"),
+        ("load ./text", "not a tar archive"),
+        ("pull demo", "`skopeo copy docker://"),
+        ("rum demo:1", "(did you mean 'run'?)"),
+        ("save -o ./none/x.tar demo:1", "there is no directory ./none"),
+    ],
+)
+def test_what_to_do_is_said(
+    archive: str,
+    capsys: Capture,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    said: str,
+) -> None:
+    main(["load", archive])
+    capsys.readouterr()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text").write_text("hello\n")
+    assert main(command.split()) not in {0, None}
+    assert said in capsys.readouterr().err
+
+
 def test_an_error_nobody_foresaw_is_no_traceback(
     archive: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

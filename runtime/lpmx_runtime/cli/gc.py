@@ -39,8 +39,12 @@ def run(args: argparse.Namespace) -> int:
         )
         return 0
     verb = "would free" if args.dry_run else "freed"
-    print(
-        f"{verb} {size_text(found.bytes)}: {len(found.containers)} containers, "
-        f"{len(found.layers)} layers, {len(found.views)} views, {len(found.leftovers)} leftovers"
-    )
+    counts = {
+        "container": found.containers,
+        "layer": found.layers,
+        "view": found.views,
+        "leftover": found.leftovers,
+    }
+    what = ", ".join(f"{len(of)} {name}{'s' * (len(of) != 1)}" for name, of in counts.items())
+    print(f"{verb} {size_text(found.bytes)}: {what}")
     return 0

@@ -104,6 +104,21 @@ def _help() -> str:
     return "\n".join(lines)
 
 
+def _instead_of(name: str) -> str:
+    """A hint for who typed what docker and apptainer call it, or mistyped."""
+    from lpmx_runtime.similar import did_you_mean
+
+    other = {
+        "pull": "`skopeo copy docker://NAME docker-archive:FILE:NAME`, then `lpmx load FILE`",
+        "build": "`lpmx run --name NAME --fakeroot IMAGE bash`, then `lpmx commit NAME NEW`",
+        "shell": "`lpmx run IMAGE bash`",
+        "import": "`lpmx load FILE`",
+        "kill": "`lpmx stop CONTAINER`",
+        "attach": "`lpmx start -a CONTAINER`, or `lpmx exec CONTAINER bash`",
+    }.get(name)
+    return other or did_you_mean(name, COMMANDS) or "`lpmx --help` lists the commands"
+
+
 def _version() -> str:
     from lpmx_runtime import __version__, native, proc
 
@@ -137,7 +152,7 @@ def _dispatch(argv: Sequence[str]) -> int:
         return 0 if name or options & {"-h", "--help"} else 2
     module = _module(name)
     if module is None:
-        raise UsageError(f"unknown command {name!r}", hint="`lpmx --help` lists the commands")
+        raise UsageError(f"unknown command {name!r}", hint=_instead_of(name))
 
     import argparse
 

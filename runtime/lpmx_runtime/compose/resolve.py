@@ -30,7 +30,7 @@ from .envfile import (
     read_environment,
 )
 from .find import find_program
-from .source import EnvFileError, Place, did_you_mean
+from .source import EnvFileError, Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -163,7 +163,7 @@ def _images(
         except locks.LockError as error:
             errors.append(error)
         except LpmxError as error:
-            hint = did_you_mean(name, store.refs()) or error.hint
+            hint = error.hint
             errors.append(EnvFileError(place, error.message, hint=hint))
     return found, errors
 

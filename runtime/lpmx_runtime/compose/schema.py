@@ -13,7 +13,9 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from .source import EnvFileError, did_you_mean
+from lpmx_runtime.similar import did_you_mean
+
+from .source import EnvFileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -7,7 +7,6 @@ are allowed, an alias to what it lies in is not; tags of programming languages a
 
 from __future__ import annotations
 
-import difflib
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from lpmx_runtime.errors import LpmxError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from yaml import Node
 
-__all__ = ["EnvFileError", "Place", "Value", "did_you_mean", "read_source"]
+__all__ = ["EnvFileError", "Place", "Value", "read_source"]
 
 SIZE_MAX = 1 << 20  # bytes: a file that somebody writes
 _NODES_MAX = 100_000  # after aliases: a few lines of them can stand for billions
@@ -92,12 +91,6 @@ class Value:
         if self.kind == "array":
             return [value.plain() for value in self.data]
         return self.data
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str | None:
-    """A hint with the known word that @word resembles, if there is one."""
-    close = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else None
 
 
 def read_source(path: str | os.PathLike[str]) -> Value:
