@@ -121,7 +121,7 @@ def test_an_error_is_one_line_and_a_status(
         ("inspect ./text", "it is a file: `lpmx load ./text`"),
         ("load ./text", "not a tar archive"),
         ("pull demo", "`skopeo copy docker://"),
-        ("rum demo:1", "(did you mean 'run'?)"),
+        ("imags", "(did you mean 'images'?)"),
         ("save -o ./none/x.tar demo:1", "there is no directory ./none"),
     ],
 )
