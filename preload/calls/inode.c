@@ -6,25 +6,20 @@
  * from it how many directories there are. */
 #include "inode.h"
 
+#include "../uufs/upper.h"
 #include "call.h"
 #include "lower.h"
 
-static void
-show_node(uint32_t node, const char *ctr, struct stat *st)
+/* In a copied store the disk is asked. */
+static OWN_FRAME void
+show_from_disk(const struct view_node *n, const char *ctr, struct stat *st)
 {
-    const struct view_node *n = view_node(&engine.fs.view, node);
     char host[LPMX_PATH_MAX];
     struct stat lower;
-    uint64_t device;
 
-    if (!n || !S_ISDIR(n->mode) || !ctr[1])
-        return;
     st->st_nlink = 1;
-    if (lower_device(n->layer, &device)) {
-        st->st_dev = device;
-        st->st_ino = n->ino;
-    } else if (uufs_layer_path(&engine.fs, n->layer, ctr, strlen(ctr), host) > 0 &&
-               !sys4(SYS_newfstatat, AT_FDCWD, host, &lower, AT_SYMLINK_NOFOLLOW)) {
+    if (uufs_layer_path(&engine.fs, n->layer, ctr, strlen(ctr), host) > 0 &&
+        !sys4(SYS_newfstatat, AT_FDCWD, host, &lower, AT_SYMLINK_NOFOLLOW)) {
         st->st_dev = lower.st_dev;
         st->st_ino = lower.st_ino;
     }
@@ -33,8 +28,11 @@ show_node(uint32_t node, const char *ctr, struct stat *st)
 void
 inode_show(const struct uufs_hit *hit, struct stat *st)
 {
-    if (hit->where == UUFS_UPPER && S_ISDIR(st->st_mode))
-        show_node(hit->node, hit->ctr, st);
+    const struct view_node *n = view_node(&engine.fs.view, hit->node);
+
+    if (hit->where == UUFS_UPPER && S_ISDIR(st->st_mode) && n && S_ISDIR(n->mode) && hit->ctr[1] &&
+        !lower_show_merged(n, st))
+        show_from_disk(n, hit->ctr, st);
 }
 
 bool

@@ -63,6 +63,19 @@ lower_stat(const struct view_node *n, uint64_t device, struct stat *st)
     st->st_ctim = (struct timespec){n->ctime, n->ctime_ns};
 }
 
+bool
+lower_show_merged(const struct view_node *n, struct stat *st)
+{
+    uint64_t device;
+
+    if (!lower_device(n->layer, &device))
+        return false;
+    st->st_dev = device;
+    st->st_ino = n->ino;
+    st->st_nlink = 1;
+    return true;
+}
+
 /* Below a bind the walk has followed what was to be followed, but /proc's own symlinks are the
  * kernel's. */
 static unsigned

@@ -7,6 +7,7 @@
  * `syscall` then traps. */
 #include "../calls/call.h"
 #include "../calls/known.h"
+#include "../calls/lower.h"
 #include "../trap/slots.h"
 #include "quick.h"
 
@@ -179,6 +180,7 @@ static long
 stat_descriptor(int fd, unsigned long buf, const void *sp)
 {
     struct known_directory known;
+    const struct view_node *n;
     struct stat st;
     long r;
 
@@ -195,10 +197,10 @@ stat_descriptor(int fd, unsigned long buf, const void *sp)
         return FAST_DECLINE;
     if (!known.moves)
         return quick_is_bare(known.ctr, known.len) ? 0 : FAST_DECLINE;
-    if (known.node == VIEW_NONE || known.len <= 1)
+    n = view_node(&engine.fs.view, known.node);
+    if (!n || known.len <= 1)
         return 0;
-    return quick_show_inode(known.node, &st) ? user_put_near(sp, buf, &st, INODE_SIZE)
-                                             : FAST_DECLINE;
+    return lower_show_merged(n, &st) ? user_put_near(sp, buf, &st, INODE_SIZE) : FAST_DECLINE;
 }
 
 /* fstat, as glibc 2.33 and later make it: with an empty path. */

@@ -366,20 +366,6 @@ stat_in_bind(struct quick *q, bool follow, unsigned long buf)
     return sys4(SYS_newfstatat, AT_FDCWD, q->host, buf, follow ? 0 : AT_SYMLINK_NOFOLLOW);
 }
 
-bool
-quick_show_inode(uint32_t node, struct stat *st)
-{
-    const struct view_node *n = view_node(&engine.fs.view, node);
-    uint64_t device;
-
-    if (!n || !lower_device(n->layer, &device))
-        return false;
-    st->st_dev = device;
-    st->st_ino = n->ino;
-    st->st_nlink = 1;
-    return true;
-}
-
 /* 0, or FAST_DECLINE where the walk has to say. */
 static long
 show_directory(const struct quick *q, struct stat *st)
@@ -390,7 +376,7 @@ show_directory(const struct quick *q, struct stat *st)
     if (!n || !S_ISDIR(n->mode))
         return 0;
     return q->tree || uufs_dirty_test_opaque(&engine.fs, ctr, strlen(ctr)) ||
-                   !quick_show_inode(q->lower, st)
+                   !lower_show_merged(n, st)
                ? FAST_DECLINE
                : 0;
 }

@@ -77,8 +77,8 @@ dir_copy_up(const struct uufs *fs, const struct view_node *n, const char *ctr, s
     err = upper_guard(&guard, host, host_len);
     if (!err) {
         err = upper_publish(temp, host, true);
-        uufs_moves_add(
-            fs); /* its inode may be that of another one, which is gone (calls/known.c) */
+        /* its inode may be that of a directory that is gone, see calls/known.c */
+        uufs_moves_add(fs);
         upper_release(&guard);
     }
     if (err)

@@ -3,7 +3,7 @@
  * The kernel drops it when its holder dies. Where flock does not work (an NFS mount without a lock
  * manager) changes go on without it: each is one atomic step on the disk anyway, and the lock only
  * keeps check and step together. */
-#include "uufs.h"
+#include "upper.h"
 
 #include <sys/file.h>
 
@@ -11,14 +11,10 @@ static int
 lock_open(const struct uufs *fs)
 {
     char path[LPMX_PATH_MAX];
-    size_t len = 0;
-    int err = str_append(path, sizeof(path), &len, fs->work, fs->work_len);
+    size_t len;
+    int err = work_path(fs, "/lock", path, &len);
 
-    if (!err)
-        err = str_append(path, sizeof(path), &len, "/lock", 5);
-    if (err)
-        return err;
-    return uufs_open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
+    return err ? err : uufs_open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
 }
 
 int

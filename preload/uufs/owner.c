@@ -101,10 +101,7 @@ side_folder(const struct uufs *fs, const struct owner_file *file, char *path, si
     if (sx.stx_mask & STATX_BTIME)
         n += put_number(name + n,
                         (uint64_t)sx.stx_btime.tv_sec * 1000000000u + sx.stx_btime.tv_nsec, 16);
-    *len = 0;
-    err = str_append(path, LPMX_PATH_MAX, len, fs->work, fs->work_len);
-    if (!err)
-        err = str_append(path, LPMX_PATH_MAX, len, SIDE_FOLDER "/", sizeof(SIDE_FOLDER));
+    err = work_path(fs, SIDE_FOLDER "/", path, len);
     return err ? err : str_append(path, LPMX_PATH_MAX, len, name, n);
 }
 

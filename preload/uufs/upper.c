@@ -44,6 +44,16 @@ upper_take(const struct uufs *fs, struct uufs_hit *hit)
 }
 
 int
+work_path(const struct uufs *fs, const char *name, char *path, size_t *len)
+{
+    int err;
+
+    *len = 0;
+    err = str_append(path, LPMX_PATH_MAX, len, fs->work, fs->work_len);
+    return err ? err : str_append(path, LPMX_PATH_MAX, len, name, strlen(name));
+}
+
+int
 upper_temp(const struct uufs *fs, char *path)
 {
     static uint32_t counter;
@@ -58,9 +68,7 @@ upper_temp(const struct uufs *fs, char *path)
     parts[0] = (uint64_t)sys0(SYS_gettid);
     parts[1] = __atomic_fetch_add(&counter, 1, __ATOMIC_RELAXED);
     parts[2] = random;
-    err = str_append(path, LPMX_PATH_MAX, &len, fs->work, fs->work_len);
-    if (!err)
-        err = str_append(path, LPMX_PATH_MAX, &len, "/tmp", 4);
+    err = work_path(fs, "/tmp", path, &len);
     for (size_t i = 0; i < ARRAY_LEN(parts) && !err; i++) {
         char digits[24] = ".";
         size_t n = str_decimal(digits + 1, parts[i]);

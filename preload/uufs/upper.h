@@ -25,6 +25,8 @@ bool path_below(const char *path, size_t len, const char *dir, size_t dir_len);
 long upper_path(const struct uufs *fs, const char *ctr, size_t len, char *host);
 /* Point hit->host at the upper. */
 int upper_take(const struct uufs *fs, struct uufs_hit *hit);
+/* WORK and @name, which begins with a slash, into @path; *len: its length. 0 or -errno. */
+int work_path(const struct uufs *fs, const char *name, char *path, size_t *len);
 /* A fresh name in WORK. Creating it answers EEXIST in the one case of 2^32 where it is not: take
  * the next. */
 int upper_temp(const struct uufs *fs, char *path);

@@ -56,11 +56,9 @@ static OWN_FRAME int
 mark_make(const struct uufs *fs, const char *path)
 {
     char mark[LPMX_PATH_MAX];
-    size_t len = 0;
-    long r = str_append(mark, sizeof(mark), &len, fs->work, fs->work_len);
+    size_t len;
+    long r = work_path(fs, "/mark", mark, &len);
 
-    if (!r)
-        r = str_append(mark, sizeof(mark), &len, "/mark", 5);
     if (r)
         return (int)r;
     r = sys5(SYS_linkat, AT_FDCWD, mark, AT_FDCWD, path, 0);

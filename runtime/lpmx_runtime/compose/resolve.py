@@ -163,8 +163,7 @@ def _images(
         except locks.LockError as error:
             errors.append(error)
         except LpmxError as error:
-            hint = error.hint
-            errors.append(EnvFileError(place, error.message, hint=hint))
+            errors.append(EnvFileError(place, error.message, hint=error.hint))
     return found, errors
 
 
