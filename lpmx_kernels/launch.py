@@ -24,7 +24,15 @@ from lpmx_kernels.interpreter import module_argv
 from lpmx_kernels.settings import CONNECTION_FILE, SHELL_INSIDE, KernelSettings, read_spec
 from lpmx_runtime import container as containers
 from lpmx_runtime import proc, runs
-from lpmx_runtime.binds import RULES, Place, default_binds, find_bind, merge_binds, this_place
+from lpmx_runtime.binds import (
+    RULES,
+    Place,
+    default_binds,
+    find_bind,
+    hidden_places,
+    merge_binds,
+    this_place,
+)
 from lpmx_runtime.errors import InUseError, LpmxError, storage_errors
 from lpmx_runtime.identity import this_host
 from lpmx_runtime.launch import (
@@ -34,6 +42,7 @@ from lpmx_runtime.launch import (
     Surroundings,
     draft_container,
     exec_in_place,
+    image_has,
     plan_launch,
     surroundings,
 )
@@ -77,6 +86,11 @@ class KernelStart:
     container: str
     store_root: Path
     launch: Launch | None = None
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the user should know about this start."""
+        return self.launch.notes if self.launch else ()
 
     def host_path(self, path: str) -> str | None:
         """The file on the host that a path of the kernel means; None where there is none."""
@@ -210,6 +224,8 @@ def become_kernel(spec_name: str, connection_file: str) -> NoReturn:
     )
     start = plan_kernel(spec.settings, request)
     remove_leftovers(Store.open(spec.settings.store or None))
+    for note in start.notes:
+        print(f"lpmx: {note}", file=sys.stderr)
     assert start.launch
     if not spec.settings.host_kernel:
         exec_in_place(start.launch)
@@ -291,7 +307,7 @@ def _plan(
     request: KernelRequest,
     here: Surroundings,
 ) -> Launch:
-    binds = _binds(container, request, here.place)
+    binds = _binds(store, container, request, here.place)
     if settings.payload:
         place = payload.locate(store, settings.payload, settings.image)
         bind = Bind(os.fspath(place), payload.INSIDE, read_only=True, no_links=True)
@@ -316,13 +332,18 @@ def _plan(
     launch = plan_launch(
         store, extended, here, command=command, env=env, cwd=cwd or extended.home or "/"
     )
-    return replace(launch, plan_file=_plan_file(container, extended))
+    notes = (*launch.notes, *hidden_places(here.place, extended.binds))
+    return replace(launch, plan_file=_plan_file(container, extended), notes=notes)
 
 
-def _binds(container: Container, request: KernelRequest, place: Place) -> tuple[Bind, ...]:
+def _binds(
+    store: Store, container: Container, request: KernelRequest, place: Place
+) -> tuple[Bind, ...]:
     """The container's binds and what this start needs: its directory and its connection file's."""
     rules = frozenset(RULES) - {"cwd"}
-    needed = default_binds(place, rules)
+    needed = default_binds(
+        place, rules, image_has=lambda path: image_has(store, container.chain_id, path)
+    )
     runtime = os.path.dirname(request.connection_file)
     needed.append(Bind(runtime, runtime))
     return merge_binds(

@@ -190,7 +190,11 @@ class LpmxProvisioner(LocalProvisioner):
         self._container = start.container
         if self._log is None:
             self._log = logs.new_log(start.store_root, self.name, self._marker)
+        for note in start.notes:
+            self.log.warning("kernel %s: %s", self.kernel_spec.display_name, note)
         with self._log.open("ab") as log:
+            log.write("".join(f"lpmx: {note}\n" for note in start.notes).encode())
+            log.flush()
             self._log_begin = log.tell()
             streams = {"stdout": log, "stderr": log}
             await super().launch_kernel(

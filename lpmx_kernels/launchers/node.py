@@ -114,6 +114,8 @@ class Node:
         else:
             argv = [word.replace("{connection_file}", str(file)) for word in start.host_argv]
             env[MARKER] = start.marker
+        for note in planned.notes if planned else ():
+            print(f"lpmx: {note}", file=sys.stderr, flush=True)
         self.kernel = subprocess.Popen(
             list(argv), stdin=subprocess.DEVNULL, stdout=2, env=env, cwd=start.cwd,
             start_new_session=True,

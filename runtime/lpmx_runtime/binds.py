@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ __all__ = [
     "Place",
     "default_binds",
     "find_bind",
+    "hidden_places",
     "merge_binds",
     "parse_no_bind",
     "parse_volume",
@@ -47,6 +49,12 @@ _KERNEL = ("proc", "dev", "sys")
 # bound.
 _SYSTEM = re.compile(r"/(bin|boot|dev|etc|lib|lib32|lib64|libx32|proc|run|sbin|sys|usr)(/|$)")
 _TOP = re.compile(r"/(home|media|mnt|opt|root|srv|tmp|var)?$")
+# But a name in these that no system uses is a site's own: /usr/people, /run/media. Where the image
+# does not have it either, nothing is hidden by showing it.
+_SITE = re.compile(r"/(?:usr/local|usr|run)/([^/]+)")
+_SYSTEM_NAMES = re.compile(
+    r"X11R6|bin|etc|games|include|lib.*|local|lock|lpmx.*|man|sbin|share|src|systemd|tmp"
+)
 # Words Docker users have in their fingers: they speak of SELinux labels and of Docker's file
 # sharing.
 _STEPS_MAX = 4096  # names looked at in one destination, symlinks counted anew
@@ -109,8 +117,21 @@ def parse_no_bind(words: Iterable[str]) -> frozenset[str]:
     return frozenset(names)
 
 
-def default_binds(place: Place, without: frozenset[str] = frozenset()) -> list[Bind]:
-    """The default binds that exist on this host, less the rules named in @without."""
+def _has_all(_path: str) -> bool:
+    return True
+
+
+def default_binds(
+    place: Place,
+    without: frozenset[str] = frozenset(),
+    *,
+    image_has: Callable[[str], bool] = _has_all,
+) -> list[Bind]:
+    """The default binds that exist on this host, less the rules named in @without.
+
+    @image_has: does the image have anything at a path? Asked only about the names of sites below
+    /usr and /run.
+    """
     binds = []
     for rule, path in RULES.items():
         if rule in without:
@@ -118,9 +139,9 @@ def default_binds(place: Place, without: frozenset[str] = frozenset()) -> list[B
         if rule in _FILES:
             binds += _file(path)
         elif rule == "home":
-            binds += _home(place.home)
+            binds += _home(place.home, image_has)
         elif rule == "cwd":
-            binds += _cwd(place)
+            binds += _cwd(place, image_has)
         elif os.path.isdir(path):
             binds.append(Bind(os.path.realpath(path), path, proc=rule == "proc"))
     return binds
@@ -131,25 +152,33 @@ def _file(path: str) -> list[Bind]:
     return [Bind(source, path, read_only=True, file=True)] if os.path.isfile(source) else []
 
 
-def _home(home: str) -> list[Bind]:
-    allowed = home == "/root" or may_hide(home)
-    return _at_both_names(home, os.path.realpath(home)) if home and allowed else []
+def _home(home: str, image_has: Callable[[str], bool]) -> list[Bind]:
+    if home == "/root" or (home and _may_show(home, image_has)):
+        return _at_both_names(home, os.path.realpath(home), image_has)
+    return []
 
 
-def _cwd(place: Place) -> list[Bind]:
+def _cwd(place: Place, image_has: Callable[[str], bool]) -> list[Bind]:
     binds = []
     for path in (place.logical_cwd, place.cwd):
-        if may_hide(path):
-            binds += _at_both_names(path, place.cwd)
+        if _may_show(path, image_has):
+            binds += _at_both_names(path, place.cwd, image_has)
     return binds
 
 
-def _at_both_names(path: str, real: str) -> list[Bind]:
+def _at_both_names(path: str, real: str, image_has: Callable[[str], bool]) -> list[Bind]:
     """@path and, where a symlink leads to it, its real name too: links in it may use either."""
     if not os.path.isdir(real):
         return []
-    names = [path, real] if may_hide(real) else [path]
+    names = [path, real] if _may_show(real, image_has) else [path]
     return [Bind(real, name) for name in dict.fromkeys(names)]
+
+
+def _may_show(path: str, image_has: Callable[[str], bool]) -> bool:
+    site = _SITE.match(path)
+    if site and not _SYSTEM_NAMES.fullmatch(site[1]):
+        return not image_has(site[0])
+    return may_hide(path)
 
 
 def may_hide(path: str) -> bool:
@@ -258,3 +287,40 @@ def find_bind(binds: Iterable[Bind], path: str) -> Bind | None:
         if found is None or len(bind.dst) > len(found.dst):
             found = bind
     return found
+
+
+def hidden_places(
+    place: Place, binds: Iterable[Bind], without: frozenset[str] = frozenset()
+) -> tuple[str, ...]:
+    """What to tell of a working directory and a home that no default bind shows, nor any of @binds.
+
+    Not of those that the user left out (the rules @without), nor of `/` and of homes that are
+    somebody else's, as daemons have them.
+    """
+    binds = tuple(binds)
+    wanted = {}
+    if "cwd" not in without and place.cwd != "/":
+        wanted[place.logical_cwd] = "the working directory"
+    if "home" not in without and _is_own_folder(place.home):
+        wanted.setdefault(place.home, "the home directory")
+    return tuple(
+        f"{what} {path} is not shown in the container: images have files of their own there"
+        f" (`-v {path}` shows it)"
+        for path, what in wanted.items()
+        if not may_hide(path)
+        and not find_bind(binds, path)
+        and not _is_shown(os.path.realpath(path), binds)
+    )
+
+
+def _is_own_folder(path: str) -> bool:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and path != "/"
+
+
+def _is_shown(source: str, binds: Iterable[Bind]) -> bool:
+    """Is the host's @source shown, under whatever name?"""
+    return any(source == bind.src or source.startswith(_join(bind.src, "/")) for bind in binds)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import stat
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -240,10 +241,25 @@ def _binds(store: Store, image: Image, options: Options, here: Surroundings) -> 
     asked = [parse_volume(text, cwd=here.place.cwd) for text in options.volumes]
     if asked:
         asked = _at_real_places(store, image, asked)
-    default = default_binds(here.place, options.no_bind)
+    default = default_binds(
+        here.place,
+        options.no_bind,
+        image_has=lambda path: image_has(store, image.chain_id, path),
+    )
     if options.fakeroot:
         default = [_replaceable(bind) for bind in default]
     return merge_binds(default, asked)
+
+
+def image_has(store: Store, chain_id: str, path: str) -> bool:
+    """Has the image anything at @path, or may it, since a symlink leads there?"""
+    from .view import View
+
+    with View(store.view_path(chain_id)) as view:
+        parent = view.lookup(posixpath.dirname(path), follow=False)
+        if parent is not None and stat.S_ISLNK(parent.mode):
+            return True
+        return view.lookup(path, follow=False) is not None
 
 
 def _replaceable(bind: Bind) -> Bind:

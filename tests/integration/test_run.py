@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -122,6 +123,36 @@ def test_working_directory_is_the_users_by_default(run, tmp_path):
     assert run([], "pwd").stdout == f"{tmp_path / 'cwd'}\n"
     (tmp_path / "cwd" / "file").write_text("seen\n")
     assert run([], "cat file").stdout == "seen\n"
+
+
+def test_working_directory_that_is_not_shown_is_told(run, run_lpmx, busybox_image):
+    place = Path("/usr/share")
+    done = run([], "pwd", cwd=place)
+    assert (done.stdout, done.stderr) == (
+        "/\n",
+        (
+            f"lpmx: the working directory {place} is not shown in the container: images have files"
+            f" of their own there (`-v {place}` shows it)\n"
+        ),
+    )
+    for option in (["-v", place], ["-v", f"{place}:/shown"], ["-w", "/srv"], ["--no-bind", "cwd"]):
+        assert not run(option, "pwd", cwd=place).stderr
+    run_lpmx("create", "--name", "untold", busybox_image, "pwd")
+    assert str(place) in run_lpmx("exec", "untold", "pwd", cwd=place).stderr
+    assert not run([], "pwd", cwd=Path("/")).stderr
+
+
+@pytest.mark.needs_root
+def test_home_below_usr_is_shown_where_the_image_has_none(run):
+    people = Path(tempfile.mkdtemp(prefix="people-", dir="/usr"))
+    try:
+        (people / "ada").mkdir()
+        script = 'echo "$PWD $HOME"; echo result > out'
+        done = run([], script, cwd=people / "ada", env={"HOME": str(people / "ada")})
+        assert (done.stdout, done.stderr) == (f"{people}/ada {people}/ada\n", "")
+        assert (people / "ada" / "out").read_text() == "result\n"
+    finally:
+        shutil.rmtree(people)
 
 
 def test_working_directory_asked_for(run):

@@ -156,3 +156,43 @@ def test_destination_follows_the_image_s_symlinks_but_for_the_last_name():
     assert resolve("/plain") == "/plain"
     with pytest.raises(UsageError, match="too many symlinks"):
         resolve("/loop/x")
+
+
+@pytest.mark.parametrize(
+    ("path", "has", "shown"),
+    [
+        ("/usr/people/ada", set(), True),
+        ("/usr/people/ada", {"/usr/people"}, False),
+        ("/usr/local/home/ada", set(), True),
+        ("/usr/local/home", set(), True),
+        ("/run/media/ada/stick", set(), True),
+        ("/usr/share/x", set(), False),
+        ("/usr/lib64/x", set(), False),
+        ("/usr/local/lib/x", set(), False),
+        ("/usr/local", set(), False),
+        ("/run/lpmx-kernel", set(), False),
+        ("/etc/people/ada", set(), False),
+    ],
+)
+def test_a_site_s_folder_below_usr_is_shown_where_the_image_has_none(monkeypatch, path, has, shown):
+    monkeypatch.setattr(os.path, "isdir", lambda _path: True)
+    place = Place(path, "/", "/")
+    without = frozenset(binds.RULES) - {"home"}
+    found = default_binds(place, without, image_has=lambda name: name in has)
+    assert (Bind(path, path) in found) == shown
+
+
+def test_what_no_bind_shows_is_told(tmp_path, monkeypatch):
+    own = str(tmp_path / "people" / "ada")
+    os.makedirs(own)
+    place = Place(own, "/usr/share", "/usr/share")
+    monkeypatch.setattr(binds, "may_hide", lambda _path: False)
+    told = binds.hidden_places(place, [])
+    assert [note.split(" is not")[0] for note in told] == [
+        "the working directory /usr/share",
+        f"the home directory {own}",
+    ]
+    assert "`-v /usr/share` shows it" in told[0]
+    assert not binds.hidden_places(place, [], frozenset({"home", "cwd"}))
+    assert not binds.hidden_places(place, [Bind("/usr", "/host"), Bind("/x", own)])
+    assert not binds.hidden_places(Place("/nowhere", "/", "/"), [])

@@ -42,5 +42,6 @@ def run(args: argparse.Namespace) -> int:
         if args.plan:
             with storage_errors(f"plan {args.plan}"):
                 atomic_write(os.path.abspath(args.plan), start.whole_plan())
+        options.tell_hidden(here, container, args, asked.no_bind)
         print(container.id)
     return 0

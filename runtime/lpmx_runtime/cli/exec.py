@@ -38,10 +38,11 @@ def run(args: argparse.Namespace) -> int:
             )
         store = Store.open()
         container = containers.find(store, args.container)
+        here = launch.surroundings()
         start = launch.plan_launch(
             store,
             container,
-            launch.surroundings(),
+            here,
             command=command,
             env=options.environment(args),
             cwd=args.workdir,
@@ -49,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
             fakeroot=args.fakeroot,
         )
         options.tell(start)
+        options.tell_hidden(here, container, args, frozenset({"home"}))
         if not args.detach:
             launch.exec_in_place(start, kind=runs.EXEC)
         launch.start_detached(start, kind=runs.EXEC)

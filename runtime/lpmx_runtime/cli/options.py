@@ -14,9 +14,10 @@ from lpmx_runtime.errors import LpmxError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from lpmx_runtime.container import Container
     from lpmx_runtime.execmap import Environment, ExecMap
     from lpmx_runtime.image import Image
-    from lpmx_runtime.launch import Launch, Options
+    from lpmx_runtime.launch import Launch, Options, Surroundings
     from lpmx_runtime.store import Store
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "launch_errors",
     "resolve",
     "tell",
+    "tell_hidden",
 ]
 
 EXIT_LPMX = 125  # as docker and podman: the container was not even started
@@ -220,6 +222,17 @@ def _entrypoint(text: str | None) -> tuple[str, ...] | None:
 def tell(start: Launch) -> None:
     """Say on stderr what the user should know about a start."""
     for note in start.notes:
+        print(f"lpmx: {note}", file=sys.stderr)
+
+
+def tell_hidden(
+    here: Surroundings, container: Container, args: argparse.Namespace, without: frozenset[str]
+) -> None:
+    """Say on stderr if the user's working directory or home is nowhere in the container."""
+    from lpmx_runtime.binds import hidden_places
+
+    without = without | {"cwd"} if args.workdir else without
+    for note in hidden_places(here.place, container.binds, without):
         print(f"lpmx: {note}", file=sys.stderr)
 
 

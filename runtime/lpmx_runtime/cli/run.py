@@ -58,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
         container = draft.create(store)
         start = launch.plan_launch(store, container, here)
         options.tell(start)
+        options.tell_hidden(here, container, args, asked.no_bind)
         if args.detach:
             launch.start_detached(start)
             print(container.label)
