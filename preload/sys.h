@@ -20,6 +20,9 @@
 #define LPMX_NAME_MAX 255
 #define ARRAY_LEN(a)  (sizeof(a) / sizeof((a)[0]))
 
+/* Not among what every start runs, though its file is: see loader/lpmx-exec.ld. */
+#define COLD __attribute__((noinline, section(".cold")))
+
 #define sys0(nr)             raw_syscall((nr), 0, 0, 0, 0, 0, 0)
 #define sys1(nr, a)          raw_syscall((nr), (long)(a), 0, 0, 0, 0, 0)
 #define sys2(nr, a, b)       raw_syscall((nr), (long)(a), (long)(b), 0, 0, 0, 0)

@@ -91,7 +91,7 @@ take_descriptor(struct program *p, int fd)
 }
 
 /* Replace a hit on a descriptor by the file behind it where that has a container path. */
-static int
+COLD static int
 follow_descriptor(struct program *p, int fd)
 {
     char ctr[LPMX_PATH_MAX];
@@ -600,7 +600,7 @@ call_execve(struct call *c)
 
 /* fexecve: the program behind a descriptor, named /proc/self/fd/N as the kernel names it /dev/fd/N.
  */
-static long
+COLD static long
 exec_descriptor(struct call *c, int fd)
 {
     struct program p;
@@ -615,7 +615,7 @@ exec_descriptor(struct call *c, int fd)
     return exec_path(c, &p, AT_FDCWD, true, (char **)c->a[2], (char **)c->a[3]);
 }
 
-long
+COLD long
 call_execveat(struct call *c)
 {
     char first;

@@ -258,7 +258,7 @@ call_creat(struct call *c)
 
 /* Without resolve flags it is openat. With them the walk would have to be the kernel's: ENOSYS, as
  * from a kernel before 5.6, which every user of them copes with. */
-long
+COLD long
 call_openat2(struct call *c)
 {
     struct open_how how;

@@ -250,7 +250,7 @@ call_walk(int dirfd, unsigned long user_path, unsigned how, struct uufs_hit *hit
     return uufs_walk(&engine.fs, base, path, how, hit);
 }
 
-int
+COLD int
 call_last_is_dots(unsigned long user_path)
 {
     char path[LPMX_PATH_MAX];

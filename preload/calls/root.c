@@ -148,7 +148,7 @@ leave_magic(struct uufs_hit *hit)
     return uufs_from_host(&engine.fs, host, hit->ctr, sizeof(hit->ctr)) ? -EPERM : 0;
 }
 
-long
+COLD long
 call_chroot(struct call *c)
 {
     struct uufs_hit hit;

@@ -103,25 +103,25 @@ wait_with_mask(struct call *c, unsigned mask_arg)
     return call_raw(c);
 }
 
-long
+COLD long
 call_rt_sigsuspend(struct call *c)
 {
     return wait_with_mask(c, 0);
 }
 
-long
+COLD long
 call_ppoll(struct call *c)
 {
     return wait_with_mask(c, 3);
 }
 
-long
+COLD long
 call_epoll_pwait(struct call *c)
 {
     return wait_with_mask(c, 4);
 }
 
-long
+COLD long
 call_pselect6(struct call *c)
 {
     struct {

@@ -26,7 +26,7 @@ say(const char *s)
     sys3(SYS_write, 2, s, strlen(s));
 }
 
-void
+COLD void
 engine_say(const char *a, const char *b, const char *c)
 {
     say("lpmx: ");
@@ -36,14 +36,14 @@ engine_say(const char *a, const char *b, const char *c)
     say("\n");
 }
 
-_Noreturn void
+COLD _Noreturn void
 quit(int status)
 {
     for (;;)
         sys1(SYS_exit_group, status);
 }
 
-const char *
+COLD const char *
 error_text(int err)
 {
     switch (-err) {
@@ -74,7 +74,7 @@ error_text(int err)
     }
 }
 
-_Noreturn void
+COLD _Noreturn void
 die(int status, const char *what, int err)
 {
     engine_say(what, error_text(err), "");

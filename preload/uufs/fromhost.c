@@ -78,7 +78,7 @@ uufs_from_host(const struct uufs *fs, const char *host, char *ctr, size_t cap)
     return set_path(ctr, cap, fs->strings + b->dst, b->dst_len, rest);
 }
 
-int
+COLD int
 uufs_leave_magic(const struct uufs *fs, struct uufs_hit *hit)
 {
     char host[LPMX_PATH_MAX], ctr[LPMX_PATH_MAX];

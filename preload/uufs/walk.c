@@ -160,7 +160,7 @@ host_in_bind(const struct uufs *fs, struct uufs_hit *hit)
 /* ---- /proc ---- */
 
 /* The container path that a magic link stands for, into w->target; its length, or -errno. */
-static long
+COLD static long
 proc_link_target(struct walk *w, enum proc_link kind)
 {
     char host[LPMX_PATH_MAX];
