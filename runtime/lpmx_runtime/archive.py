@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from .errors import ArchiveError, NotFoundError, storage_errors
+from .filekinds import file_kind
 from .layer import clean_name
 from .stream import decompress, file_blocks, kind_of, prefetch
 from .tarstream import HARDLINK, REGULAR, SYMLINK, FileStream, TarReader
@@ -181,6 +182,7 @@ def open_archive(
             if not _in_place(fd):
                 fd, pipe = _spool(fd, label, workspace, progress), fd
                 os.close(pipe)
+            _refuse_foreign(fd, label)
             archive = TarArchive(fd, label)
         except ArchiveError as error:
             os.close(fd)
@@ -192,6 +194,16 @@ def open_archive(
         yield archive
     finally:
         archive.close()
+
+
+def _refuse_foreign(fd: int, label: str) -> None:
+    """Say what a file is that people give for an archive, and what to do with it."""
+    kind = file_kind(fd)
+    if kind is not None:
+        file = "FILE" if label == "stdin" else label
+        raise ArchiveError(
+            f"{label}: {kind.name}, not an image archive", hint=kind.hint.format(file=file)
+        )
 
 
 def _about(label: str, error: ArchiveError) -> ArchiveError:

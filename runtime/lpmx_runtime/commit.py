@@ -18,7 +18,7 @@ from .archive import Blob
 from .errors import UsageError, storage_errors
 from .load import import_layer, make_view, sync_store
 from .manifest import LayerSpec, host_platform
-from .reference import parse_reference
+from .reference import check_name
 from .stream import Digest
 from .tarwrite import write_layer
 from .upper import read_upper
@@ -89,7 +89,7 @@ def commit(
     @changes are Dockerfile instructions that change the configuration; UsageError names one that is
     none. What programs write meanwhile may or may not be in the layer.
     """
-    wanted = str(parse_reference(name)) if name else ""
+    wanted = check_name(name) if name else ""
     base = store.image(container.image)
     config = json.loads(json.dumps(base.config))
     for line in changes:

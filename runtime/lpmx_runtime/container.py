@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from . import runs
-from .containernames import ID_PREFIX, NAME, NAMES, ids, meant, read_link
+from .containernames import NAME, NAMES, ids, meant, read_link
 from .errors import InUseError, NotFoundError, UsageError, storage_errors
 from .execmap import ExecMap
 from .plan import Bind, Identity
@@ -164,8 +164,6 @@ def check_name(name: str) -> str:
             f"container name {name!r} is not allowed",
             hint="use letters, digits, and _ . - after the first one; at most 128",
         )
-    if ID_PREFIX <= len(name) <= _ID_LENGTH and not name.strip("0123456789abcdef"):
-        raise UsageError(f"container name {name!r} looks like an id", hint="add another letter")
     return name
 
 
@@ -194,6 +192,12 @@ def _take_name(container: Container) -> None:
     """Point the name to the container, which is yet to appear: a link to nothing is a free name."""
     names = os.path.join(container.root, NAMES)
     os.makedirs(names, mode=0o700, exist_ok=True)
+    _, alike = meant(container.root, container.name)
+    if alike:
+        raise InUseError(
+            f"container name {container.name!r} is what the id of container {alike[0]} begins with",
+            hint="choose another name",
+        )
     link = os.path.join(names, container.name)
     other = _load(container.root, read_link(link))
     if other is not None and other.is_garbage():

@@ -20,7 +20,7 @@ from .errors import ArchiveError, UsageError, storage_errors
 from .image import Image, chain_id
 from .layer import extract_layer
 from .manifest import ImageSpec, LayerSpec, read_images
-from .reference import parse_reference
+from .reference import check_name
 from .store import fsync_folder, remove_tree
 from .stream import Digest, decompress, file_blocks, kind_of, prefetch
 from .tarsplit import SplitWriter
@@ -75,24 +75,50 @@ def load(
     *,
     name: str | None = None,
     progress: Progress | None = None,
+    report: Callable[[str], None] | None = None,
 ) -> list[Loaded]:
-    """Load all images of folder or file @path (`-`: stdin); a single one perhaps as @name."""
+    """Load all images of folder or file @path (`-`: stdin); a single one perhaps as @name.
+
+    @report gets a line for each thing that the user should know: what is passed over or assumed,
+    names that move from other images.
+    """
     source = os.fspath(path)
-    wanted = str(parse_reference(name)) if name is not None else None
+    wanted = check_name(name) if name is not None else None
     steps = progress or _Silent()
+    say = report or _ignore
     with store.adding(), store.workspace() as workspace:
         steps.begin("reading", 0)
         with open_archive(source, workspace, steps.advance) as archive:
-            specs = read_images(archive, stem=_stem(source))
+            specs = read_images(archive, stem=_stem(source), report=say)
             if wanted is not None and len(specs) > 1:
                 listed = ", ".join(spec.names[0] if spec.names else spec.id[:12] for spec in specs)
                 raise UsageError(f"{source}: {len(specs)} images in it ({listed}), one name given")
-            return [
-                _load_image(
-                    store, archive, spec, [wanted] if wanted else spec.names, workspace, steps
-                )
-                for spec in specs
-            ]
+            loaded = []
+            for spec in specs:
+                new = _load_image(store, archive, spec, workspace, steps)
+                _give_names(store, spec, [wanted] if wanted else spec.names, say)
+                loaded.append(Loaded(store.image(spec.id), new))
+            return loaded
+
+
+def _ignore(line: str) -> None:
+    pass
+
+
+def _give_names(
+    store: Store, spec: ImageSpec, names: Sequence[str], report: Callable[[str], None]
+) -> None:
+    """Let @names stand for an image that is there; an archive does not move one without a word."""
+    for name in names:
+        try:
+            check_name(name)
+        except UsageError as error:
+            report(f"image {spec.id[:12]}: {error.message}, left out")
+            continue
+        old = store.named(name)
+        store.tag(name, spec.id)
+        if old not in {None, spec.id}:
+            report(f"{name}: moved from image {old[:12]} to {spec.id[:12]}")
 
 
 def _stem(source: str) -> str:
@@ -107,11 +133,11 @@ def _load_image(
     store: Store,
     archive: Archive,
     spec: ImageSpec,
-    names: Sequence[str],
     workspace: Path,
     progress: Progress,
-) -> Loaded:
-    label = names[0] if names else spec.id[:12]
+) -> int:
+    """Bring an image in, nameless yet; how many of its layers were not there before."""
+    label = spec.names[0] if spec.names else spec.id[:12]
     new = 0
     for layer in spec.layers:
         try:
@@ -128,9 +154,7 @@ def _load_image(
         if new:
             sync_store(store)
         store.add_image(spec.config, spec.id, [layer.diff_id for layer in spec.layers])
-        for one in names:
-            store.tag(one, spec.id)
-        return Loaded(store.image(spec.id), new)
+    return new
 
 
 def import_layer(

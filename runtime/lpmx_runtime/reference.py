@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from .errors import UsageError
 
-__all__ = ["Reference", "parse_reference"]
+__all__ = ["Reference", "check_name", "parse_reference"]
 
 DEFAULT_REGISTRY = "docker.io"
 _DEFAULT_PATH = "library/"
@@ -24,6 +24,7 @@ _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_ID = re.compile(r"[0-9a-f]{12,64}")
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,21 @@ def parse_reference(text: str) -> Reference:
     if registry == DEFAULT_REGISTRY and "/" not in repository:
         repository = _DEFAULT_PATH + repository
     return Reference(registry, repository, tag or (None if digest else "latest"), digest or None)
+
+
+def check_name(text: str) -> str:
+    """The canonical spelling of a name that an image is to get.
+
+    UsageError for what would stand in the way of an image's id, for who looks one up by that.
+    """
+    reference = parse_reference(text)
+    name = reference.name
+    if name == "sha256" or _ID.fullmatch(name):
+        raise UsageError(
+            f"name {text!r} looks like an image's id",
+            hint=f"for example local/{name}",
+        )
+    return str(reference)
 
 
 def _bad(text: str, why: str) -> UsageError:

@@ -21,7 +21,7 @@ from urllib.parse import quote, unquote
 
 from .errors import ImageNotFoundError, InUseError, LpmxError, StorageError, storage_errors
 from .image import Image, chain_id, is_hex_digest
-from .reference import parse_reference
+from .reference import check_name, parse_reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -350,10 +350,13 @@ class Store:
                     found[name] = target
         return found
 
+    def named(self, name: str) -> str | None:
+        """The id of the image that @name stands for, None when there is no such name."""
+        return self._read_ref(str(parse_reference(name)))
+
     def tag(self, name: str, image_id: str) -> str:
         """Let @name stand for the image from now on; returns its canonical spelling."""
-        reference = parse_reference(name)
-        canonical = str(reference)
+        canonical = check_name(name)
         with storage_errors(f"name {canonical}"):
             atomic_write(self.refs_dir / quote(canonical, safe=""), image_id.encode() + b"\n")
         return canonical

@@ -27,6 +27,8 @@ _ZERO = bytes(BLOCK)
 _SPACES = 8 * 0x20
 _NO_DATA = b"123456"  # kinds whose size field says nothing about data
 _EXTRA = {b"x": b"", b"X": b"", b"L": b"path", b"K": b"linkpath"}  # kinds that speak of the next
+_SPARSE_MAP = b"GNU.sparse.map"
+_SPARSE_PIECE = (b"GNU.sparse.offset", b"GNU.sparse.numbytes")
 _FAR = 1 << 40  # seconds: mtimes beyond are clamped
 
 REGULAR, HARDLINK, SYMLINK, CHAR, BLOCK_DEVICE, FOLDER, FIFO = (
@@ -340,6 +342,7 @@ def _clamp(seconds: int) -> int:
 # ---------------------------------------------------------------- pax
 def _pax_records(data: bytes) -> dict[bytes, bytes]:
     records = {}
+    pieces: list[bytes] = []
     position = 0
     while position < len(data):
         space = data.find(b" ", position, position + 20)
@@ -352,8 +355,13 @@ def _pax_records(data: bytes) -> dict[bytes, bytes]:
         key, equals, value = data[space + 1 : end - 1].partition(b"=")
         if not equals or not key:
             raise ArchiveError("damaged: bad pax header")
-        records[key] = value
+        if key in _SPARSE_PIECE:
+            pieces.append(value)  # form 0.0 repeats these two, piece by piece
+        else:
+            records[key] = value
         position = end
+    if pieces:
+        records[_SPARSE_MAP] = b",".join(pieces)  # which is the map of form 0.1
     return records
 
 
@@ -435,7 +443,7 @@ def _gnu_sparse(member: Member, header: bytes, stream: ByteStream) -> int:
 
 
 def _pax_sparse(member: Member, pax: dict[bytes, bytes], stream: ByteStream) -> None:
-    """The pax forms 0.1 and 1.0. (0.0 repeats keys, which a mapping cannot hold; it is extinct.)"""
+    """The pax forms 0.0, 0.1 and 1.0."""
     name = pax.get(b"GNU.sparse.name")
     if name:
         member.name = name
@@ -446,9 +454,7 @@ def _pax_sparse(member: Member, pax: dict[bytes, bytes], stream: ByteStream) -> 
     if pax.get(b"GNU.sparse.major") == b"1":
         numbers = _sparse_map(stream, member)
     else:
-        listed = pax.get(b"GNU.sparse.map")
-        if listed is None:
-            raise ArchiveError("a sparse file in a form that is not supported (pax 0.0)")
+        listed = pax.get(_SPARSE_MAP, b"")
         numbers = [_pax_number(word, "size") for word in listed.split(b",") if word]
     if len(numbers) % 2:
         raise ArchiveError("damaged: bad map of a sparse file")

@@ -129,6 +129,7 @@ class Spec:
     layers: Sequence[bytes]
     config: dict[str, Any] = field(default_factory=dict)
     architecture: str = "amd64"
+    os: str = "linux"
 
     @property
     def diff_ids(self) -> list[str]:
@@ -141,7 +142,7 @@ class Spec:
         return _json(
             {
                 "architecture": self.architecture,
-                "os": "linux",
+                "os": self.os,
                 "config": self.config,
                 "rootfs": {
                     "type": "layers",
@@ -231,6 +232,44 @@ def oci_files(
         top["annotations"] = {"org.opencontainers.image.ref.name": spec.name}
     files["index.json"] = _json({"schemaVersion": 2, "manifests": [top]})
     return files
+
+
+def artifact(
+    kind: str = "application/vnd.example.sbom.v1+json",
+    *,
+    stated: str | None = None,
+    config: str = "application/vnd.oci.empty.v1+json",
+) -> dict[str, Any]:
+    """The manifest of something that is no image; its blobs need not be there.
+
+    @kind is the type of its one layer, @stated its artifactType, @config its configuration's type.
+    """
+
+    def blob(data: bytes, media: str) -> dict[str, Any]:
+        return {"mediaType": media, "digest": f"sha256:{sha256(data)}", "size": len(data)}
+
+    said = {"artifactType": stated} if stated else {}
+    return {
+        "schemaVersion": 2,
+        "mediaType": f"{OCI}.manifest.v1+json",
+        **said,
+        "config": blob(b"{}", config),
+        "layers": [blob(b"what it is", kind)],
+    }
+
+
+def add_manifests(
+    files: dict[str, bytes], manifests: Sequence[dict[str, Any]], **more: Any
+) -> None:
+    """List @manifests in the index.json of OCI layout @files; @more goes into each descriptor."""
+    index = json.loads(files["index.json"])
+    for manifest in manifests:
+        data = _json(manifest)
+        files[f"blobs/sha256/{sha256(data)}"] = data
+        media = manifest.get("mediaType", f"{OCI}.manifest.v1+json")
+        descriptor = {"mediaType": media, "digest": f"sha256:{sha256(data)}", "size": len(data)}
+        index["manifests"].append({**descriptor, **more})
+    files["index.json"] = _json(index)
 
 
 def write_tar(path: Path, files: dict[str, bytes], links: dict[str, str] | None = None) -> Path:

@@ -97,15 +97,29 @@ def _rewrite(path, **changes):
         json.dump(data | changes, file)
 
 
-@pytest.mark.parametrize("name", ["", "-x", "a/b", "..", "a b", "x" * 129, "ä", "cafe", "0123"])
-def test_names_that_cannot_be_told_from_ids_or_paths_are_refused(name):
+@pytest.mark.parametrize("name", ["", "-x", "a/b", "..", "a b", "x" * 129, "ä"])
+def test_names_that_cannot_be_told_from_paths_or_options_are_refused(name):
     with pytest.raises(UsageError):
         containers.check_name(name)
 
 
-@pytest.mark.parametrize("name", ["a", "abc", "work-1", "My_Tool.2", "beefy"])
+@pytest.mark.parametrize(
+    "name", ["a", "abc", "work-1", "My_Tool.2", "beefy", "c100", "db01", "cafe"]
+)
 def test_usual_names_are_allowed(name):
     assert containers.check_name(name) == name
+
+
+def test_a_name_of_hex_digits_is_a_name_first_and_no_other_containers_id(store):
+    other = create(store, id="cafe00000001")
+    named = create(store, id="000000000002", name="c100")
+    late = create(store, id="c10000000003")
+    assert containers.find(store, "c100").id == named.id
+    assert containers.find(store, "c1000").id == late.id
+    for name in ("cafe", other.id):
+        with pytest.raises(InUseError, match=f"the id of container {other.id} begins with"):
+            create(store, name=name)
+    assert create(store, name="cafe1").name == "cafe1"
 
 
 def test_unknown_container_is_told_with_a_hint(store):

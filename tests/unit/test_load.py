@@ -177,6 +177,114 @@ def test_an_image_of_another_platform_is_refused(store: Store, tmp_path: Path) -
     assert is_clean(store)
 
 
+@pytest.mark.parametrize("form", ["oci", "docker"])
+@pytest.mark.parametrize(("architecture", "system"), [("", ""), ("", "linux"), ("x86_64", "")])
+def test_an_image_that_names_no_platform_is_this_machines(
+    store: Store, tmp_path: Path, form: str, architecture: str, system: str
+) -> None:
+    spec = mk.Spec("demo:1", [BASE], architecture=architecture, os=system)
+    files = mk.oci_files(spec) if form == "oci" else mk.docker_files([spec], "v1")
+    said: list[str] = []
+    (one,) = load(store, mk.write_tar(tmp_path / "a.tar", files), report=said.append)
+    assert (one.image.id, one.image.names) == (spec.id, ("demo:1",))
+    assert said == ([] if architecture else ["demo:1: names no platform, taken as linux/amd64"])
+
+
+def test_of_images_under_one_name_the_one_of_this_platform_is_taken(
+    store: Store, tmp_path: Path
+) -> None:
+    plain = mk.Spec(None, [OTHER], architecture="")
+    files = mk.oci_files(mk.Spec("demo:1", [BASE]), index=True)
+    other = mk.oci_files(plain)
+    files |= {name: data for name, data in other.items() if name.startswith("blobs/")}
+    (top,) = json.loads(files["index.json"])["manifests"]
+    index = json.loads(files["blobs/sha256/" + top["digest"].removeprefix("sha256:")])
+    index["manifests"] = json.loads(other["index.json"])["manifests"] + index["manifests"]
+    files["index.json"] = b'{"manifests": []}'
+    index["mediaType"] = f"{mk.OCI}.index.v1+json"
+    name = {"org.opencontainers.image.ref.name": "demo:1"}
+    nested = {"schemaVersion": 2, "mediaType": index["mediaType"], "manifests": []}
+    mk.add_manifests(files, [index])
+    nested["manifests"] = json.loads(files["index.json"])["manifests"]
+    files["index.json"] = b'{"manifests": []}'
+    mk.add_manifests(files, [nested], annotations=name)
+    loaded = load(store, mk.write_folder(tmp_path / "a", files))
+    assert [(one.image.id, one.image.names) for one in loaded] == [
+        (mk.Spec("demo:1", [BASE]).id, ("demo:1",))
+    ]
+
+
+EMPTY = "application/vnd.oci.empty.v1+json"
+CONFIG = f"{mk.OCI}.config.v1+json"
+IN_TOTO = "application/vnd.in-toto+json"
+COSIGN = "application/vnd.dev.cosign.simplesigning.v1+json"
+
+
+@pytest.mark.parametrize(
+    ("manifest", "kind"),
+    [
+        (mk.artifact(stated="application/x.sbom"), "application/x.sbom"),
+        (mk.artifact(), EMPTY),
+        (mk.artifact(COSIGN, config=CONFIG), COSIGN),
+        (mk.artifact(IN_TOTO, config=CONFIG), IN_TOTO),
+        (mk.artifact(config="application/vnd.cncf.helm.config.v1+json"),
+         "application/vnd.cncf.helm.config.v1+json"),
+        ({"mediaType": "application/vnd.oci.artifact.manifest.v1+json", "blobs": []},
+         "application/vnd.oci.artifact.manifest.v1+json"),
+        (mk.artifact(stated="\x1b[31m"), "unknown"),
+    ],
+)  # fmt: skip
+def test_an_artifact_beside_an_image_is_passed_over(
+    store: Store, tmp_path: Path, manifest: dict[str, object], kind: str
+) -> None:
+    spec = mk.Spec("demo:1", [BASE])
+    files = mk.oci_files(spec)
+    mk.add_manifests(files, [manifest])
+    said: list[str] = []
+    path = mk.write_folder(tmp_path / "a", files)
+    assert [one.image.id for one in load(store, path, report=said.append)] == [spec.id]
+    assert said == [f"{path}: an artifact that is no image passed over ({kind})"]
+
+
+def test_an_archive_of_artifacts_alone_says_so(store: Store, tmp_path: Path) -> None:
+    files = {"oci-layout": b"{}", "index.json": b'{"manifests": []}'}
+    mk.add_manifests(files, [mk.artifact(stated="application/x.sbom")])
+    path = mk.write_folder(tmp_path / "a", files)
+    with pytest.raises(ArchiveError, match=r"only artifacts \(application/x.sbom\)"):
+        load(store, path)
+
+
+def test_a_name_that_moves_is_reported(store: Store, tmp_path: Path) -> None:
+    other = mk.Spec("demo:1", [OTHER])
+    said: list[str] = []
+    load(store, mk.docker_archive(tmp_path / "a.tar", [DEMO]), report=said.append)
+    load(store, mk.docker_archive(tmp_path / "a.tar", [DEMO]), report=said.append)
+    assert said == []
+    load(store, mk.docker_archive(tmp_path / "b.tar", [other]), report=said.append)
+    assert said == [f"demo:1: moved from image {DEMO.id[:12]} to {other.id[:12]}"]
+    assert store.image(DEMO.id).names == ()
+
+
+@pytest.mark.parametrize("name", ["a522b7b84035", "a522b7b84035:1", "sha256:" + "a" * 64, "f" * 64])
+def test_an_archives_name_that_looks_like_an_id_is_not_given(
+    store: Store, tmp_path: Path, name: str
+) -> None:
+    spec = mk.Spec(name, [BASE])
+    said: list[str] = []
+    (one,) = load(store, mk.docker_archive(tmp_path / "a.tar", [spec]), report=said.append)
+    assert (one.image.names, store.refs()) == ((), {})
+    assert [line for line in said if "looks like an image's id" in line] == said
+    assert len(said) == 1
+    with pytest.raises(UsageError, match="looks like an image's id"):
+        load(store, tmp_path / "a.tar", name=name)
+
+
+def test_more_layers_than_lpmx_takes_are_one_clear_error(store: Store, tmp_path: Path) -> None:
+    spec = mk.Spec("deep:1", [BASE] * 1001)
+    with pytest.raises(ArchiveError, match="an image of 1001 layers, lpmx takes up to 1000"):
+        load(store, mk.docker_archive(tmp_path / "a.tar", [spec]))
+
+
 def test_a_layer_that_is_not_what_the_configuration_says_is_refused(
     store: Store, tmp_path: Path
 ) -> None:
@@ -340,6 +448,42 @@ def test_what_is_no_archive_is_refused(store: Store, tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="no such file"):
         load(store, tmp_path / "missing")
     assert is_clean(store)
+
+
+@pytest.mark.parametrize(
+    ("at", "magic", "kind", "hint"),
+    [
+        (0, b"#!/usr/bin/env run-singularity\n\0SIF_MAGIC\0", "a SIF", "lpmx-singularity exec {}"),
+        (0, b"hsqs", "a squashfs", "unsquashfs"),
+        (1080, b"\x53\xef", "an ext2", "lpmx-docker import"),
+        (0, b"QFI\xfb", "a qcow2", "virtual machine"),
+        (0, b"PK\3\4", "a zip", "unpack it"),
+        (0, b"<!DOCTYPE html>", "a web page", "get it again"),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_other_kinds_of_files_are_named(
+    store: Store, tmp_path: Path, at: int, magic: bytes, kind: str, hint: str, packed: bool
+) -> None:
+    data = bytes(at) + magic + bytes(40000)
+    path = tmp_path / "image"
+    path.write_bytes(gzip.compress(data) if packed else data)
+    with pytest.raises(ArchiveError, match=f"{path}: {kind}") as caught:
+        load(store, path)
+    assert hint.format(path) in str(caught.value.hint)
+    assert is_clean(store)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_tar_of_a_file_system_is_told_from_an_image(
+    store: Store, tmp_path: Path, packed: bool
+) -> None:
+    data = mk.layer(mk.file("./etc/passwd", b"root"), mk.file("bin/sh"))
+    path = tmp_path / "root.tar"
+    path.write_bytes(gzip.compress(data) if packed else data)
+    with pytest.raises(ArchiveError, match="a file system, no image") as caught:
+        load(store, path)
+    assert caught.value.hint == f"`lpmx-docker import {path} NAME` makes an image of it"
 
 
 def test_a_hostile_layer_leaves_the_store_as_it_was(store: Store, tmp_path: Path) -> None:

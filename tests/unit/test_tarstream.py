@@ -66,7 +66,7 @@ def test_a_size_in_base_256_is_read() -> None:
     assert contents(bytes(raw) + b"abc".ljust(512, b"\0")) == {b"big": b"abc"}
 
 
-@pytest.mark.parametrize("form", ["gnu", "0.1", "1.0"])
+@pytest.mark.parametrize("form", ["gnu", "0.0", "0.1", "1.0"])
 def test_sparse_files_keep_their_map(form: str) -> None:
     if form == "gnu":
         raw = bytearray(mk.header("s", b"S", size=4))
@@ -75,6 +75,11 @@ def test_sparse_files_keep_their_map(form: str) -> None:
         raw[483:495] = b"%011o\0" % 8192
         raw[148:156] = b"%06o\0 " % (sum(raw) - sum(raw[148:156]) + 8 * 32)
         data = bytes(raw) + b"DATA".ljust(512, b"\0")
+    elif form == "0.0":
+        pieces = (("offset", "1000"), ("numbytes", "0"), ("offset", "4096"), ("numbytes", "4"))
+        head = mk.pax_record("GNU.sparse.size", "8192")
+        head += b"".join(mk.pax_record(f"GNU.sparse.{key}", value) for key, value in pieces)
+        data = mk.special(b"x", head) + mk.file("s", b"DATA")
     elif form == "0.1":
         records = {"GNU__sparse__size": "8192", "GNU__sparse__map": "4096,4"}
         data = mk.pax(**records, GNU__sparse__name="s") + mk.file("x", b"DATA")
@@ -88,7 +93,9 @@ def test_sparse_files_keep_their_map(form: str) -> None:
     for member in TarReader(stream):
         stored = stream.exactly(member.size)
         found.append((member.name, member.pieces, member.real_size, stored))
-    assert found == [(b"s", [(4096, 4)], 8192, b"DATA"), (b"next", None, 0, b"")]
+    (name, pieces_found, *rest), following = found
+    assert (name, *rest, following) == (b"s", 8192, b"DATA", (b"next", None, 0, b""))
+    assert [piece for piece in pieces_found or () if piece[1]] == [(4096, 4)]
 
 
 @pytest.mark.parametrize(
@@ -106,6 +113,7 @@ def test_sparse_files_keep_their_map(form: str) -> None:
         ("bad time", mk.pax(mtime="nan") + mk.file("a")),
         ("longer than any", mk.header("a", b"L", size=1 << 21)),
         ("sparse", mk.pax(GNU__sparse__size="8", GNU__sparse__map="9,9") + mk.file("a", b"x" * 9)),
+        ("sparse", mk.pax(GNU__sparse__size="8", GNU__sparse__offset="1") + mk.file("a", b"x")),
         ("sparse", mk.pax(GNU__sparse__size="99", GNU__sparse__map="0,9") + mk.file("a", b"x")),
         ("sparse", mk.pax(GNU__sparse__size="99", GNU__sparse__map="5,1,2,1") + mk.file("a")),
     ],

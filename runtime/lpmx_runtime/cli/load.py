@@ -40,7 +40,13 @@ def run(args: argparse.Namespace) -> int:
         signal.SIGTERM, lambda number, _frame: sys.exit(128 + number)
     )  # clean up behind us
     progress = Bar() if sys.stderr.isatty() and not args.quiet else None
-    loaded = load(Store.open(), args.source, name=args.tag, progress=progress)
+
+    def report(line: str) -> None:
+        if progress is not None:
+            progress.end()
+        print(f"lpmx: {line}", file=sys.stderr)
+
+    loaded = load(Store.open(), args.source, name=args.tag, progress=progress, report=report)
     if args.json:
         rows = [
             {
