@@ -48,6 +48,7 @@ from lpmx_runtime.launch import (
 )
 from lpmx_runtime.plan import Bind
 from lpmx_runtime.store import Store
+from lpmx_runtime.streams import begin_program, without_coerced_locale
 
 if TYPE_CHECKING:
     import subprocess
@@ -200,6 +201,7 @@ def run_once(
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Become the kernel of a spec, for clients that know no provisioners."""
+    begin_program()
     parser = argparse.ArgumentParser(prog="lpmx kernel launch", description=main.__doc__)
     parser.add_argument("--spec", required=True, metavar="NAME|DIR", help="the kernel spec")
     parser.add_argument("-f", dest="connection_file", required=True, metavar="FILE")
@@ -248,7 +250,8 @@ def _surroundings(request: KernelRequest) -> Surroundings:
     """Those of the client, whose directory and environment need not be this process's."""
     place = this_place(request.env)
     cwd = os.path.realpath(request.cwd)
-    return Surroundings(this_host(), Place(place.home, cwd, request.cwd), dict(request.env))
+    env = without_coerced_locale(request.env)
+    return Surroundings(this_host(), Place(place.home, cwd, request.cwd), env)
 
 
 def _container(

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from lpmx_runtime.errors import LpmxError
+from lpmx_runtime.streams import begin_program, finish_output, os_error_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,29 +24,32 @@ def say(program: str, error: LpmxError) -> None:
 
 def guarded(program: str, action: Callable[[], int]) -> int:
     """Do @action; the result is the exit status. LPMX_DEBUG=1 shows where an error comes from."""
+    begin_program()
+    debug = os.environ.get("LPMX_DEBUG")
     try:
-        return action()
+        return _end(program, action())
     except LpmxError as error:
-        if os.environ.get("LPMX_DEBUG"):
+        if debug:
             raise
         say(program, error)
+        finish_output()
         return error.exit_code
     except KeyboardInterrupt:
-        return 130
+        return _end(program, 130)
     except BrokenPipeError:
-        return 141
+        return _end(program, 141)
     except OSError as error:
-        if os.environ.get("LPMX_DEBUG"):
+        if debug:
             raise
-        name = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
-        say(program, LpmxError(f"{name}{os.strerror(error.errno or 0)}"))
-        return 1
-    finally:
-        _flush()
+        return _end(program, 1, error)
 
 
-def _flush() -> None:
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+def _end(program: str, status: int, error: OSError | None = None) -> int:
+    """Write out what was printed; the exit status, which is an error's if it cannot be written."""
+    unwritten = finish_output()
+    if unwritten is not None:
+        say(program, LpmxError(os_error_text(unwritten)))
+        return status or 1
+    if error is not None:
+        say(program, LpmxError(os_error_text(error)))
+    return status

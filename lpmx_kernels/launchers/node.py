@@ -26,6 +26,7 @@ from lpmx_kernels.launchers import address, wire
 from lpmx_kernels.launchers.queues import QUEUES
 from lpmx_kernels.settings import KernelSettings
 from lpmx_runtime.errors import LpmxError
+from lpmx_runtime.streams import begin_program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -228,6 +229,7 @@ def _cwd(planned: launch.KernelStart | None) -> str:
 
 def main(queue_name: str) -> int:
     """Serve the client at the other end of stdin and stdout."""
+    begin_program()
     guard = Guard()
     node = Node(QUEUES[queue_name], guard)
     try:

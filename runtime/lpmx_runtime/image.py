@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import posixpath
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -77,9 +78,10 @@ class Image:
 
     @property
     def workdir(self) -> str:
-        """WORKDIR, `/` when there is none."""
+        """WORKDIR, `/` when there is none. A relative one begins there, as docker reads it."""
         value = self._run.get("WorkingDir")
-        return value if isinstance(value, str) and value else "/"
+        text = value if isinstance(value, str) else ""
+        return text if text.startswith("/") else posixpath.normpath(posixpath.join("/", text))
 
     @property
     def user(self) -> str:

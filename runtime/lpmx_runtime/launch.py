@@ -43,6 +43,7 @@ from .plan import (
     environment_dict,
     environment_list,
 )
+from .streams import without_coerced_locale
 from .supervise import exec_in_place, run_and_wait, start_detached
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class Surroundings:
 
 def surroundings(environ: Mapping[str, str] | None = None) -> Surroundings:
     """Those of this process; @environ in place of its environment."""
-    environ = os.environ if environ is None else environ
+    environ = without_coerced_locale(os.environ) if environ is None else environ
     return Surroundings(identity.this_host(), this_place(environ), dict(environ))
 
 
@@ -340,7 +341,7 @@ def _cwd(image: Image, options: Options, here: Surroundings, binds: tuple[Bind, 
     """-w, else WORKDIR, else where the user stands. `/` says nothing: builders write it unasked."""
     if options.cwd:
         return _absolute(options.cwd)
-    if image.workdir.startswith("/") and image.workdir != "/":
+    if image.workdir != "/":
         return image.workdir
     for path in (here.place.logical_cwd, here.place.cwd):
         bind = find_bind(binds, path)

@@ -79,6 +79,9 @@ def test_directory_is_the_one_asked_for_then_workdir_then_where_the_user_is(stor
     assert draft(store, here, command, WorkingDir="/data").cwd == "/data"
     assert draft(store, here, Options(("x",), cwd="/srv"), WorkingDir="/data").cwd == "/srv"
     assert draft(store, here, command, WorkingDir="/").cwd == here.place.cwd
+    assert draft(store, here, command, WorkingDir="foo").cwd == "/foo", "as docker reads it"
+    assert draft(store, here, command, WorkingDir="./a/../b/").cwd == "/b"
+    assert draft(store, here, command, WorkingDir=".").cwd == here.place.cwd
     assert draft(store, here, Options(("x",), cwd="/"), WorkingDir="/data").cwd == "/"
     with pytest.raises(UsageError, match="not an absolute path"):
         draft(store, here, Options(("x",), cwd="data"))

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from lpmx_runtime.environment import HOST_PASSED
 from lpmx_runtime.errors import LpmxError
 from lpmx_runtime.plan import Bind
+from lpmx_runtime.streams import begin_program
 
 from . import jobs
 from .files import Tree, inside_path
@@ -37,6 +38,7 @@ EXIT_LPMX = 125
 
 def main(argv: Sequence[str]) -> int:
     """Submit; the result is the status of the real command."""
+    begin_program()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # end as any submit command would
     system, command, *words = argv
     program = posixpath.basename(command)

@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Protocol, cast
 
 from lpmx_runtime.errors import LpmxError, UsageError
+from lpmx_runtime.streams import begin_program, finish_output, os_error_text
 
 if TYPE_CHECKING:
     import argparse
@@ -178,43 +179,48 @@ def _report(error: LpmxError) -> None:
 def _unexpected(error: BaseException) -> int:
     """An error nobody foresaw: one line for the user, the traceback only when asked for."""
     if isinstance(error, OSError) and error.errno is not None:
-        name = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
-        _report(LpmxError(f"{name}{os.strerror(error.errno)}"))
+        _report(LpmxError(os_error_text(error)))
     else:
         hint = "please report it with the output of the same command under `lpmx --debug`"
         _report(LpmxError(f"internal error: {type(error).__name__}: {error}", hint=hint))
     return 1
 
 
-def _flush() -> None:
-    """Write out stdout now, while a closed pipe can still be told from an error."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+def _end(status: int, error: OSError | None = None) -> int:
+    """Write out what was printed; the exit status, which is an error's if it cannot be written.
+
+    @error is what the command itself has met: usually the same one.
+    """
+    unwritten = finish_output()
+    if unwritten is None:
+        return _unexpected(error) if error else status
+    _report(LpmxError(os_error_text(unwritten)))
+    return status or 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; the result is the exit status."""
+    begin_program()
     words = sys.argv[1:] if argv is None else list(argv)
     debug = "--debug" in words[:3] or bool(os.environ.get("LPMX_DEBUG"))
     try:
-        return _dispatch(words)
+        return _end(_dispatch(words))
+    except SystemExit as end:  # argparse's: help, or a mistake that it has told
+        return _end(end.code if isinstance(end.code, int) else 0)
     except LpmxError as error:
         if debug:
             raise
         _report(error)
+        finish_output()
         return error.exit_code
     except KeyboardInterrupt:
-        return 130
+        return _end(130)
     except BrokenPipeError:
-        return 141
+        return _end(141)
     except Exception as error:
         if debug:
             raise
-        return _unexpected(error)
-    finally:
-        _flush()
+        return _end(1, error) if isinstance(error, OSError) else _end(_unexpected(error))
 
 
 if __name__ == "__main__":
