@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from lpmx_kernels import extras, hostpath, notebook, payload, processes, source
+from lpmx_kernels import extras, hostpath, notebook, payload, processes, source, startup
 from lpmx_kernels.environment import MARKER, kernel_environment
 from lpmx_kernels.interpreter import module_argv
 from lpmx_kernels.settings import CONNECTION_FILE, SHELL_INSIDE, KernelSettings, read_spec
@@ -60,6 +60,8 @@ if TYPE_CHECKING:
 
 NOTE = "kernel.json"
 """Says which kernel a container was last started for: its marker (environment.py), its image."""
+ALONE = ("PATH", "LPMX_ENGINE", "LPMX_DEBUG", "LPMX_OWNERS")
+"""Variables that count for a program that is run only to be asked."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +103,18 @@ class KernelStart:
 def plan_kernel(settings: KernelSettings, request: KernelRequest) -> KernelStart:
     """Decide everything about a start, and make its container ready."""
     store = Store.open(settings.store or None)
-    settings = notebook.apply(store, settings, request.env)
+    asked, settings = settings, notebook.apply(store, settings, request.env)
     here = _surroundings(request)
     container = _container(store, settings, request, here)
-    launch = _plan(store, container, settings, request, here)
+    try:
+        launch = _plan(store, container, settings, request, here)
+        if settings is not asked:
+            binds, path = launch.plan.binds, request.env[notebook.VARIABLE]
+            notebook.check_start(store, store.resolve(settings.image), settings, binds, path)
+    except LpmxError:
+        if container.auto_remove and container.id != request.container:
+            containers.discard_own(container)
+        raise
     with storage_errors(f"container {container.label}"):
         launch.prepare()
         note = {"marker": request.marker, "image": settings.image}
@@ -182,13 +192,21 @@ def run_once(
     timeout: float,
     binds: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
+    alone: bool = False,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a command in a fresh container of `image`, as its kernels run, and capture its words."""
+    """Run a command in a fresh container of `image`, as its kernels run, and capture its words.
+
+    With `alone` it sees none of the user's files and variables.
+    """
     here = surroundings()
+    if alone:
+        kept = {name: value for name, value in os.environ.items() if name in ALONE}
+        here = replace(here, environ=kept)
     options = Options(
         user=_own_user(),
         env=kernel_environment({}, asked=env or {}, marker="none"),
         volumes=tuple(binds),
+        no_bind=frozenset({"home", "cwd", "tmp"}) if alone else frozenset(),
     )
     container = _draft(store, image, options, here).create(store)
     try:
@@ -328,8 +346,10 @@ def _plan(
     )
     if "HOME" in env and not find_bind(extended.binds, env["HOME"]):
         del env["HOME"]
+    env = {**startup.environment(settings.command, container.env), **env}
     command = tuple(
-        word.replace(CONNECTION_FILE, request.connection_file) for word in settings.command
+        word.replace(CONNECTION_FILE, request.connection_file)
+        for word in startup.command(settings.command)
     )
     cwd = here.place.logical_cwd if find_bind(extended.binds, here.place.logical_cwd) else ""
     launch = plan_launch(

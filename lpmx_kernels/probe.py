@@ -2,7 +2,8 @@
 
 Found out by running each candidate in a container. Reading the image's folders would be guessing:
 only an import that succeeds proves that the Python, its ipykernel and the image's libraries go
-together.
+together. The container shows nothing of the user's files, and only programs of the image's own
+layers are tried: who opens a notebook has not asked for anything of the host to be run.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lpmx_kernels import extras
+from lpmx_kernels import extras, inimage
 from lpmx_kernels.settings import CONNECTION_FILE
+from lpmx_runtime.binds import default_binds, this_place
 from lpmx_runtime.errors import LpmxError
 
 if TYPE_CHECKING:
@@ -124,13 +126,14 @@ def find_pythons(
     """The Pythons of `image` in order of preference, and what kept the others from starting.
 
     The first one with ipykernel ends the search. `wanted` is a path in the container that is tried
-    alone.
+    alone; where it is none of the image's, the user's files are shown to it, as he has named it.
     """
     found: list[FoundPython] = []
     refused: list[str] = []
+    alone = not wanted or is_own(store, image, wanted)
     for path in [wanted] if wanted else python_candidates(store, image):
         try:
-            found.append(_try_python(store, image, path))
+            found.append(_try_python(store, image, path, alone=alone))
         except LpmxError as error:
             refused.append(f"{path}: {error.message}")
             continue
@@ -158,14 +161,20 @@ def find_shell(store: Store, image: Image) -> str:
 
 
 def python_candidates(store: Store, image: Image) -> Sequence[str]:
-    """Container paths at which the image's layers hold a Python, those on its PATH first."""
+    """The image's own Pythons by their container paths, those on its PATH first."""
     roots = [store.layer_fs(diff_id) for diff_id in reversed(image.diff_ids)]
     found = dict.fromkeys(_on_path(store, image, PYTHONS))
     for pattern in ELSEWHERE:
         for root in roots:
             for path in sorted(root.glob(pattern)):
                 found.setdefault(f"/{path.relative_to(root)}")
-    return list(found)
+    return [path for path in found if is_own(store, image, path)]
+
+
+def is_own(store: Store, image: Image, path: str) -> bool:
+    """Say whether `path` is a program of the image that the user's binds do not hide."""
+    binds = default_binds(this_place(os.environ), frozenset({"cwd"}))
+    return not inimage.why_not(store, image, path, binds)
 
 
 def _on_path(store: Store, image: Image, names: Sequence[str]) -> Iterator[str]:
@@ -174,18 +183,22 @@ def _on_path(store: Store, image: Image, names: Sequence[str]) -> Iterator[str]:
     directories = [d.strip("/") for d in search_path.split(":") if d.startswith("/")]
     for name in names:
         for directory in directories:
-            if any(os.path.lexists(root / directory / name) for root in roots):
-                yield f"/{directory}/{name}"
+            path = f"/{directory}/{name}"
+            there = any(os.path.lexists(root / directory / name) for root in roots)
+            if there and is_own(store, image, path):
+                yield path
 
 
-def _run(store: Store, image: Image, argv: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
+def _run(
+    store: Store, image: Image, argv: Sequence[str], *, alone: bool = True
+) -> subprocess.CompletedProcess[bytes]:
     from lpmx_kernels import launch
 
-    return launch.run_once(store, image, argv, timeout=TIMEOUT)
+    return launch.run_once(store, image, argv, timeout=TIMEOUT, alone=alone)
 
 
-def _try_python(store: Store, image: Image, path: str) -> FoundPython:
-    done = _run(store, image, [path, "-c", PYTHON_SCRIPT])
+def _try_python(store: Store, image: Image, path: str, *, alone: bool = True) -> FoundPython:
+    done = _run(store, image, [path, "-c", PYTHON_SCRIPT], alone=alone)
     if done.returncode != 0:
         words = done.stderr.decode(errors="replace").strip().splitlines()
         raise LpmxError(words[-1] if words else f"exit status {done.returncode}")

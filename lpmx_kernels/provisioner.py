@@ -85,6 +85,13 @@ class LpmxProvisioner(LocalProvisioner):
         ["", LOCAL, *QUEUES], "", config=True, help="Batch system that finds a node for the kernel."
     )
     launcher_options = List(Unicode(), config=True, help="Options for that system's client.")
+    notebook_images = List(
+        Unicode(),
+        default_value=None,
+        allow_none=True,
+        config=True,
+        help="Images that a notebook may choose, as patterns; none given: all in the store.",
+    )
     queue_timeout = Float(600.0, config=True, help="Seconds a kernel may wait for a node.")
 
     _elsewhere: Elsewhere | None = None  # its place on another node
@@ -122,6 +129,7 @@ class LpmxProvisioner(LocalProvisioner):
             survive=self.survive,
             launcher=self.launcher,
             launcher_options=tuple(self.launcher_options),
+            notebook_images=None if self.notebook_images is None else tuple(self.notebook_images),
         )
 
     @default("transport")

@@ -44,6 +44,7 @@ class KernelSettings:
     host_kernel: str = ""  # "shell": the kernel runs on the host, `command` is the image's shell
     launcher: str = ""  # the batch system that finds a node for it; empty: this machine
     launcher_options: tuple[str, ...] = ()  # for that system's client
+    notebook_images: tuple[str, ...] | None = None  # what notebooks may choose; None: any
 
     def to_config(self) -> dict[str, Any]:
         """As the stanza holds it: only what differs from the defaults."""
@@ -56,6 +57,8 @@ class KernelSettings:
             config["env"] = dict(self.env)
         if self.launcher_options:
             config["launcher_options"] = list(self.launcher_options)
+        if self.notebook_images is not None:
+            config["notebook_images"] = list(self.notebook_images)
         for name in (
             "persist",
             "user",
@@ -86,6 +89,10 @@ class KernelSettings:
             raise KernelSpecError(f"{where}: binds is a list and env a mapping of strings")
         if not _is_strings(chosen.get("launcher_options", [])):
             raise KernelSpecError(f"{where}: launcher_options is a list of words")
+        if chosen.get("notebook_images") is not None:
+            if not _is_strings(chosen["notebook_images"]):
+                raise KernelSpecError(f"{where}: notebook_images is a list of patterns")
+            chosen["notebook_images"] = tuple(chosen["notebook_images"])
         chosen["launcher_options"] = tuple(chosen.get("launcher_options", ()))
         chosen["command"] = tuple(chosen["command"])
         chosen["map"] = tuple(chosen.get("map", ()))

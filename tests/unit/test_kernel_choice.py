@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lpmx_kernels import launch, payload, tiers
+from lpmx_kernels import launch, payload, probe, tiers
 from lpmx_kernels.errors import NoKernelProgramError, NoPayloadError
 from lpmx_runtime.image import Image
 from lpmx_runtime.store import Store
@@ -58,6 +58,7 @@ def image() -> Image:
 def programs(store: Store, monkeypatch: pytest.MonkeyPatch) -> Programs:
     fake = Programs(store)
     monkeypatch.setattr(launch, "run_once", fake.run_once)
+    monkeypatch.setattr(probe, "is_own", lambda *_: True)
     return fake
 
 

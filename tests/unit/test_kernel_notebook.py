@@ -39,6 +39,7 @@ def chosen(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return tiers.Tier(tiers.PAYLOAD, ("/py",), "about", payload="p")
 
     monkeypatch.setattr(tiers, "choose", choose)
+    monkeypatch.setattr(notebook.inimage, "why_not", lambda *_: "")
     return asked
 
 
@@ -48,10 +49,10 @@ def apply(path: Path, metadata: object, settings: KernelSettings = SETTINGS) -> 
 
 
 def test_notebook_names_its_image(tmp_path: Path, chosen: list[Any]) -> None:
-    asked = {"lpmx": {"image": "lab/b:2", "python": "/opt/py"}}
+    asked = {"lpmx": {"image": "lab/b:2", "python": "/opt/py/python3"}}
     got = apply(tmp_path / "n.ipynb", asked)
     assert got == replace(SETTINGS, image="lab/b:2", command=("/py",), payload="p", persist="")
-    assert chosen == [("lab/b:2", "/opt/py")]
+    assert chosen == [("lab/b:2", "/opt/py/python3")]
 
 
 @pytest.mark.parametrize("metadata", [{}, {"lpmx": {}}, {"lpmx": {"image": "lab/a:1"}}, [], 3])
@@ -69,7 +70,7 @@ def test_other_notebooks_change_nothing(
     [
         ({"image": 3}, "n.ipynb: metadata.lpmx: is not a mapping of strings"),
         ("lab/b", "is not a mapping of strings"),
-        ({"imgae": "x"}, "unknown key 'imgae'"),
+        ({"imgae": "x"}, "'imgae' is nothing that a notebook can choose"),
     ],
 )
 def test_bad_wishes_are_named(tmp_path: Path, chosen: list[Any], asked: object, words: str) -> None:
