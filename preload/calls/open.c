@@ -1,4 +1,4 @@
-/* open, openat, openat2, creat: the life of one open() ends here, see docs/architecture.md. */
+/* open, openat, creat, openat2: the life of one open() ends here, see docs/architecture.md. */
 #include "../fast/fast.h"
 #include "known.h"
 #include "lower.h"
@@ -10,13 +10,14 @@
 
 struct open_request {
     unsigned long flags, mode;
+    uint64_t resolve; /* RESOLVE_* of openat2 */
     bool writes, creates, exclusive;
 };
 
 static struct open_request
-request(unsigned long flags, unsigned long mode)
+request(unsigned long flags, unsigned long mode, uint64_t resolve)
 {
-    struct open_request r = {.flags = flags | O_LARGEFILE, .mode = mode};
+    struct open_request r = {.flags = flags | O_LARGEFILE, .mode = mode, .resolve = resolve};
 
     if (flags & O_PATH)
         return r;
@@ -41,6 +42,60 @@ may_wait(const struct call *c, const struct uufs_hit *hit, const struct open_req
     return type != S_IFREG && type != S_IFDIR;
 }
 
+/* Bytes of hit->host above which nothing of the container's can move. */
+static size_t
+fixed_len(const struct uufs_hit *hit)
+{
+    const struct uufs_bind *b = hit->bind >= 0 ? &engine.fs.binds[hit->bind] : NULL;
+
+    if (hit->in_union)
+        return hit->where == UUFS_LOWER ? 0 : engine.fs.upper_len;
+    return b && !hit->magic && !(b->flags & UUFS_BIND_FILE) ? b->src_len : 0;
+}
+
+/* openat2 as the last step, by @path from @fd. */
+COLD static long
+open_by_how(const struct call *c, int fd, const char *path, const struct open_request *r,
+            uint64_t resolve, bool waits)
+{
+    struct open_how how = {.flags = r->flags, .resolve = resolve};
+
+    if (r->flags & O_PATH)
+        how.flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+    else if (r->creates || (r->flags & O_TMPFILE) == O_TMPFILE)
+        how.mode = r->mode;
+    if (waits)
+        return call_blocking(c, SYS_openat2, (unsigned long)fd, (unsigned long)path,
+                             (unsigned long)&how, sizeof(how), 0, 0);
+    return sys4(SYS_openat2, fd, path, &how, sizeof(how));
+}
+
+/* The walk has found @hit, and somebody may have put a symlink on the way since: one that was to be
+ * avoided must not be followed by the kernel now. */
+COLD static long
+open_resolved(const struct call *c, const struct uufs_hit *hit, const struct open_request *r,
+              bool waits)
+{
+    uint64_t cached = r->resolve & RESOLVE_CACHED,
+             inside = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS;
+    size_t len = fixed_len(hit);
+    char top[LPMX_PATH_MAX];
+    long fd, result;
+
+    if (!len || !hit->host[len])
+        return open_by_how(c, AT_FDCWD, hit->host, r, cached, waits);
+    if (hit->bind >= 0 && engine.fs.binds[hit->bind].flags & UUFS_BIND_PROC)
+        inside &= ~(uint64_t)RESOLVE_NO_SYMLINKS; /* /proc's own are the kernel's */
+    memcpy(top, hit->host, len);
+    top[len] = '\0';
+    fd = uufs_open(top, O_PATH | O_DIRECTORY, 0);
+    if (fd < 0)
+        return fd;
+    result = open_by_how(c, (int)fd, hit->host + len + (len > 1), r, cached | inside, waits);
+    sys1(SYS_close, fd);
+    return result;
+}
+
 /* Opening a FIFO or a device may wait: then signals must get through as without us. */
 static long
 open_host(struct call *c, const struct uufs_hit *hit, const struct open_request *r)
@@ -49,6 +104,8 @@ open_host(struct call *c, const struct uufs_hit *hit, const struct open_request 
 
     if (waits && c->fast)
         return FAST_DECLINE;
+    if (r->resolve)
+        return open_resolved(c, hit, r, waits);
     if (waits)
         return call_blocking(c, SYS_openat, (unsigned long)AT_FDCWD, (unsigned long)hit->host,
                              r->flags, r->mode, 0, 0);
@@ -175,6 +232,8 @@ open_lower(struct call *c, struct uufs_hit *hit, struct open_request *r)
     if (r->writes) {
         if (hit->read_only)
             return -EROFS;
+        if (r->resolve & RESOLVE_CACHED)
+            return -EAGAIN;
         err = (int)sys3(SYS_faccessat, AT_FDCWD, hit->host, access_wanted(r));
         if (err && err != -EROFS && !emulates_root())
             return err;
@@ -198,16 +257,34 @@ open_found(struct call *c, struct uufs_hit *hit, struct open_request *r)
     return open_present(c, hit, r);
 }
 
-static long
-open_at(struct call *c, int dirfd, unsigned long path, unsigned long flags, unsigned long mode)
+static unsigned
+how_resolved(uint64_t resolve)
 {
-    struct open_request r = request(flags, mode);
+    static const struct {
+        uint64_t flag;
+        unsigned how;
+    } rows[] = {{RESOLVE_NO_SYMLINKS, UUFS_NO_SYMLINKS},
+                {RESOLVE_NO_MAGICLINKS, UUFS_NO_MAGIC},
+                {RESOLVE_NO_XDEV, UUFS_NO_XDEV},
+                {RESOLVE_BENEATH, UUFS_BENEATH},
+                {RESOLVE_IN_ROOT, UUFS_IN_ROOT}};
+    unsigned how = 0;
+
+    for (size_t i = 0; resolve && i < ARRAY_LEN(rows); i++)
+        how |= resolve & rows[i].flag ? rows[i].how : 0;
+    return how;
+}
+
+static long
+open_at(struct call *c, int dirfd, unsigned long path, struct open_request r)
+{
+    unsigned long flags = r.flags;
     const char *device;
     struct uufs_hit hit;
     uint64_t moves = uufs_moves(&engine.fs);
     long result;
     unsigned how = (r.creates ? UUFS_MISSING | UUFS_LAST : 0) |
-                   (flags & O_NOFOLLOW || r.exclusive ? 0 : UUFS_FOLLOW);
+                   (flags & O_NOFOLLOW || r.exclusive ? 0 : UUFS_FOLLOW) | how_resolved(r.resolve);
     int err = check_flags(&r);
 
     if (!err)
@@ -241,35 +318,31 @@ open_at(struct call *c, int dirfd, unsigned long path, unsigned long flags, unsi
 long
 call_open(struct call *c)
 {
-    return open_at(c, AT_FDCWD, c->a[0], c->a[1], c->a[2]);
+    return open_at(c, AT_FDCWD, c->a[0], request(c->a[1], c->a[2], 0));
 }
 
 long
 call_openat(struct call *c)
 {
-    return open_at(c, (int)c->a[0], c->a[1], c->a[2], c->a[3]);
+    return open_at(c, (int)c->a[0], c->a[1], request(c->a[2], c->a[3], 0));
 }
 
 long
 call_creat(struct call *c)
 {
-    return open_at(c, AT_FDCWD, c->a[0], O_CREAT | O_WRONLY | O_TRUNC, c->a[1]);
+    return open_at(c, AT_FDCWD, c->a[0], request(O_CREAT | O_WRONLY | O_TRUNC, c->a[1], 0));
 }
 
-/* Without resolve flags it is openat. With them the walk would have to be the kernel's: ENOSYS, as
- * from a kernel before 5.6, which every user of them copes with. */
+/* The kernel judges flags, mode, size and what lies behind the fields it knows; the walk and the
+ * last step do what the resolve flags say. What would change something is not in the cache. */
 COLD long
 call_openat2(struct call *c)
 {
     struct open_how how;
-    int err;
+    long r = sys4(SYS_openat2, AT_FDCWD, "", c->a[2], c->a[3]);
 
-    if (c->a[3] < sizeof(how))
-        return -EINVAL;
-    err = user_copy(&how, c->a[2], sizeof(how));
-    if (err)
-        return err;
-    if (how.resolve || c->a[3] != sizeof(how))
-        return -ENOSYS;
-    return open_at(c, (int)c->a[0], c->a[1], how.flags, how.mode);
+    if (r != -ENOENT)
+        return r < 0 ? r : -EINVAL;
+    r = user_copy(&how, c->a[2], sizeof(how));
+    return r ? r : open_at(c, (int)c->a[0], c->a[1], request(how.flags, how.mode, how.resolve));
 }

@@ -4,6 +4,7 @@
 
 #include "../trap/slots.h"
 #include "../uufs/upper.h"
+#include "arguments.h"
 #include "chown.h"
 #include "known.h"
 #include "permission.h"
@@ -237,10 +238,12 @@ call_walk(int dirfd, unsigned long user_path, unsigned how, struct uufs_hit *hit
         return err;
     how |= permission_how();
     base[0] = '\0';
-    if (path[0] != '/' && path[0] != '\0') {
+    if ((path[0] != '/' || how & UUFS_IN_ROOT) && path[0] != '\0') {
         err = call_base(dirfd, base, sizeof(base));
         if (!err)
             err = uufs_walk(&engine.fs, base, path, how, hit);
+        if (how & UUFS_RESOLVE)
+            return err;
         if (err == -ENAMETOOLONG)
             return call_walk_deep(dirfd, path, how, hit);
         if (err != -ENOENT || path[0] != '.' || (base[0] && !root_show(base, &outside)[1]))
@@ -331,12 +334,16 @@ long
 call_run(struct call *c)
 {
     struct call again = *c;
-    long r = c->row->run(c);
+    long r = arguments_check(c);
 
-    if (r != -EACCES || !emulates_root() || !ownership_open_up(&again))
+    if (r)
         return r;
-    *c = again;
-    return c->row->run(c);
+    r = c->row->run(c);
+    if (r == -EACCES && emulates_root() && ownership_open_up(&again)) {
+        *c = again;
+        r = c->row->run(c);
+    }
+    return r < 0 ? arguments_first(&again, r) : r;
 }
 
 int

@@ -19,10 +19,19 @@ struct address {
     int dir; /* descriptor of the directory, or -1 */
 };
 
-/* Does @p point to the address of a unix socket with a path? Copies it to @un, NUL-terminated. 1, 0
- * or -errno. */
+/* Sockets of other families take such an address for nonsense, whatever it names. */
+static bool
+is_unix(unsigned long fd)
+{
+    int domain = -1, size = sizeof(domain);
+
+    return !sys5(SYS_getsockopt, fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) && domain == AF_UNIX;
+}
+
+/* Does @p point to an address with a path, for the unix socket @fd? Copies it to @un,
+ * NUL-terminated. 1, 0 or -errno. */
 static int
-is_path_address(unsigned long p, unsigned len, struct sockaddr_un *un)
+is_path_address(unsigned long fd, unsigned long p, unsigned len, struct sockaddr_un *un)
 {
     int err;
 
@@ -32,7 +41,7 @@ is_path_address(unsigned long p, unsigned len, struct sockaddr_un *un)
     err = user_copy(un, p, len);
     if (err)
         return err;
-    return un->sun_family == AF_UNIX && un->sun_path[0];
+    return un->sun_family == AF_UNIX && un->sun_path[0] && is_unix(fd);
 }
 
 static int
@@ -134,7 +143,7 @@ with_address(struct call *c, unsigned at, bool create)
     struct sockaddr_un given;
     char path[sizeof(a.un.sun_path) + 1];
     struct inet_address inet;
-    long r = is_path_address(c->a[at], (unsigned)c->a[at + 1], &a.un);
+    long r = is_path_address(c->a[0], c->a[at], (unsigned)c->a[at + 1], &a.un);
 
     if (r < 0)
         return r;
@@ -182,13 +191,13 @@ call_sendto(struct call *c)
 /* A message whose destination is a path: @copy gets the message with the address replaced. 1 when
  * it was. */
 static int
-translate_message(unsigned long user, struct msghdr *copy, struct address *a)
+translate_message(unsigned long fd, unsigned long user, struct msghdr *copy, struct address *a)
 {
     int r = user_copy(copy, user, sizeof(*copy));
 
     if (r)
         return r;
-    r = is_path_address((unsigned long)copy->msg_name, copy->msg_namelen, &a->un);
+    r = is_path_address(fd, (unsigned long)copy->msg_name, copy->msg_namelen, &a->un);
     if (r <= 0)
         return r;
     r = translate(a, false);
@@ -205,7 +214,7 @@ call_sendmsg(struct call *c)
     struct msghdr copy;
     struct address a;
     long r;
-    int translated = translate_message(c->a[1], &copy, &a);
+    int translated = translate_message(c->a[0], c->a[1], &copy, &a);
 
     if (translated < 0)
         return translated;
@@ -229,7 +238,7 @@ call_sendmmsg(struct call *c)
         int r = user_readable(&user[sent], sizeof(*user));
 
         if (!r)
-            r = translate_message((unsigned long)&user[sent].msg_hdr, &copy, &a);
+            r = translate_message(c->a[0], (unsigned long)&user[sent].msg_hdr, &copy, &a);
         if (r == 0 && sent == 0) {
             /* the usual case: the first is no path, take it that none is until one turns up */
             unsigned long plain = 1;

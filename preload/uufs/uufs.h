@@ -84,6 +84,14 @@ enum uufs_how {
         16, /* every component is known to be a directory and no symlink (the base of a walk) */
     UUFS_ROOTED = 32,  /* a program's own path: it counts from fs->root */
     UUFS_GUARDED = 64, /* its program may not search every directory: fs->may_search is asked */
+    /* as RESOLVE_* of openat2(2) */
+    UUFS_NO_SYMLINKS = 128,
+    UUFS_NO_MAGIC = 256,
+    UUFS_NO_XDEV = 512,  /* each bind is a mount */
+    UUFS_BENEATH = 1024, /* -EXDEV where it would leave the base */
+    UUFS_IN_ROOT = 2048, /* the base is "/" */
+    UUFS_SCOPED = UUFS_BENEATH | UUFS_IN_ROOT,
+    UUFS_RESOLVE = UUFS_NO_SYMLINKS | UUFS_NO_MAGIC | UUFS_NO_XDEV | UUFS_SCOPED,
 };
 
 struct uufs_hit {
@@ -113,7 +121,7 @@ int uufs_open(const char *host, int flags, unsigned mode);
 
 /* ---- walk.c ---- */
 /* Find @path, relative to the canonical container directory @base, in the union. -ENOENT, -ENOTDIR,
- * -ELOOP, -ENAMETOOLONG. */
+ * -ELOOP, -ENAMETOOLONG; with UUFS_RESOLVE also -EXDEV, and -EAGAIN: something moved meanwhile. */
 int uufs_walk(const struct uufs *fs, const char *base, const char *path, unsigned how,
               struct uufs_hit *hit);
 /* As uufs_walk with no symlink followed and binds ignored, for a canonical container path: what the
