@@ -332,13 +332,18 @@ def _load(root: str, name: str) -> Container | None:
 # ---- remove
 
 
-def remove(store: Store, container: Container, *, force: bool = False) -> None:
+def remove(
+    store: Store, container: Container, *, force: bool = False, lost: bool = False
+) -> None:
     """Remove the container and what was written in it.
 
-    @force kills what runs in it first, and takes its jobs out of the batch system.
+    @force kills what runs in it first, and takes its jobs out of the batch system. With @lost,
+    what is said to run on another machine does not count: that machine is gone.
     """
     if force:
         _kill_all(container)
+    if lost:
+        runs.forget_lost(container.path("runs"))
     if container.batch:
         from .batch import jobs
 
@@ -346,18 +351,29 @@ def remove(store: Store, container: Container, *, force: bool = False) -> None:
             jobs.cancel_all(container.folder)
         else:
             jobs.forget_finished(container.folder)
-    _refuse_when_running(container)
+    _refuse_when_running(container, forced=force)
     with storage_errors(f"container {container.label}"), store.lock("containers"):
         _discard(container)
 
 
-def _refuse_when_running(container: Container) -> None:
+def _refuse_when_running(container: Container, *, forced: bool = False) -> None:
     running = container.runs() or container.entries()
     if running:
         raise InUseError(
             f"container {container.label} is in use by {running[0].label}",
-            hint=f"`lpmx stop {container.label}` first, or `lpmx rm -f`",
+            hint=_how_to_end(container.label, running[0], forced=forced),
         )
+
+
+def _how_to_end(label: str, run: Run, *, forced: bool) -> str:
+    """What to do about @run, which is in the way of a removal: never the command just given."""
+    if run.kind == runs.JOB:
+        return "wait for it, or cancel it" if forced else f"`lpmx rm -f {label}` cancels it"
+    if not run.process.is_here():
+        return f"end it there; if that place is gone for good: `lpmx rm -f --lost {label}`"
+    if forced:
+        return "it does not end when killed: it may wait for a disk that does not answer"
+    return f"`lpmx stop {label}` first, or `lpmx rm -f {label}`"
 
 
 def _kill_all(container: Container) -> None:

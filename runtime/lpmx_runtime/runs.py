@@ -4,6 +4,10 @@ A process is known by its pid, its start time, the boot and the pid namespace it
 entry never mistakes another process for its own, and entries of dead processes are simply removed
 by whoever comes across them. Nothing has to be alive for a container to exist, and a killed process
 needs no farewell.
+
+The boot id says which machine it was, since a machine's name may change while it runs. The name is
+asked only where the boot is another one: then the process is of another machine, or of an earlier
+boot of this one.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Process", "Run", "live_runs", "register", "send_signal", "this_process"]
 
 _INTERVAL = 0.01  # seconds between looks at a process that cannot be waited for
+_FIRST_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO: from this pid namespace all processes are seen
 MAIN, EXEC, SUPERVISOR = "main", "exec", "supervisor"
 JOB = "job"  # of a batch system, see batch/jobs.py
 
@@ -52,21 +57,27 @@ class Process:
             raise ValueError("not a process") from error
 
     def is_alive(self) -> bool:
-        """True while it runs. One on another node or in another pid namespace counts as running."""
+        """True while it runs, or may run: on another node, or in a pid namespace not seen here."""
         here = this_system()
-        if self.host != here.host:
-            return True
         if self.boot != here.boot:
-            return False
+            return self.host != here.host
         if self.namespace != here.namespace:
-            return True
+            return here.namespace != _FIRST_NAMESPACE or _runs_in_a_namespace(self)
         return start_time(self.pid) == self.start
 
     def is_here(self) -> bool:
         """True when it runs and can be signalled from here."""
         here = this_system()
-        same = (self.host, self.boot, self.namespace) == (here.host, here.boot, here.namespace)
+        same = (self.boot, self.namespace) == (here.boot, here.namespace)
         return same and self.is_alive()
+
+    @property
+    def place(self) -> str:
+        """Where it runs, for a message."""
+        here = this_system()
+        if self.boot == here.boot and self.namespace != here.namespace:
+            return "in another pid namespace of this machine"
+        return f"on {here.host if self.boot == here.boot else self.host}"
 
 
 @dataclass(frozen=True)
@@ -103,6 +114,28 @@ def start_time(pid: int) -> int | None:
     return int(fields[19])
 
 
+def _runs_in_a_namespace(who: Process) -> bool:
+    """Say whether @who, of a pid namespace below this one, runs: by its number there."""
+    for name in os.listdir("/proc"):
+        if name.isdigit() and start_time(int(name)) == who.start:
+            numbers = _numbers_in_namespaces(name)
+            if numbers is None or who.pid in numbers:
+                return True
+    return False
+
+
+def _numbers_in_namespaces(pid: str) -> list[int] | None:
+    """The numbers of process @pid in all pid namespaces it is in; None where nobody says so."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                if line.startswith("NSpid:"):
+                    return [int(word) for word in line.split()[1:]]
+    except OSError:
+        return []
+    return None  # before Linux 4.1
+
+
 def process(pid: int) -> Process | None:
     """The process @pid of this system, or None when it has ended."""
     start = start_time(pid)
@@ -131,7 +164,7 @@ class Run:
         """What to call it in a message."""
         if self.kind == JOB:  # its host is the batch system, with the job's number
             return self.process.host
-        return f"process {self.process.pid} on {self.process.host}"
+        return f"process {self.process.pid} {self.process.place}"
 
     def as_dict(self) -> dict[str, Any]:
         """For --json."""
@@ -200,6 +233,13 @@ def _read(path: str) -> Run:
         raise ValueError("not a run")
     argv = tuple(map(str, data.get("argv", ())))
     return Run(Process.from_dict(data), str(data.get("kind")), argv, float(data.get("since", 0)))
+
+
+def forget_lost(folder: str | os.PathLike[str]) -> None:
+    """Remove what is said to run where we cannot look: the user says that it does not."""
+    for path, run in _entries(folder):
+        if run.kind != JOB and not run.process.is_here():
+            _forget(path, run)
 
 
 def _forget(path: str, dead: Run) -> None:

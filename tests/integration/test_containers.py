@@ -210,6 +210,19 @@ def test_rm_refuses_while_a_program_runs_and_kills_it_when_forced(lpmx, store, k
     assert row(lpmx, kept) is None
 
 
+@pytest.mark.needs_root
+def test_container_whose_program_died_is_removed_after_the_host_was_renamed(lpmx, store, kept):
+    """Of root only because renaming is."""
+    program = popen(store, "exec", kept, "sleep", "100")
+    waiting.until(lambda: row(lpmx, kept)["runs"], what="the program in ps")
+    program.kill()
+    program.communicate()
+    script = 'hostname renamed && "$@"'
+    command = ["unshare", "--uts", "sh", "-c", script, "sh", *store.command, "rm", kept]
+    done = run(command, env=clean_environment(store.environment()), check=False)
+    assert (done.returncode, done.stdout) == (0, f"{kept}\n"), done.stderr
+
+
 def test_rm_removes_several_and_reports_those_it_cannot(lpmx, busybox_image):
     made = [lpmx("create", busybox_image).stdout.strip() for _ in range(2)]
     done = lpmx("rm", made[0], "no-such", made[1], check=False)

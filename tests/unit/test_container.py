@@ -169,12 +169,60 @@ def test_pid_used_again_is_not_taken_for_the_old_process(store):
     assert made.runs() == []
 
 
-def test_process_of_another_node_counts_as_running_and_of_an_earlier_boot_does_not():
+def elsewhere(**changes):
+    """A process of another machine, for all one can say here."""
+    return replace(runs.this_process(), boot="theirs", host="elsewhere", **changes)
+
+
+def test_boot_says_which_machine_it_was_and_the_host_s_name_only_where_the_boot_is_another():
     here = runs.this_process()
-    assert replace(here, host="elsewhere", start=1).is_alive()
-    assert not replace(here, host="elsewhere").is_here()
+    assert elsewhere(start=1).is_alive()
+    assert not elsewhere().is_here()
+    assert replace(here, host="renamed").is_here()
+    assert not replace(here, host="renamed", start=1).is_alive()
     assert not replace(here, boot="earlier").is_alive()
-    assert replace(here, namespace=1).is_alive()
+
+
+@pytest.mark.parametrize("sees_all", [True, False])
+def test_process_of_another_pid_namespace_is_dead_where_all_are_seen_and_it_is_not(
+    monkeypatch, sees_all
+):
+    here = runs.this_process()
+    number = runs._FIRST_NAMESPACE if sees_all else 2
+    monkeypatch.setattr(runs, "_system", [runs.System(here.boot, number, here.host)])
+    inside = replace(here, namespace=1)
+    assert inside.is_alive()
+    assert not inside.is_here()
+    assert replace(inside, pid=2**22 + 1).is_alive() is not sees_all
+    assert replace(inside, start=1).is_alive() is not sees_all
+    assert "another pid namespace of this machine" in inside.place
+
+
+def test_container_in_use_elsewhere_is_removed_only_when_that_machine_is_said_to_be_lost(store):
+    made = create(store, name="work")
+    runs.register(made.path("runs"), elsewhere(), runs.MAIN, ("sh",))
+    for force in (False, True):
+        with pytest.raises(InUseError, match=f"process {os.getpid()} on elsewhere") as caught:
+            containers.remove(store, made, force=force)
+        assert caught.value.hint == (
+            "end it there; if that place is gone for good: `lpmx rm -f --lost work`"
+        )
+    containers.remove(store, made, force=True, lost=True)
+    assert os.listdir(store.containers_dir / ".names") == []
+
+
+@pytest.mark.parametrize("kind", [runs.MAIN, runs.JOB])
+def test_hint_of_a_refused_removal_is_never_the_command_just_given(store, monkeypatch, kind):
+    made = create(store, name="work")
+    who = runs.this_process() if kind == runs.MAIN else elsewhere(pid=0)
+    runs.register(made.path("runs"), who, kind, ("sh",))
+    monkeypatch.setattr(containers, "_kill_all", lambda _container: None)
+    with pytest.raises(InUseError) as plain:
+        containers.remove(store, made)
+    with pytest.raises(InUseError) as forced:
+        containers.remove(store, made, force=True)
+    assert "lpmx rm -f" in plain.value.hint
+    assert "lpmx rm" not in forced.value.hint
 
 
 def test_collect_clears_the_work_folder_of_a_container_nothing_runs_in(store):
@@ -229,7 +277,7 @@ def test_signal_reaches_the_right_process_only(monkeypatch, old_kernel):
     )
     assert runs.send_signal(here, 10)
     assert not runs.send_signal(dead(), 10)
-    assert not runs.send_signal(replace(here, host="elsewhere"), 10)
+    assert not runs.send_signal(elsewhere(), 10)
     assert received == [(here.pid, 10)]
     assert not runs.wait_gone(here, 0.02)
     assert runs.wait_gone(dead(), 0.02)

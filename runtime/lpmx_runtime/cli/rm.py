@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from lpmx_runtime.errors import LpmxError
+from lpmx_runtime.errors import LpmxError, UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -21,6 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="kill what runs in them; no error if there is none",
     )
+    parser.add_argument(
+        "--lost",
+        action="store_true",
+        help="with -f: also those in use on a machine that is gone for good",
+    )
     parser.add_argument("containers", metavar="CONTAINER", nargs="+", help="name or id")
 
 
@@ -29,11 +34,14 @@ def run(args: argparse.Namespace) -> int:
     from lpmx_runtime import container as containers
     from lpmx_runtime.store import Store
 
+    if args.lost and not args.force:
+        raise UsageError("--lost: is for -f", hint="`lpmx rm -f --lost CONTAINER`")
     store = Store.open()
     failed: LpmxError | None = None
     for name in args.containers:
         try:
-            containers.remove(store, containers.find(store, name), force=args.force)
+            container = containers.find(store, name)
+            containers.remove(store, container, force=args.force, lost=args.lost)
             print(name)
         except containers.ContainerNotFoundError as error:
             failed = failed if args.force else _later(error, failed)

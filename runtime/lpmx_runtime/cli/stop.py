@@ -57,9 +57,8 @@ def _stop(label: str, running: Sequence[Run], first: signal.Signals, grace: floa
 
     elsewhere = [run for run in running if not run.process.is_here() and run.process.is_alive()]
     if elsewhere:
-        other = elsewhere[0].process
         raise LpmxError(
-            f"container {label}: process {other.pid} runs on {other.host}",
+            f"container {label}: {elsewhere[0].label} cannot be stopped from here",
             hint="stop it there",
         )
     for run in running:
