@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lpmx_runtime.binds import find_bind, merge_binds, resolve_destination
+from lpmx_runtime.container import taken_back
 from lpmx_runtime.errors import storage_errors
 from lpmx_runtime.plan import Bind
 
@@ -42,7 +43,7 @@ def with_folders(
     ]
     binds = merge_binds(container.binds, added)
     container = replace(draft, container=replace(container, binds=binds)).create(store)
-    with storage_errors(f"container {container.label}"):
+    with taken_back(container), storage_errors(f"container {container.label}"):
         for bind in added:
             os.makedirs(bind.src)
     return container

@@ -122,6 +122,8 @@ int trace_shares_memory(void);
 void trace_before_exec(void);
 
 /* exec.c */
+/* With EXEC_CHECKS for a slot it returns 0 where it would execute. */
+#define EXEC_CHECKS (-2)
 long exec_program(struct call *c, int dirfd, const char *path, bool follow, char **argv,
                   char **envp);
 /* identity.c: what the disk says of a hit, or of a descriptor, becomes what is shown. */

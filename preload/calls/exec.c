@@ -475,7 +475,7 @@ launch(struct call *c, struct program *p, const struct script *scripts, int n_sc
     if (argc < 0 || envc < 0)
         return -EFAULT;
     r = fill_state(p);
-    if (r)
+    if (r || c->slot == EXEC_CHECKS)
         return r;
     n = env_size + (size_t)argc + 3 * (size_t)n_scripts + 2;
     vector = new_vector(p, n, &mapped);

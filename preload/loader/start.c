@@ -15,6 +15,7 @@ struct start {
     const char *plan, *cwd;
     const char *here;   /* the caller's working directory; it must be the same one inside */
     const char *parent; /* pid of whoever must not be outlived, in decimal; or NULL */
+    bool check;         /* only say whether the command can be started */
     struct startenv env;
     char **argv; /* NULL: the plan's own command */
 };
@@ -36,13 +37,14 @@ env_value(char **envp, const char *name)
     return NULL;
 }
 
-/* Execute @argv, found through PATH as a shell would. Returns only on failure. */
+/* Execute @argv, found through PATH as a shell would. Returns only on failure, or with 0 where it
+ * is only to be @check-ed. */
 static int
-exec_command(char **argv, char **envp)
+exec_command(char **argv, char **envp, bool check)
 {
     static char path[2 * LPMX_PATH_MAX];
     uint64_t mask = 0;
-    struct call c = {.mask = &mask, .slot = -1};
+    struct call c = {.mask = &mask, .slot = check ? EXEC_CHECKS : -1};
     const char *dirs = env_value(envp, "PATH");
     int err = -ENOENT;
 
@@ -69,7 +71,7 @@ exec_command(char **argv, char **envp)
             r = (int)exec_program(&c, AT_FDCWD, path, true, argv, envp);
         if (r != -ENOENT && r != -ENOTDIR)
             err = r;
-        if (!*end)
+        if (!*end || !err)
             return err;
         d = end + 1;
     }
@@ -111,7 +113,7 @@ start_environment(char **envp, const struct startenv *want)
 
 #define USAGE                                                                                      \
     "usage: lpmx-exec --plan FILE [--cwd DIR | --here DIR] [--die-with PARENT] [--env FILE]\n"     \
-    "                 [--pass NAMES] [--take NAMES] [--] [COMMAND [ARG...]]\n"
+    "                 [--pass NAMES] [--take NAMES] [--check] [--] [COMMAND [ARG...]]\n"
 
 static void
 print_out(const char *s)
@@ -143,6 +145,8 @@ parse_arguments(int argc, char **argv)
         } else if (!strcmp(argv[i], "--help")) {
             print_out(USAGE);
             quit(0);
+        } else if (!strcmp(argv[i], "--check")) {
+            s.check = true;
         } else if (!strcmp(argv[i], "--plan") && i + 1 < argc) {
             s.plan = argv[++i];
         } else if (!strcmp(argv[i], "--cwd") && i + 1 < argc) {
@@ -214,6 +218,16 @@ own_path(void)
     return keep_text(path);
 }
 
+/* The end of a start that executed nothing. */
+static _Noreturn void
+end_start(const char *command, int err)
+{
+    if (!err)
+        quit(0);
+    engine_say(command, error_text(err), "");
+    quit(err == -ENOENT || err == -ENOTDIR ? 127 : 126);
+}
+
 _Noreturn void
 start_plan(int argc, char **argv, char **envp)
 {
@@ -243,6 +257,8 @@ start_plan(int argc, char **argv, char **envp)
     if (s.cwd)
         enter_cwd(s.cwd);
     program_env = start_environment(agent_take_environment(envp), &s.env);
+    if (s.check)
+        end_start(s.argv[0], exec_command(s.argv, program_env, true));
     if (engine.plan->flags & PLAN_AGENT) {
         err = agent_start(envp, engine.agent, sizeof(engine.agent));
         if (err)
@@ -258,7 +274,5 @@ start_plan(int argc, char **argv, char **envp)
         engine_say("the kernel refuses a seccomp filter", error_text(err), "");
         quit(125);
     }
-    err = exec_command(s.argv, program_env);
-    engine_say(s.argv[0], error_text(err), "");
-    quit(err == -ENOENT || err == -ENOTDIR ? 127 : 126);
+    end_start(s.argv[0], exec_command(s.argv, program_env, false));
 }

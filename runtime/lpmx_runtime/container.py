@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from . import runs
 from .containernames import NAME, NAMES, ids, meant, read_link
-from .errors import InUseError, NotFoundError, UsageError, storage_errors
+from .errors import InUseError, LpmxError, NotFoundError, UsageError, storage_errors
 from .execmap import ExecMap
 from .plan import Bind, Identity
 from .store import atomic_write, remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from .runs import Process, Run
     from .store import Store
@@ -182,7 +182,11 @@ def create(store: Store, container: Container, seeds: Mapping[str, str]) -> Cont
         if container.name:
             with store.lock("containers"):
                 _take_name(container)
-                _write(container, seeds)
+                try:
+                    _write(container, seeds)
+                except BaseException:
+                    _drop_name(container)
+                    raise
         else:
             _write(container, seeds)
     return container
@@ -211,6 +215,16 @@ def _take_name(container: Container) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(link)
     os.symlink(container.id, link)
+
+
+def _drop_name(container: Container) -> None:
+    """Free its name, if it has one and it is still its own."""
+    if not container.name:
+        return
+    link = os.path.join(container.root, NAMES, container.name)
+    with contextlib.suppress(OSError):
+        if os.readlink(link) == container.id:
+            os.unlink(link)
 
 
 def _write(container: Container, seeds: Mapping[str, str]) -> None:
@@ -332,9 +346,7 @@ def _load(root: str, name: str) -> Container | None:
 # ---- remove
 
 
-def remove(
-    store: Store, container: Container, *, force: bool = False, lost: bool = False
-) -> None:
+def remove(store: Store, container: Container, *, force: bool = False, lost: bool = False) -> None:
     """Remove the container and what was written in it.
 
     @force kills what runs in it first, and takes its jobs out of the batch system. With @lost,
@@ -401,11 +413,7 @@ def _discard(container: Container) -> None:
     if late and not container.auto_remove:
         os.rename(hidden, container.folder)  # a start slipped in between
         _refuse_when_running(container)
-    if container.name:
-        link = os.path.join(container.root, NAMES, container.name)
-        with contextlib.suppress(OSError):
-            if os.readlink(link) == container.id:
-                os.unlink(link)
+    _drop_name(container)
     purge(hidden)
 
 
@@ -413,6 +421,18 @@ def discard_own(container: Container) -> None:
     """Remove an ephemeral container after its run. What else still runs in it loses its files."""
     with storage_errors(f"container {container.label}"):
         _discard(container)
+
+
+@contextlib.contextmanager
+def taken_back(container: Container) -> Iterator[None]:
+    """Remove @container, which this command has just made, if what follows fails."""
+    try:
+        yield
+    except BaseException:
+        runs.unregister(container.path("runs"), os.getpid())
+        with contextlib.suppress(LpmxError):  # gc can do it later; why it failed matters more
+            discard_own(container)
+        raise
 
 
 def purge(folder: str) -> None:

@@ -11,6 +11,7 @@ the host that its image does not have (/data, /scratch, /home, ...) at its own p
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -27,7 +28,7 @@ from .errors import InUseError, LpmxError, NotFoundError, UsageError, storage_er
 from .store import atomic_write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from .container import Container
     from .image import Image
@@ -122,14 +123,16 @@ def expose(
     for path in paths:
         _check_free(path, force=force)
     image, options, passed = _decide(store, source, requests, here)
-    container = _container(store, image, options, source, here)
-    with storage_errors(folder):
-        os.makedirs(folder, exist_ok=True)
-        for path, request in zip(paths, requests, strict=True):
-            text = _script(store, container, source, request, options, passed)
-            atomic_write(path, text.encode("utf-8", "surrogateescape"), mode=0o755, durable=False)
-            os.chmod(path, 0o755)  # noqa: S103  a command for others to call; umask does not matter
-    _record(container, source, dict(zip(paths, [r.command for r in requests], strict=True)))
+    with _container(store, image, options, source, here) as container:
+        with storage_errors(folder):
+            os.makedirs(folder, exist_ok=True)
+            for path, request in zip(paths, requests, strict=True):
+                text = _script(store, container, source, request, options, passed).encode(
+                    "utf-8", "surrogateescape"
+                )
+                atomic_write(path, text, mode=0o755, durable=False)
+                os.chmod(path, 0o755)  # noqa: S103  for others to call; umask does not matter
+        _record(container, source, dict(zip(paths, [r.command for r in requests], strict=True)))
     return paths
 
 
@@ -185,10 +188,14 @@ def _host_folders(store: Store, image: Image) -> list[str]:
     return found
 
 
+@contextlib.contextmanager
 def _container(
     store: Store, image: Image, options: Options, source: str, here: Surroundings
-) -> Container:
-    """The container for just these options: the one that is there already, or a new one."""
+) -> Iterator[Container]:
+    """The container for just these options: the one that is there already, or a new one.
+
+    A new one goes again if what is done with it fails.
+    """
     quiet = replace(here, environ={})  # variables come with each call
     draft = launch.draft_container(store, image, options, quiet)
     settled = {
@@ -199,15 +206,19 @@ def _container(
     digest = hashlib.sha256(json.dumps(settled, sort_keys=True).encode()).hexdigest()[:8]
     stem = re.sub(r"[^A-Za-z0-9_.-]", "-", posixpath.basename(source))[:60]
     name = f"exposed-{stem}-{digest}"
-    try:
-        container = containers.find(store, name)
-    except NotFoundError:
-        container = replace(draft, container=replace(draft.container, name=name)).create(store)
-    start = launch.plan_launch(store, container, quiet)
-    with storage_errors(f"container {container.label}"):
-        start.prepare()
-        atomic_write(container.path(PLAN), start.whole_plan())
-    return container
+    with contextlib.ExitStack() as undo:
+        try:
+            container = containers.find(store, name)
+        except NotFoundError:
+            named = replace(draft, container=replace(draft.container, name=name))
+            launch.plan_launch(store, named.container, quiet)  # what cannot be is not made
+            container = named.create(store)
+            undo.enter_context(launch.taken_back(container))
+        start = launch.plan_launch(store, container, quiet)
+        with storage_errors(f"container {container.label}"):
+            start.prepare()
+            atomic_write(container.path(PLAN), start.whole_plan())
+        yield container
 
 
 def _script(

@@ -5,10 +5,10 @@ tested without a container. container.py puts the result on disk, supervise.py s
 
     here = surroundings()
     draft = draft_container(store, store.resolve("debian:12"), Options(command=("true",)), here)
-    container = draft.create(store)
-    launch = plan_launch(store, container, here)
+    launch = plan_launch(store, draft.container, here)
     print(launch.plan.describe())
-    exec_in_place(launch)
+    with taken_back(draft.create(store)):
+        exec_in_place(launch)
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .binds import (
     resolve_destination,
     this_place,
 )
-from .container import Container
+from .container import Container, taken_back
 from .enginefile import engine_path, keep_engine
 from .environment import build_environment
 from .errors import UsageError
@@ -44,7 +44,7 @@ from .plan import (
     environment_list,
 )
 from .streams import without_coerced_locale
-from .supervise import exec_in_place, run_and_wait, start_detached
+from .supervise import check_start, exec_in_place, run_and_wait, start_detached
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -60,12 +60,14 @@ __all__ = [
     "Launch",
     "Options",
     "Surroundings",
+    "check_start",
     "draft_container",
     "exec_in_place",
     "plan_launch",
     "run_and_wait",
     "start_detached",
     "surroundings",
+    "taken_back",
 ]
 
 PLAN = "plan"

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .container import Container
     from .launch import Launch
 
-__all__ = ["End", "exec_in_place", "run_and_wait", "start_detached"]
+__all__ = ["End", "check_start", "exec_in_place", "run_and_wait", "start_detached"]
 
 EXIT_LPMX, EXIT_NOT_EXECUTABLE = 125, 126
 
@@ -47,6 +47,7 @@ _OURS = {
 _PYTHON_IGNORES = (signal.SIGPIPE, signal.SIGXFSZ)  # at its start; a program expects the default
 _STOPS = {signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
 _PR_SET_DUMPABLE = 4
+_TOO_LONG = "pass fewer or shorter arguments and variables"
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,37 @@ class End:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
             os.kill(os.getpid(), number)
         os._exit(self.status)
+
+
+# ---- before
+
+
+def check_start(launch: Launch) -> None:
+    """Raise LpmxError where the program would not start: no such command, no such directory.
+
+    Afterwards nobody could take back what was made for it: this process is the program then.
+    """
+    _prepare(launch)
+    loader, *rest = launch.argv
+    argv = [os.fsencode(word) for word in (loader, "--check", *rest)]
+    env = {os.fsencode(name): os.fsencode(value) for name, value in launch.env.items()}
+    read, write = os.pipe()
+    with open(read, "rb") as said:
+        try:
+            to_pipe = [(os.POSIX_SPAWN_DUP2, write, 2)]
+            child = os.posix_spawn(argv[0], argv, env, file_actions=to_pipe)
+        except OSError as error:
+            raise LpmxError(
+                f"{launch.plan.loader}: {os.strerror(error.errno or 0)}",
+                hint=_TOO_LONG if error.errno == errno.E2BIG else None,
+                exit_code=EXIT_NOT_EXECUTABLE,
+            ) from error
+        finally:
+            os.close(write)
+        text = said.read().decode(errors="replace").strip()
+    end = End.of(os.waitpid(child, 0)[1])
+    if end.status:
+        raise LpmxError(text.removeprefix("lpmx: ") or "it does not start", exit_code=end.status)
 
 
 # ---- in place
@@ -128,9 +160,7 @@ def _execute(launch: Launch, *, dies_with: int = 0) -> NoReturn:
     except OSError as error:
         runs.unregister(launch.container.path("runs"), os.getpid())
         reason = os.strerror(error.errno or 0)
-        hint = None
-        if error.errno == errno.E2BIG:
-            hint = "pass fewer or shorter arguments and variables"
+        hint = _TOO_LONG if error.errno == errno.E2BIG else None
         raise LpmxError(
             f"{launch.plan.loader}: {reason}", hint=hint, exit_code=EXIT_NOT_EXECUTABLE
         ) from error

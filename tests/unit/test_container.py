@@ -292,5 +292,18 @@ def test_creation_on_a_full_disk_leaves_nothing_and_says_so(store, monkeypatch):
     with pytest.raises(StorageError, match="no space left"):
         create(store, name="work", auto_remove=True)
     monkeypatch.undo()
-    assert [name for name in os.listdir(store.containers_dir) if name != ".names"] == []
+    assert os.listdir(store.containers_dir) == [".names"]
+    assert os.listdir(store.containers_dir / ".names") == []
     assert create(store, name="work")
+
+
+def test_container_whose_start_fails_is_taken_back_and_no_other(store):
+    other = create(store, name="other")
+    made = create(store, name="work")
+    runs.register(made.path("runs"), runs.this_process(), runs.MAIN, ("sh",))
+    with pytest.raises(KeyboardInterrupt), containers.taken_back(made):
+        raise KeyboardInterrupt
+    assert containers.list_containers(store) == [other]
+    with containers.taken_back(other):
+        pass
+    assert containers.list_containers(store) == [other]

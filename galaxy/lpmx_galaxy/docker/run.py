@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from lpmx_galaxy.composition import composed, with_host_environment
 from lpmx_galaxy.words import parse
-from lpmx_runtime.errors import LpmxError, UsageError
+from lpmx_runtime.errors import LpmxError, UsageError, storage_errors
 
 from .flags import RUN
 from .volumes import read_volumes
@@ -123,26 +123,34 @@ def _start(store: Store, image: Image, parsed: Parsed) -> int:
     from lpmx_runtime import launch
 
     wanted = decide(store, image, parsed, os.environ)
+    _limit(parsed)
     container = with_folders(
         store, wanted.draft, fresh=wanted.volumes.fresh, missing=wanted.volumes.anonymous
     )
-    if parsed.last("cidfile"):
-        with open(parsed.last("cidfile"), "x", encoding="ascii") as file:
-            file.write(container.id)
-    if parsed.last("lpmx-provenance"):
-        from lpmx_galaxy import provenance
+    with launch.taken_back(container):
+        start = with_host_environment(launch.plan_launch(store, container, wanted.here))
+        notes.note(store, NAME, {"--gpus": "; ".join(start.notes)} if start.notes else {})
+        if parsed.is_on("detach") or not container.auto_remove:
+            launch.check_start(start)
+        if parsed.last("lpmx-provenance"):
+            from lpmx_galaxy import provenance
 
-        provenance.write(parsed.last("lpmx-provenance"), container)
-    _limit(parsed)
-    start = with_host_environment(launch.plan_launch(store, container, wanted.here))
-    notes.note(store, NAME, {"--gpus": "; ".join(start.notes)} if start.notes else {})
+            provenance.write(parsed.last("lpmx-provenance"), container)
+        if parsed.last("cidfile"):
+            _write_id(parsed.last("cidfile"), container.id)
+        if parsed.is_on("detach"):
+            launch.start_detached(start)
+        elif not container.auto_remove:
+            launch.exec_in_place(start)
     if parsed.is_on("detach"):
-        launch.start_detached(start)
         print(container.id)
         return 0
-    if not container.auto_remove:
-        launch.exec_in_place(start)
     return launch.run_and_wait(start).follow()
+
+
+def _write_id(path: str, identifier: str) -> None:
+    with storage_errors(f"--cidfile {path}"), open(path, "x", encoding="ascii") as file:
+        file.write(identifier)
 
 
 def _options(

@@ -68,9 +68,11 @@ def _act(action: str, words: Sequence[str]) -> int:
     notes.note(store, f"{NAME} {action}", parsed.unenforced)
     image = find_image(store, parsed.rest[0])
     wanted = decide(store, image, action, parsed, os.environ)
-    container = with_folders(store, wanted.draft, fresh=wanted.fresh)
     _set_processors(parsed)
-    return launch.run_and_wait(_plan(store, container, wanted.here)).follow()
+    container = with_folders(store, wanted.draft, fresh=wanted.fresh)
+    with launch.taken_back(container):
+        start = _plan(store, container, wanted.here)
+    return launch.run_and_wait(start).follow()
 
 
 def _plan(store: Store, container: Container, here: Surroundings) -> Launch:

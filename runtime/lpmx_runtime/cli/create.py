@@ -35,13 +35,14 @@ def run(args: argparse.Namespace) -> int:
         here = launch.surroundings()
         image, asked = options.resolve(store, args)
         draft = launch.draft_container(store, image, asked, here, name=args.name)
+        start = launch.plan_launch(store, draft.container, here)
         container = draft.create(store)
-        start = launch.plan_launch(store, container, here)
-        with storage_errors(f"container {container.label}"):
-            start.prepare()
-        if args.plan:
-            with storage_errors(f"plan {args.plan}"):
-                atomic_write(os.path.abspath(args.plan), start.whole_plan())
+        with launch.taken_back(container):
+            with storage_errors(f"container {container.label}"):
+                start.prepare()
+            if args.plan:
+                with storage_errors(f"plan {args.plan}"):
+                    atomic_write(os.path.abspath(args.plan), start.whole_plan())
         options.tell_hidden(here, container, args, asked.no_bind)
         print(container.id)
     return 0

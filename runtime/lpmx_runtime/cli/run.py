@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lpmx_runtime.cli import options
@@ -55,16 +56,21 @@ def run(args: argparse.Namespace) -> int:
             name=args.name,
             auto_remove=args.rm or not args.name,
         )
-        container = draft.create(store)
-        start = launch.plan_launch(store, container, here)
+        start = launch.plan_launch(store, draft.container, here)
         options.tell(start)
-        options.tell_hidden(here, container, args, asked.no_bind)
+        options.tell_hidden(here, draft.container, args, asked.no_bind)
+        container = draft.create(store)
+        start = replace(start, container=container)
+        with launch.taken_back(container):
+            if args.detach or not container.auto_remove:
+                launch.check_start(start)
+            if args.detach:
+                launch.start_detached(start)
+            elif not container.auto_remove:
+                launch.exec_in_place(start)
         if args.detach:
-            launch.start_detached(start)
             print(container.label)
             return 0
-        if not container.auto_remove:
-            launch.exec_in_place(start)
         end = launch.run_and_wait(start)
     return end.follow()
 
