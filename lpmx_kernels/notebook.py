@@ -16,7 +16,6 @@ import fnmatch
 import json
 import os
 import re
-import stat
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ from lpmx_kernels.errors import KernelSpecError
 from lpmx_runtime.errors import ImageNotFoundError, LpmxError
 from lpmx_runtime.image import is_hex_digest
 from lpmx_runtime.reference import parse_reference
+from lpmx_runtime.smallfile import read_small
 from lpmx_runtime.text import shown
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "JPY_SESSION_NAME"
 KEY = "lpmx"
+_SIZE_MAX = 256 << 20  # with all its pictures
 KNOWN = {"image", "python"}
 LONGEST = 4096  # characters of one value
 _ENVIRONMENT = (".yaml", ".yml")
@@ -146,7 +147,7 @@ def _wishes(path: str) -> Mapping[str, str]:
     if not path.endswith(".ipynb"):
         return {}
     try:
-        metadata = json.loads(_read(path))["metadata"]
+        metadata = json.loads(read_small(path, limit=_SIZE_MAX))["metadata"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}  # not there yet, or not a notebook: nothing is asked
     wishes: Any = metadata.get(KEY, {}) if isinstance(metadata, dict) else {}
@@ -162,12 +163,3 @@ def _wishes(path: str) -> Mapping[str, str]:
         if len(value) > LONGEST or "\0" in value:
             raise KernelSpecError(f"{where}: {key} is not a name", hint='{"image": "NAME"}')
     return wishes
-
-
-def _read(path: str) -> bytes:
-    """The text of a notebook; nobody waits for a pipe that is called like one."""
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    with open(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise ValueError(f"{path}: not a file")
-        return file.read()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lpmx_kernels.errors import KernelSpecError
+from lpmx_runtime.smallfile import read_small_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -132,7 +133,7 @@ def read_spec(directory: Path) -> SpecFile:
 def read_json(path: Path) -> dict[str, Any]:
     """A kernel.json as it stands."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = json.loads(read_small_text(path))
     except OSError as error:
         raise KernelSpecError(
             f"{path}: {error.strerror}", hint="`lpmx kernel list` lists the kernels"

@@ -102,7 +102,7 @@ def find_archive(store: Store, reference: str) -> str:
     for folder in places:
         for name in _file_names(reference):
             path = os.path.join(folder, name)
-            if os.path.exists(path):
+            if os.path.isfile(path) or os.path.isdir(path):
                 return path
     return _by_content(store, places, reference) if places else ""
 

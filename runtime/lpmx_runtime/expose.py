@@ -25,6 +25,7 @@ from . import container as containers
 from . import launch
 from .environment import pass_list
 from .errors import InUseError, LpmxError, NotFoundError, UsageError, storage_errors
+from .smallfile import read_small_text
 from .store import atomic_write
 
 if TYPE_CHECKING:
@@ -278,8 +279,7 @@ def _read_record(container: Container) -> dict[str, dict[str, str]]:
 def _container_of(path: str) -> str:
     """The id of the container that script @path runs in; "" for what is no script of ours."""
     try:
-        with open(path, "rb") as file:
-            head = file.read(8192).decode("utf-8", "surrogateescape")
+        head = read_small_text(path, errors="surrogateescape")[:8192]
     except OSError:
         return ""
     found = _CONTAINER.search(head)

@@ -145,6 +145,10 @@ def test_all_errors_of_a_file_are_kept() -> None:
         (b"image: \xff", "e.yaml:1:1: not UTF-8"),
         (b"image: !!python/object:os.system x", "the tag"),
         (b"? [a]\n: b", "a key is a word"),
+        (b"a: &a {<<: *a}", "e.yaml:1:4: an alias to what it lies in"),
+        (b"a: &a {b: c}\n<<: *a\n<<: *a", "e.yaml:3:1: the key '<<' stands here twice"),
+        (b"x-a: &a word\nenv:\n  <<: *a", "e.yaml:1:6: `<<` takes in mappings"),
+        (b"env:\n  <<: [{A: b}, word]", "e.yaml:2:16: `<<` takes in mappings"),
     ],
 )
 def test_what_is_not_plain_yaml_is_refused_with_its_place(raw: bytes, message: str) -> None:
@@ -159,6 +163,39 @@ def test_aliases_cannot_blow_a_file_up() -> None:
     ]
     with pytest.raises(EnvFileError, match="too many values"):
         parse_source("\n".join(lines).encode(), "e.yaml")
+
+
+def test_merge_keys_cannot_blow_a_file_up() -> None:
+    lines = ["a0: &a0 {x: y}"] + [
+        f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}" for n in range(1, 9)
+    ]
+    with pytest.raises(EnvFileError, match="too many values"):
+        parse_source("\n".join(lines).encode(), "e.yaml")
+
+
+def test_merge_keys_take_in_what_the_mapping_does_not_say() -> None:
+    raw = b"""\
+x-base: &base
+  A: base
+  B: base
+x-more: &more {B: more, C: more}
+env:
+  B: own
+  <<: [*base, *more]
+  D: own
+commands: {"<<": host}
+"""
+    value = parse_source(raw, "e.yaml")
+    assert value["env"].plain() == {"A": "base", "B": "own", "C": "more", "D": "own"}
+    places = {key: (place.line, item.place.line) for key, place, item in value["env"].items()}
+    assert places == {"A": (2, 2), "B": (6, 6), "C": (4, 4), "D": (8, 8)}
+    assert value["commands"].plain() == {"<<": "host"}, "a quoted one is a word"
+
+
+def test_an_error_in_what_was_merged_stands_where_it_was_written() -> None:
+    raw = b"x-base: &base\n  batch: x\nimage: a\n<<: *base\n"
+    with pytest.raises(EnvFileError, match=r"^e.yaml:2:10: batch is 'x', not one of"):
+        schema.check(parse_source(raw, "e.yaml"))
 
 
 def test_values_of_variables_are_taken_as_written() -> None:

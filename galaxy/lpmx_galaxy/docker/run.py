@@ -203,14 +203,14 @@ def _gpus(parsed: Parsed) -> str:
 def _environment(parsed: Parsed, environ: Mapping[str, str]) -> dict[str, str]:
     """The variables of --env-file and -e; -e wins."""
     from lpmx_runtime.environment import parse_env, parse_env_file
+    from lpmx_runtime.smallfile import read_small_text
 
     env: dict[str, str] = {}
     for name in parsed.all("env-file"):
         try:
-            with open(name, encoding="utf-8", errors="surrogateescape") as file:
-                text = file.read()
+            text = read_small_text(name, errors="surrogateescape")
         except OSError as error:
-            raise UsageError(f"--env-file {name}: {os.strerror(error.errno or 0)}") from error
+            raise UsageError(f"--env-file {name}: {error.strerror}") from error
         env.update(parse_env_file(text, environ, name=name))
     env.update(parse_env(parsed.all("env"), environ))
     return env

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lpmx_runtime.errors import LpmxError, UsageError
+from lpmx_runtime.smallfile import read_small_text
 
 from .sif import read_exports
 
@@ -82,8 +83,7 @@ def build(store: Store, path: str) -> Image:
     from .sources import find_image
 
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            definition = parse_definition(file.read(), path)
+        definition = parse_definition(read_small_text(path, errors="replace"), path)
     except OSError as error:
         raise LpmxError(f"{path}: {error.strerror}") from error
     local = definition.bootstrap == "localimage"

@@ -7,6 +7,7 @@ Unpacking needs `unsquashfs` of squashfs-tools on the PATH.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -15,6 +16,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from lpmx_runtime.errors import ArchiveError, LpmxError
+from lpmx_runtime.smallfile import read_small_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,7 +119,9 @@ def read_config(tree: Path) -> dict[str, Any]:
     env: dict[str, str] = {}
     folder = tree / ".singularity.d" / "env"
     for script in sorted(folder.glob("*.sh")) if folder.is_dir() else ():
-        env.update(read_exports(script.read_text(errors="replace")))
+        if not script.is_symlink():  # it would lead to a file of this host
+            with contextlib.suppress(OSError):
+                env.update(read_exports(read_small_text(script, errors="replace")))
     config: dict[str, Any] = {"Env": [f"{name}={value}" for name, value in env.items()]}
     if (tree / ".singularity.d" / "runscript").exists():
         config["Entrypoint"] = ["/.singularity.d/runscript"]

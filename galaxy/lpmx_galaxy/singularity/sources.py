@@ -69,6 +69,8 @@ def _from_folder(store: Store, path: str) -> Image:
 
 
 def _from_file(store: Store, path: str) -> Image:
+    if not os.path.isfile(path):
+        raise UsageError(f"{path}: neither a file nor a folder", hint="give an image")
     reference = read_reference(path)
     if reference is not None:
         return _resolve(store, path, reference)

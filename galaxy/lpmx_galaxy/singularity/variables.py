@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from lpmx_runtime.environment import DEFAULT_PATH, parse_env, parse_env_file
 from lpmx_runtime.errors import UsageError
+from lpmx_runtime.smallfile import read_small_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,8 +70,8 @@ def container_variables(
         }
     for name in env_files:
         try:
-            with open(name, encoding="utf-8", errors="surrogateescape") as file:
-                chosen.update(parse_env_file(file.read(), environ, name=name))
+            text = read_small_text(name, errors="surrogateescape")
+            chosen.update(parse_env_file(text, environ, name=name))
         except OSError as error:
             raise UsageError(f"--env-file {name}: {error.strerror}") from error
     chosen.update(injected(environ))

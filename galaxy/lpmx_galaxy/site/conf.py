@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lpmx_galaxy.words import parse
 from lpmx_runtime.errors import UsageError
 from lpmx_runtime.finding import Finding
+from lpmx_runtime.smallfile import read_small_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,10 +39,9 @@ def examine_file(path: str) -> Iterator[Finding]:
 
     name = os.path.basename(path)
     try:
-        with open(path, encoding="utf-8") as file:
-            content = yaml.safe_load(file)
+        content = yaml.safe_load(read_small_text(path))
     except OSError as error:
-        yield Finding(name, "problem", f"{path}: {os.strerror(error.errno or 0)}")
+        yield Finding(name, "problem", f"{path}: {error.strerror}")
         return
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         yield Finding(name, "problem", f"{path}: not YAML: {' '.join(str(error).split())}")

@@ -146,14 +146,14 @@ def environment(args: argparse.Namespace) -> dict[str, str]:
     if not args.env and not args.env_file:
         return {}
     from lpmx_runtime.environment import parse_env, parse_env_file
+    from lpmx_runtime.smallfile import read_small_text
 
     env: dict[str, str] = {}
     for name in args.env_file:
         try:
-            with open(name, encoding="utf-8", errors="surrogateescape") as file:
-                text = file.read()
+            text = read_small_text(name, errors="surrogateescape")
         except OSError as error:
-            raise UsageError(f"--env-file {name}: {os.strerror(error.errno or 0)}") from error
+            raise UsageError(f"--env-file {name}: {error.strerror}") from error
         env.update(parse_env_file(text, os.environ, name=name))
     env.update(parse_env(args.env, os.environ))
     return env

@@ -145,6 +145,8 @@ def _read(path: str, outer: tuple[str, ...]) -> Environment:
             raise cycle_error(item.place, chain[chain.index(other) :], "includes")
         if not os.path.exists(other):
             raise EnvFileError(item.place, f"include: {item.text}: no such file")
+        if not os.path.isfile(other):  # read, a FIFO would be waited for
+            raise EnvFileError(item.place, f"include: {item.text}: not a regular file")
         environment = _over(_read(other, (*outer, path)), environment)
     return _apply(environment, value)
 

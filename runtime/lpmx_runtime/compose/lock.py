@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from lpmx_runtime.errors import ImageNotFoundError, LpmxError
 from lpmx_runtime.image import is_hex_digest
+from lpmx_runtime.smallfile import read_small
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +28,7 @@ __all__ = ["Lock", "LockError", "Pin", "lock_file", "make_lock", "read_lock", "w
 
 VERSION = 1
 _PREFIX = "sha256:"
+_SIZE_MAX = 16 << 20
 
 
 class LockError(LpmxError):
@@ -101,12 +103,11 @@ def read_lock(environment: str) -> Lock | None:
     """The lock of environment file @environment; None when it has none."""
     name = lock_file(environment)
     try:
-        with open(name, "rb") as file:
-            raw = file.read()
+        raw = read_small(name, limit=_SIZE_MAX)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise LockError(f"{name}: {os.strerror(error.errno or 0)}") from error
+        raise LockError(f"{name}: {error.strerror}") from error
     hint = "make it again with `lpmx env lock`"
     try:
         data = json.loads(raw)
@@ -156,10 +157,11 @@ def write_lock(lock: Lock) -> bool:
     }
     text = json.dumps({"version": VERSION, "images": images}, indent=2) + "\n"
     try:
-        with open(lock.file, "rb") as file:
-            if file.read() == text.encode():
-                return False
+        if read_small(lock.file, limit=_SIZE_MAX) == text.encode():
+            return False
     except FileNotFoundError:
         pass
+    except OSError as error:
+        raise LockError(f"{lock.file}: {error.strerror}") from error
     atomic_write(lock.file, text.encode(), mode=0o644)
     return True

@@ -2,7 +2,8 @@
 
 A `Value` is what one node of the file says. Scalars keep their text beside what YAML 1.1 makes of
 it, because `X: 1.10` and `X: yes` mean just these characters where a string is asked for. Aliases
-are allowed, an alias to what it lies in is not; tags of programming languages are not either.
+are allowed, and merge keys (`<<`), whose values keep the places of what they were taken from; an
+alias to what it lies in is not, nor are tags of programming languages.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lpmx_runtime.errors import LpmxError
+from lpmx_runtime.smallfile import read_small
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +24,7 @@ __all__ = ["EnvFileError", "Place", "Value", "read_source"]
 
 SIZE_MAX = 1 << 20  # bytes: a file that somebody writes
 _NODES_MAX = 100_000  # after aliases: a few lines of them can stand for billions
+_MERGE = "tag:yaml.org,2002:merge"  # of a plain `<<`; a quoted one is a word
 _KINDS = {
     "tag:yaml.org,2002:str": "string",
     "tag:yaml.org,2002:int": "integer",
@@ -32,7 +35,7 @@ _KINDS = {
     "tag:yaml.org,2002:seq": "array",
     "tag:yaml.org,2002:map": "object",
     "tag:yaml.org,2002:value": "string",
-    "tag:yaml.org,2002:merge": "string",
+    _MERGE: "string",
 }
 
 
@@ -100,12 +103,9 @@ def read_source(path: str | os.PathLike[str]) -> Value:
     """
     name = os.fspath(path)
     try:
-        with open(name, "rb") as file:
-            raw = file.read(SIZE_MAX + 1)
+        raw = read_small(name, limit=SIZE_MAX)
     except OSError as error:
-        raise LpmxError(f"{name}: {os.strerror(error.errno or 0)}", exit_code=2) from error
-    if len(raw) > SIZE_MAX:
-        raise EnvFileError(Place(name), f"larger than {SIZE_MAX} bytes")
+        raise LpmxError(f"{name}: {error.strerror}", exit_code=2) from error
     return parse_source(raw, name)
 
 
@@ -182,14 +182,35 @@ class _Reader:
 
     def _mapping(self, node: Node, place: Place) -> Value:
         data: dict[str, Value] = {}
-        keys: list[tuple[str, Place]] = []
+        keys: dict[str, Place] = {}
+        merged: list[Value] | None = None
         for key_node, value_node in node.value:
             where = self.place(key_node)
             if not isinstance(key_node.value, str):
                 raise EnvFileError(where, "a key is a word, not a list or a mapping")
             key = key_node.value
-            if key in data:
+            if key in data or (merged is not None and key_node.tag == _MERGE):
                 raise EnvFileError(where, f"the key {key!r} stands here twice")
+            if key_node.tag == _MERGE:
+                merged = self._merged(value_node)
+                continue
             data[key] = self.value(value_node)
-            keys.append((key, where))
-        return Value(place, "object", data, keys=tuple(keys))
+            keys[key] = where
+        for other in merged or ():  # of two the first wins, and what stands here wins over both
+            for key, where, value in other.items():
+                data.setdefault(key, value)
+                keys.setdefault(key, where)
+        return Value(place, "object", data, keys=tuple(keys.items()))
+
+    def _merged(self, node: Node) -> list[Value]:
+        """The mappings that a merge key takes in; each counts anew, as an alias does."""
+        found = self.value(node)
+        sources: list[Value] = found.data if found.kind == "array" else [found]
+        for source in sources:
+            if source.kind != "object":
+                raise EnvFileError(
+                    source.place,
+                    "`<<` takes in mappings, and this is none",
+                    hint="`<<: *NAME`, or `<<: [*NAME, *OTHER]`, with NAME an anchor of a mapping",
+                )
+        return sources

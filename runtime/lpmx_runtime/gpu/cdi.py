@@ -14,6 +14,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..smallfile import read_small_text
 from .errors import GpuError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Edits", "Registry", "load_registry"]
 
 # Hooks whose work is done without them, or that only matter where devices are hidden.
+_SIZE_MAX = 16 << 20
 _NEEDLESS_HOOKS = {
     "update-ldcache",
     "chmod",
@@ -111,8 +113,7 @@ def _files(folder: str) -> Iterator[str]:
 
 
 def _read(path: str) -> dict[str, Any]:
-    with open(path, encoding="utf-8") as file:
-        text = file.read()
+    text = read_small_text(path, limit=_SIZE_MAX)
     if path.endswith(".json"):
         spec = json.loads(text)
     else:
