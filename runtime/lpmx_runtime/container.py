@@ -18,10 +18,17 @@ from typing import TYPE_CHECKING, Any
 
 from . import runs
 from .containernames import NAME, NAMES, ids, meant, read_link
-from .errors import InUseError, LpmxError, NotFoundError, UsageError, storage_errors
+from .errors import (
+    InUseError,
+    LpmxError,
+    NotFoundError,
+    UsageError,
+    pass_over,
+    storage_errors,
+)
 from .execmap import ExecMap
 from .plan import Bind, Identity
-from .store import atomic_write, remove_tree
+from .store import atomic_write, bad_container, is_there, remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -46,6 +53,7 @@ VERSION = 2  # 1: its dirty map has no head
 DIRTY_SIZE = (1 << 16) + 16
 _ID_LENGTH = 12
 _REMOVED = ".removed-"
+_BAD_RECORD = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
 class ContainerNotFoundError(NotFoundError):
@@ -321,15 +329,39 @@ def find(store: Store, name: str) -> Container:
     found = _load(root, alike[0]) if alike else None
     if found is not None:
         return found
+    if named or alike:
+        _say_why(os.path.join(root, named or alike[0]))
     raise ContainerNotFoundError(f"{name}: no such container", hint="`lpmx ps -a` lists them")
 
 
+def _say_why(folder: str) -> None:
+    """StorageError about the record in @folder, if there is one that cannot be read."""
+    root, name = os.path.split(folder)
+    try:
+        _read(root, name)
+    except FileNotFoundError:
+        return
+    except _BAD_RECORD as error:
+        raise bad_container(folder, error) from error
+
+
 def list_containers(store: Store) -> list[Container]:
-    """All containers, oldest first; those that are only garbage are left out."""
+    """All containers, oldest first, without garbage and those whose record cannot be read."""
     root = os.fspath(store.containers_dir)
-    found = [container for name in ids(root) if (container := _load(root, name))]
-    kept = [container for container in found if not container.is_garbage()]
-    return sorted(kept, key=lambda container: (container.created, container.id))
+    found = [container for name in ids(root) if (container := _listed(root, name))]
+    return sorted(found, key=lambda container: (container.created, container.id))
+
+
+def _listed(root: str, name: str) -> Container | None:
+    """The container with id @name, unless it is garbage; a bad record is named and passed over."""
+    try:
+        container = _read(root, name)
+        return None if container.is_garbage() else container
+    except FileNotFoundError:
+        return None
+    except _BAD_RECORD as error:
+        pass_over(bad_container(os.path.join(root, name), error))
+        return None
 
 
 def _load(root: str, name: str) -> Container | None:
@@ -337,10 +369,14 @@ def _load(root: str, name: str) -> Container | None:
     if not name or "/" in name:
         return None
     try:
-        with open(os.path.join(root, name, "container.json"), "rb") as file:
-            return _from_dict(json.load(file), root)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return _read(root, name)
+    except _BAD_RECORD:
         return None
+
+
+def _read(root: str, name: str) -> Container:
+    with open(os.path.join(root, name, "container.json"), "rb") as file:
+        return _from_dict(json.load(file), root)
 
 
 # ---- remove
@@ -479,18 +515,30 @@ def collect(store: Store) -> list[str]:
     root = os.fspath(store.containers_dir)
     removed = []
     for name in sorted(os.listdir(root)):
-        _forget_jobs(os.path.join(root, name))
-        if name.startswith(_REMOVED):
-            removed.append(plain_id(name))
-            purge(os.path.join(root, name))
-        elif not name.startswith(".") and _is_leftover(root, name):
-            removed.append(name)
-            _collect_one(root, name)
-        elif not name.startswith("."):
-            _collect_temporaries(root, name)
+        try:
+            if _collect_folder(root, name):
+                removed.append(plain_id(name))
+        except OSError as error:
+            pass_over(bad_container(os.path.join(root, name), error))
     _collect_names(root)
     _collect_accounts(store)
     return removed
+
+
+def _collect_folder(root: str, name: str) -> bool:
+    """Collect what is in folder @name of all containers' @root; True when that was all of it."""
+    folder = os.path.join(root, name)
+    _forget_jobs(folder)
+    if name.startswith(_REMOVED):
+        purge(folder)
+        return True
+    if name.startswith("."):
+        return False
+    if _is_leftover(root, name):
+        _collect_one(root, name)
+        return True
+    _collect_temporaries(root, name)
+    return False
 
 
 def _forget_jobs(folder: str) -> None:
@@ -503,7 +551,7 @@ def _forget_jobs(folder: str) -> None:
 
 def _is_leftover(root: str, name: str) -> bool:
     """No record (never made whole), or one whose run is over. A damaged record is left alone."""
-    if not os.path.exists(os.path.join(root, name, "container.json")):
+    if not is_there(os.path.join(root, name, "container.json")):
         return not runs.live_runs(os.path.join(root, name, "runs"))
     container = _load(root, name)
     return container is not None and container.is_garbage()

@@ -11,7 +11,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from . import container
+from .containernames import ids
 from .errors import NativeMissingError, storage_errors
 from .native import loader_digest, loader_path
 from .store import atomic_write
@@ -67,9 +67,12 @@ def stale_engines(store: Store) -> list[Path]:
     wanted = set()
     with contextlib.suppress(NativeMissingError):
         wanted.add(os.path.basename(os.path.dirname(engine_path(store))))
-    for each in container.list_containers(store):
-        with contextlib.suppress(FileNotFoundError):  # it ends just now
-            names = os.listdir(each.folder)
+    for name in ids(os.fspath(store.containers_dir)):  # also those whose record cannot be read
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # it ends just now
+            try:
+                names = os.listdir(store.containers_dir / name)
+            except PermissionError:
+                return []  # it may need any
             wanted |= {name.removeprefix(_MARK) for name in names if name.startswith(_MARK)}
     try:
         return [folder for folder in (store.root / _FOLDER).iterdir() if folder.name not in wanted]

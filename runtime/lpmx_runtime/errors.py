@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -23,9 +24,11 @@ __all__ = [
     "ArchiveError",
     "StorageError",
     "NativeMissingError",
+    "pass_over",
     "storage_errors",
 ]
 
+_passed_over: set[str] = set()
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -68,6 +71,14 @@ class StorageError(LpmxError):
 
 class NativeMissingError(LpmxError):
     """The compiled parts are not there: build or install again."""
+
+
+def pass_over(error: LpmxError) -> None:
+    """Name on standard error what is left out because of @error, once; all else goes on."""
+    if error.message not in _passed_over:
+        _passed_over.add(error.message)
+        hint = f" ({error.hint})" if error.hint else ""
+        print(f"lpmx: passed over: {error.message}{hint}", file=sys.stderr)
 
 
 @contextmanager

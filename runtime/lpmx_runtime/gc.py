@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 from . import container
 from .enginefile import stale_engines
-from .errors import InUseError, UsageError, storage_errors
-from .image import is_hex_digest
+from .errors import InUseError, StorageError, UsageError, pass_over, storage_errors
+from .image import chain_id, is_hex_digest
 from .reference import parse_reference
-from .store import FileLock, remove_tree
+from .store import FileLock, is_there, remove_tree
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from .store import Store
@@ -50,28 +51,37 @@ class Removal:
 def remove_image(store: Store, name: str, *, force: bool = False) -> Removal:
     """Take the name @name away; with the last one, or by its id, the image goes."""
     with store.lock("store") as lock:
-        image = store.resolve(name)
+        image_id = store.resolve_id(name)
+        names = _names_of(store, image_id)
         canonical = _canonical(name)
-        if canonical in image.names and len(image.names) > 1:
+        if canonical in names and len(names) > 1:
             store.untag(canonical)
             return Removal(removed=False, lines=[f"untagged {canonical}"])
-        if canonical not in image.names and len(image.names) > 1 and not force:
-            listed = ", ".join(image.names)
+        if canonical not in names and len(names) > 1 and not force:
+            listed = ", ".join(names)
             raise InUseError(
                 f"{name}: has several names ({listed})",
                 hint="remove them by name, or all by --force",
             )
-        users = store.containers_of(image.id)
+        users = store.containers_of(image_id)
         if users:
             raise InUseError(
-                f"{image.name}: in use by container {', '.join(users)}",
+                f"{names[0] if names else image_id[:12]}: in use by container {', '.join(users)}",
                 hint=f"remove it first: `lpmx rm {users[0]}`",
             )
-        store.remove_image(image.id)
+        store.remove_image(image_id)
         lock.release()
     return Removal(
-        removed=True, lines=[*(f"untagged {one}" for one in image.names), f"removed {image.id}"]
+        removed=True, lines=[*(f"untagged {one}" for one in names), f"removed {image_id}"]
     )
+
+
+def _names_of(store: Store, image_id: str) -> Sequence[str]:
+    """The names of an image that is there, were its record good or bad."""
+    try:
+        return store.image(image_id).names
+    except StorageError:
+        return store.names_of(image_id)
 
 
 def _canonical(name: str) -> str:
@@ -90,11 +100,7 @@ def collect(store: Store, *, dry_run: bool = False, temporaries: bool = True) ->
         freed = sum(_usage(store.containers_dir / name) for name in containers)
         if temporaries and not dry_run:
             containers = container.collect(store)
-        images = [store.image(image_id, ()) for image_id in store.image_ids()]
-        wanted_layers = {diff_id for image in images for diff_id in image.diff_ids}
-        wanted_views = {f"{image.chain_id}.view" for image in images}
-        layers = [name for name in os.listdir(store.layers_dir) if name not in wanted_layers]
-        views = [name for name in os.listdir(store.views_dir) if name not in wanted_views]
+        layers, views = _unwanted(store)
         leftovers = [*_leftovers(store), *stale_engines(store)] if temporaries else []
         doomed = [
             *(store.layers_dir / name for name in layers),
@@ -116,6 +122,27 @@ def collect(store: Store, *, dry_run: bool = False, temporaries: bool = True) ->
         )
 
 
+def _unwanted(store: Store) -> tuple[list[str], list[str]]:
+    """Layers and views that no image needs; none while nobody can say what an image needs."""
+    wanted_layers: set[str] = set()
+    wanted_views: set[str] = set()
+    for image_id in store.image_ids():
+        diff_ids = store.layers_of(image_id)
+        if diff_ids is None:
+            pass_over(
+                StorageError(
+                    f"all layers: image {image_id[:12]} is damaged, and may need any of them",
+                    hint=f"`lpmx rmi {image_id[:12]}` removes it",
+                )
+            )
+            return [], []
+        wanted_layers.update(diff_ids)
+        wanted_views.add(f"{chain_id(diff_ids)}.view")
+    layers = [name for name in os.listdir(store.layers_dir) if name not in wanted_layers]
+    views = [name for name in os.listdir(store.views_dir) if name not in wanted_views]
+    return layers, views
+
+
 def _leftovers(store: Store) -> list[Path]:
     """What no living import holds in tmp/, images without a record, unfinished writes."""
     found = []
@@ -127,7 +154,7 @@ def _leftovers(store: Store) -> list[Path]:
     found += [
         store.images_dir / name
         for name in os.listdir(store.images_dir)
-        if not is_hex_digest(name) or not (store.images_dir / name / "image.json").exists()
+        if not is_hex_digest(name) or not is_there(store.images_dir / name / "image.json")
     ]
     for folder in (store.refs_dir, store.root):
         found += [folder / name for name in os.listdir(folder) if name.startswith(".")]

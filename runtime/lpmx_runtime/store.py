@@ -19,16 +19,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
-from .errors import ImageNotFoundError, InUseError, LpmxError, StorageError, storage_errors
-from .image import Image, chain_id, is_hex_digest
+from .errors import (
+    ImageNotFoundError,
+    InUseError,
+    LpmxError,
+    StorageError,
+    pass_over,
+    storage_errors,
+)
+from .image import Image, chain_id, is_hex_digest, parse_config
 from .reference import check_name, parse_reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-__all__ = ["Store", "atomic_write", "default_root", "remove_tree"]
+__all__ = [
+    "Store",
+    "atomic_write",
+    "bad_container",
+    "default_root",
+    "is_own",
+    "is_there",
+    "remove_tree",
+]
 
 VERSION = 1
+_ANY = object()  # stands for any image
 _FOLDERS = ("layers", "views", "images", "refs", "containers", "tmp", "locks")
 _ID_PREFIX = 4  # fewer hex digits than this are taken for a name only
 
@@ -191,6 +207,7 @@ class Store:
         """Open the store at @root (default_root() when None), making it when it is not there."""
         store = cls(Path(os.path.abspath(root)) if root is not None else default_root())
         version = store.root / "version"
+        _refuse_others(store.root)
         if not version.exists():
             store._create()
         found = version.read_text(errors="replace").strip()
@@ -253,56 +270,98 @@ class Store:
         folder = self.images_dir / image_id
         folder.mkdir(mode=0o700, exist_ok=True)
         atomic_write(folder / "config.json", config)
-        if not (folder / "image.json").exists():
+        try:
+            return self.image(image_id)  # what is there stays, its date too
+        except (ImageNotFoundError, StorageError):
             atomic_write(folder / "image.json", json.dumps(record, indent=1).encode())
         return self.image(image_id)
 
     def image(self, image_id: str, names: Sequence[str] | None = None) -> Image:
         """The image with the full id @image_id."""
-        folder = self.images_dir / image_id
-        try:
-            record = _read_json(folder / "image.json")
-            config = _read_json(folder / "config.json")
-        except FileNotFoundError as error:
-            raise _no_image(image_id) from error
+        record, config = self._read_image(image_id)
         if names is None:
-            names = [name for name, target in self.refs().items() if target == image_id]
-        return Image(
-            id=image_id,
-            names=tuple(sorted(names)),
-            diff_ids=tuple(record["diff_ids"]),
-            chain_id=record["chain_id"],
-            config=config,
-            size=int(record["size"]),
-            created=str(record.get("created", "")),
-        )
+            names = self.names_of(image_id)
+        try:
+            return Image(
+                id=image_id,
+                names=tuple(sorted(names)),
+                diff_ids=tuple(record["diff_ids"]),
+                chain_id=record["chain_id"],
+                config=config,
+                size=int(record["size"]),
+                created=str(record.get("created", "")),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise _bad_record(image_id, "image.json is damaged") from error
+
+    def _read_image(self, image_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """image.json and config.json; StorageError names the image whose record is of no use."""
+        folder = self.images_dir / image_id
+        if not is_there(folder / "image.json"):
+            raise _no_image(image_id)
+        found = []
+        for name in ("image.json", "config.json"):
+            try:
+                found.append(_read_json(folder / name))
+            except StorageError as error:
+                raise _bad_record(image_id, f"{name} is damaged") from error
+            except OSError as error:
+                reason = os.strerror(error.errno or 0).lower()
+                raise _bad_record(image_id, f"{name}: {reason}") from error
+        return found[0], found[1]
+
+    def layers_of(self, image_id: str) -> tuple[str, ...] | None:
+        """The layers of an image, also where one of its files is damaged; None where no file says.
+
+        Its configuration is as good as its record: the image's id is the digest of it.
+        """
+        try:
+            return self.image(image_id, ()).diff_ids
+        except StorageError:
+            pass
+        try:
+            raw = (self.images_dir / image_id / "config.json").read_bytes()
+            return parse_config(raw)[1] if digest_of(raw) == image_id else None
+        except (OSError, LpmxError):
+            return None
+
+    def names_of(self, image_id: str) -> list[str]:
+        """The names that stand for an image."""
+        return sorted(name for name, target in self.refs().items() if target == image_id)
 
     def image_ids(self) -> list[str]:
         """The ids of all images."""
         return sorted(
             name
             for name in os.listdir(self.images_dir)
-            if is_hex_digest(name) and (self.images_dir / name / "image.json").exists()
+            if is_hex_digest(name) and is_there(self.images_dir / name / "image.json")
         )
 
     def images(self) -> list[Image]:
-        """All images, by name, nameless ones last."""
+        """All images, by name, nameless ones last; those with a bad record are passed over."""
         refs = self.refs()
-        images = [
-            self.image(image_id, [name for name, target in refs.items() if target == image_id])
-            for image_id in self.image_ids()
-        ]
+        images = []
+        for image_id in self.image_ids():
+            names = [name for name, target in refs.items() if target == image_id]
+            try:
+                images.append(self.image(image_id, names))
+            except StorageError as error:
+                pass_over(error)
         return sorted(images, key=lambda image: (not image.names, image.names, image.id))
 
     def resolve(self, name: str) -> Image:
         """The image called @name, or whose id starts with it."""
+        return self.image(self.resolve_id(name))
+
+    def resolve_id(self, name: str) -> str:
+        """The id of the image called @name, or the one that starts with it."""
         bare = name.removeprefix("sha256:")
         if is_hex_digest(bare):
-            return self.image(bare)
+            return bare
         if bare == name:
             image_id = self._ref(name)
             if image_id is not None:
-                return self.image(image_id)
+                return image_id
         if len(bare) >= _ID_PREFIX and not bare.strip("0123456789abcdef"):
             found = [image_id for image_id in self.image_ids() if image_id.startswith(bare)]
             if len(found) > 1:
@@ -311,7 +370,7 @@ class Store:
                     hint="give more digits",
                 )
             if found:
-                return self.image(found[0])
+                return found[0]
         raise _no_image(name, self.refs())
 
     def _ref(self, name: str) -> str | None:
@@ -325,10 +384,16 @@ class Store:
 
     def _read_ref(self, name: str) -> str | None:
         try:
-            text = (self.refs_dir / quote(name, safe="")).read_text()
-        except (FileNotFoundError, OSError):
+            text = (self.refs_dir / quote(name, safe="")).read_text(errors="replace")
+        except FileNotFoundError:
             return None
-        return text.strip() if is_hex_digest(text.strip()) else None
+        except OSError as error:
+            pass_over(StorageError(f"name {name}: {os.strerror(error.errno or 0).lower()}"))
+            return None
+        if not is_hex_digest(text.strip()):
+            pass_over(StorageError(f"name {name}: damaged", hint="give it again with `lpmx tag`"))
+            return None
+        return text.strip()
 
     def remove_image(self, image_id: str) -> None:
         """Forget an image and its names; gc frees its layers."""
@@ -371,14 +436,25 @@ class Store:
 
     # ---- containers, as far as images care
     def containers_of(self, image_id: str) -> list[str]:
-        """The containers made from an image, or calling programs of it."""
-        return [name for name, images in self._container_images() if image_id in images]
+        """The containers made from an image, or calling programs of it.
+
+        One whose record is kept from us, or that runs with a damaged one, may be any image's.
+        """
+        return [name for name, images in self._container_images() if {image_id, _ANY} & images]
 
     def _container_images(self) -> Iterator[tuple[str, set[object]]]:
+        from .runs import live_runs  # here: a start asks for none
+
         for name in sorted(os.listdir(self.containers_dir)):
+            folder = self.containers_dir / name
+            if name.startswith(".") or not is_there(folder / "container.json"):
+                continue
             try:
-                record = _read_json(self.containers_dir / name / "container.json")
-            except (OSError, StorageError):
+                record = _read_json(folder / "container.json")
+            except (OSError, StorageError) as error:
+                pass_over(bad_container(folder, error))
+                if isinstance(error, OSError) or live_runs(folder / "runs"):
+                    yield name, {_ANY}
                 continue
             yield name, set(_images_in(record))
 
@@ -411,6 +487,87 @@ class Store:
             lock.release()
 
 
+def _refuse_others(root: Path) -> None:
+    """A store is one user's: its folders are closed, and its locks and records are that user's.
+
+    Used by another it would be half there: its containers unseen, images removed from under them.
+    That goes for root too, whose files in it the user could neither change nor remove.
+    """
+    try:
+        uid = os.stat(root).st_uid
+    except OSError:
+        return  # not there yet, or not to be reached: the next step says so
+    if is_own(root, uid):
+        return
+    name = user_name(uid)
+    hint = "name a folder of your own by LPMX_HOME; `lpmx save` and `lpmx load` carry images over"
+    if os.geteuid() == 0:
+        hint = f"run lpmx as {name}, or name a folder of root's by LPMX_HOME"
+    raise StorageError(f"store {root}: belongs to {name}, and a store serves one user", hint=hint)
+
+
+def is_own(root: Path, uid: int) -> bool:
+    """Is folder @root, which belongs to @uid, this user's, as the file system sees it?
+
+    CIFS and FUSE may know one owner for all files, and NFS shows nobody for root's: there a file
+    that this process makes belongs to @uid, too.
+    """
+    if uid == os.geteuid():
+        return True
+    path = os.path.join(root, f".owner-{os.urandom(6).hex()}.tmp")
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return False
+    try:
+        return os.fstat(fd).st_uid == uid
+    finally:
+        os.close(fd)
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+
+def user_name(uid: int) -> str:
+    """What to call user @uid in a message."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
+
+
+def is_there(path: str | os.PathLike[str]) -> bool:
+    """False when @path is missing; what cannot be looked at is not missing."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _bad_record(image_id: str, why: str) -> StorageError:
+    short = image_id[:12]
+    return StorageError(
+        f"image {short}: {why}",
+        hint=f"load its archive again, or `lpmx rmi {short}` removes it",
+    )
+
+
+def bad_container(folder: str | os.PathLike[str], error: Exception) -> StorageError:
+    """What is wrong with the record of the container in @folder."""
+    why = "damaged"
+    if isinstance(error, OSError) and error.errno:
+        why = os.strerror(error.errno).lower()
+    folder = os.fspath(folder)
+    return StorageError(
+        f"container {os.path.basename(folder)}: its record cannot be read: {why}",
+        hint=f"`rm -r {folder}` removes it",
+    )
+
+
 def _no_image(name: str, known: Iterable[str] = ()) -> ImageNotFoundError:
     from .similar import did_you_mean_image
 
@@ -419,6 +576,13 @@ def _no_image(name: str, known: Iterable[str] = ()) -> ImageNotFoundError:
         hint=did_you_mean_image(name, known)
         or "`lpmx images` lists what is here, `lpmx load FILE` brings one in",
     )
+
+
+def digest_of(data: bytes) -> str:
+    """Its sha256 in hex."""
+    import hashlib  # here: a start makes no ids
+
+    return hashlib.sha256(data).hexdigest()
 
 
 def _images_in(record: dict[str, Any]) -> Iterator[object]:

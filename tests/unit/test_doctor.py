@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import struct
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import pytest
 
@@ -102,6 +104,29 @@ def test_store_that_others_can_write_is_a_problem(site: Site) -> None:
     site.store.chmod(0o777)
     (found,) = storage.folder(site)
     assert (found.verdict, found.advice) == ("problem", f"chmod go-w {site.store}")
+
+
+def test_store_of_another_user_is_a_problem(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.store.mkdir()
+    monkeypatch.setattr(storage, "is_own", lambda *_: False)
+    (found,) = storage.folder(site)
+    assert found.verdict == "problem"
+    assert "a store serves one user" in found.detail
+    assert "`lpmx save` and `lpmx load`" in found.advice
+
+
+def test_locks_are_tried_on_files_that_may_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock = fcntl.flock
+
+    def as_on_nfs(file: IO[str], operation: int) -> None:
+        if fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", as_on_nfs)
+    assert storage._locks(str(tmp_path)) == ""
 
 
 def test_store_that_is_not_there_yet_is_no_problem(site: Site) -> None:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from support import mkimage as mk
 
-from lpmx_runtime import gc
+from lpmx_runtime import container as containers
+from lpmx_runtime import errors, gc
 from lpmx_runtime.errors import ImageNotFoundError, InUseError, StorageError
 from lpmx_runtime.load import load
 from lpmx_runtime.store import FileLock, Store, atomic_write, default_root, remove_tree
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SHARED = mk.layer(mk.file("shared", b"s"))
 ONE = mk.Spec("one:1", [SHARED, mk.layer(mk.file("one"))])
@@ -205,3 +204,115 @@ def test_gc_waits_for_an_import_to_end(store: Store, monkeypatch: pytest.MonkeyP
     timer.start()
     gc.collect(store)
     timer.join()
+
+
+# ---- other users' stores, and records that cannot be read
+
+
+def test_a_store_of_another_user_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        other = tmp_path / "other"
+        other.mkdir()
+        os.chown(other, 12345, 12345)
+        owner, advice = "user 12345", "run lpmx as user 12345"
+    else:
+        other, owner, advice = Path("/usr"), "root", "a folder of your own"
+    with pytest.raises(StorageError, match=f"{other}: belongs to {owner}") as caught:
+        Store.open(other)
+    assert advice in str(caught.value.hint)
+    assert not (other / "version").exists()
+
+
+def test_a_file_system_that_shows_one_owner_for_all_files_is_no_other_users(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)  # what it makes is not shown as its own
+    assert Store.open(store.root).resolve("one:1").id == ONE.id
+    assert not [name for name in os.listdir(store.root) if name.startswith(".")]
+
+
+DAMAGE = {
+    "not JSON": lambda path: path.write_text("{"),
+    "of another kind": lambda path: path.write_text("[]"),
+    "incomplete": lambda path: path.write_text("{}"),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_an_image_with_a_bad_record_is_passed_over_and_named(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    record = store.images_dir / ONE.id / "image.json"
+    DAMAGE[damage](record)
+    errors._passed_over.clear()
+    assert [image.id for image in store.images()] == [TWO.id]
+    assert f"passed over: image {ONE.id[:12]}: image.json" in capsys.readouterr().err
+    with pytest.raises(StorageError, match=f"image {ONE.id[:12]}: image.json"):
+        store.resolve("one:1")
+    assert store.resolve("two:1").id == TWO.id
+    before = store.layers()
+    gc.collect(store)  # its configuration says what it needs
+    assert store.layers() == before
+    if damage != "a folder":
+        load(store, mk.docker_archive(tmp_path / "again.tar", [ONE]))
+        assert store.resolve("one:1").id == ONE.id
+
+
+def test_nothing_is_collected_while_an_image_cannot_say_what_it_needs(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("image.json", "config.json"):
+        (store.images_dir / ONE.id / name).write_text("{")
+    errors._passed_over.clear()
+    before = store.layers()
+    gc.remove_image(store, "two:1")
+    gc.collect(store)
+    assert store.layers() == before
+    assert f"all layers: image {ONE.id[:12]} is damaged" in capsys.readouterr().err
+    assert gc.remove_image(store, ONE.id[:12]).removed
+    gc.collect(store)
+    assert store.layers() == []
+
+
+def test_a_bad_name_is_passed_over(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    (store.refs_dir / "one%3A1").write_bytes(b"\xff")
+    errors._passed_over.clear()
+    assert set(store.refs()) == {"two:1"}
+    assert "passed over: name one:1: damaged" in capsys.readouterr().err
+    assert {image.id for image in store.images()} == {ONE.id, TWO.id}
+
+
+def test_a_container_whose_record_is_kept_from_us_may_need_any_image(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = store.containers_dir / "cafe00000000"
+    folder.mkdir()
+    (folder / "container.json").write_text("{}")
+    read = Path.read_bytes
+
+    def refuse(path: Path) -> bytes:
+        if path.name == "container.json":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(InUseError, match="in use by container cafe00000000"):
+        gc.remove_image(store, "one:1")
+    assert store.resolve("one:1").id == ONE.id
+
+
+def test_a_container_with_a_bad_record_holds_nothing_up(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = store.containers_dir / "cafe00000000"
+    folder.mkdir()
+    (folder / "container.json").write_text("{")
+    errors._passed_over.clear()
+    assert containers.list_containers(store) == []
+    assert "passed over: container cafe00000000" in capsys.readouterr().err
+    gc.collect(store)
+    assert folder.exists()
+    assert gc.remove_image(store, "one:1").removed
+    with pytest.raises(StorageError, match="container cafe00000000: its record cannot be read"):
+        containers.find(store, "cafe0")

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from lpmx_runtime.finding import Finding, Verdict
-from lpmx_runtime.store import FileLock, remove_tree
+from lpmx_runtime.store import FileLock, is_own, remove_tree, user_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,12 +45,12 @@ def folder(site: Site) -> Iterator[Finding]:
     status = store.stat()
     if not store.is_dir() or not os.access(store, os.R_OK | os.W_OK | os.X_OK):
         yield Finding("store", "problem", f"{store} ({origin}) is no folder you can write in", MOVE)
-    elif status.st_uid != os.geteuid():
+    elif not is_own(store, status.st_uid):
         yield Finding(
             "store",
-            "note",
-            f"{store} belongs to user {status.st_uid}, not to you",
-            "share images read-only; a store that two users write in gets files neither can remove",
+            "problem",
+            f"{store} belongs to {user_name(status.st_uid)}, and a store serves one user",
+            "name a folder of your own by LPMX_HOME; `lpmx save` and `lpmx load` carry images over",
         )
     elif status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         yield Finding(
@@ -159,7 +159,7 @@ def _locks(path: str) -> str:
     with FileLock(name):
         if FileLock(name).try_acquire():
             return "a second fcntl lock on one file is granted"
-    with open(name) as one, open(name) as two:
+    with open(name, "r+") as one, open(name, "r+") as two:  # NFS locks only what may be written
         fcntl.flock(one, fcntl.LOCK_EX)
         try:
             fcntl.flock(two, fcntl.LOCK_EX | fcntl.LOCK_NB)
