@@ -135,7 +135,7 @@ def test_run_with_name_and_rm_removes_it(lpmx, busybox_image):
 
 
 def test_names_are_checked(lpmx, busybox_image):
-    for name in ("a/b", "../x", "-", "cafe"):
+    for name in ("a/b", "../x", "-"):
         done = lpmx("run", f"--name={name}", busybox_image, "true", check=False)
         assert done.returncode == 125, name
         assert "name" in done.stderr
