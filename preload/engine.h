@@ -31,6 +31,7 @@ struct engine {
                              while the plan may have been written by another version since */
     char agent[48];       /* name of the run's host agent, see agent/agent.h; "" for none */
     bool marks_processes; /* see calls/trace.c */
+    uint8_t late_filter;  /* enum trap_late: the filter that this process has beside the first */
     struct kernel_sigaction sigsys; /* what the program believes its SIGSYS action to be */
     size_t kept;                    /* bytes of room[] */
     /* the strings above and the plan, one behind the other */
@@ -57,6 +58,7 @@ enum exec_life {
 
 enum exec_flags {
     EXEC_MARKS_PROCESSES = 1, /* engine.marks_processes */
+    EXEC_LATE_FILTER = 2,     /* times engine.late_filter */
 };
 
 struct exec_state {
@@ -106,6 +108,12 @@ int elf_map(const char *host, bool is_main, struct elf_image *image);
 /* trap/ */
 void trap_install_handler(void);
 int trap_install_filter(uint32_t plan_flags); /* enum plan_flags */
+enum trap_late {
+    TRAP_NAMES = 1,    /* calls that ask for the address of a peer */
+    TRAP_MESSAGES = 2, /* and those of which only the program's memory tells whether they do */
+};
+/* A filter more for all threads of this process. 0 or -errno. */
+int trap_install_late(enum trap_late level);
 
 /* messages on the way to a start; inside a program the engine is silent */
 void engine_say(const char *a, const char *b, const char *c);

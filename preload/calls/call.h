@@ -121,6 +121,11 @@ void trace_mark_process(void); /* once in every new image */
 int trace_shares_memory(void);
 void trace_before_exec(void);
 
+/* receive.c: the unix socket @fd is bound: from now on the addresses of peers are shown as the
+ * container's. */
+void names_watch(int fd);
+void names_watch_level(enum trap_late level);
+
 /* exec.c */
 /* With EXEC_CHECKS for a slot it returns 0 where it would execute. */
 #define EXEC_CHECKS (-2)

@@ -428,7 +428,8 @@ fill_state(struct program *p)
                                .cwd = "",
                                .root = root ? root : "",
                                .cred = p->cred,
-                               .flags = engine.marks_processes ? EXEC_MARKS_PROCESSES : 0,
+                               .flags = (engine.marks_processes ? EXEC_MARKS_PROCESSES : 0) |
+                                        engine.late_filter * EXEC_LATE_FILTER,
                                .fd = p->fd};
     size_t cap;
     char *room = room_at(p, &cap);

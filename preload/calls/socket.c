@@ -4,13 +4,9 @@
 #include "ownership.h"
 #include "permission.h"
 #include "port.h"
-#include "root.h"
+#include "sockbind.h"
 #include "sockname.h"
 
-#include <sys/socket.h>
-#include <sys/un.h>
-
-#define PATH_OFFSET  offsetof(struct sockaddr_un, sun_path)
 #define MAX_MESSAGES 1024
 
 struct address {
@@ -70,46 +66,81 @@ name_through_directory(struct address *a, struct uufs_hit *hit)
     return err;
 }
 
-/* The host's form of a container address. */
+/* Point the address at the host path of @hit. */
 static int
-translate(struct address *a, bool create)
+name_host(struct address *a, struct uufs_hit *hit)
 {
-    char path[sizeof(a->un.sun_path) + 1], base[LPMX_PATH_MAX];
-    struct uufs_hit hit;
+    a->dir = -1;
+    if (hit->host_len >= sizeof(a->un.sun_path))
+        return name_through_directory(a, hit);
+    memcpy(a->un.sun_path, hit->host, hit->host_len + 1);
+    a->len = (unsigned)(PATH_OFFSET + hit->host_len + 1);
+    return 0;
+}
+
+static int
+walk_address(const char *path, unsigned how, struct uufs_hit *hit)
+{
+    char base[LPMX_PATH_MAX];
     int err = 0;
 
-    memcpy(path, a->un.sun_path, sizeof(a->un.sun_path));
-    path[sizeof(path) - 1] = '\0';
     base[0] = '\0';
     if (path[0] != '/')
         err = call_base(AT_FDCWD, base, sizeof(base));
     if (!err)
-        err = uufs_walk(&engine.fs, base, path,
-                        (create ? UUFS_MISSING : UUFS_FOLLOW) | permission_how(), &hit);
+        err = uufs_walk(&engine.fs, base, path, how | permission_how(), hit);
     if (err == -ENAMETOOLONG && path[0] != '/')
-        err = call_walk_deep(AT_FDCWD, path, create ? UUFS_MISSING : UUFS_FOLLOW, &hit);
-    /* the kernel tells receivers the sender's host path: an answer to it must find its way back */
-    if (err == -ENOENT && !create && !uufs_from_host(&engine.fs, path, base, sizeof(base)))
-        err = uufs_walk(&engine.fs, "/", base, UUFS_FOLLOW, &hit);
+        err = call_walk_deep(AT_FDCWD, path, how, hit);
+    return err;
+}
+
+/* A name as the kernel knows it, which another program was told and has passed on. */
+static OWN_FRAME int
+walk_host_name(const char *path, struct uufs_hit *hit)
+{
+    char ctr[LPMX_PATH_MAX];
+
+    if (SOCKBIND_IS_ROOTED(path))
+        return uufs_walk(&engine.fs, "/", path + SOCKBIND_ROOTED_LEN, UUFS_FOLLOW, hit);
+    if (uufs_from_host(&engine.fs, path, ctr, sizeof(ctr)))
+        return -ENOENT;
+    return uufs_walk(&engine.fs, "/", ctr, UUFS_FOLLOW, hit);
+}
+
+/* The host's form of the address of a socket that is there. */
+static int
+translate(struct address *a)
+{
+    char path[sizeof(a->un.sun_path) + 1];
+    struct uufs_hit hit;
+    int err;
+
+    memcpy(path, a->un.sun_path, sizeof(a->un.sun_path));
+    path[sizeof(path) - 1] = '\0';
+    err = walk_address(path, UUFS_FOLLOW, &hit);
+    if (err == -ENOENT)
+        err = walk_host_name(path, &hit);
+    if (!err)
+        err = permission_check(&hit, PERMISSION_WRITE);
+    return err ? err : name_host(a, &hit);
+}
+
+/* Where a socket called @path is made. */
+static int
+find_place(const char *path, struct uufs_hit *hit)
+{
+    int err = walk_address(path, UUFS_MISSING, hit);
+
     if (err)
         return err;
-    if (create && hit.where != UUFS_ABSENT)
+    if (hit->where != UUFS_ABSENT)
         return -EADDRINUSE;
-    if (create && hit.read_only)
+    if (hit->read_only)
         return -EROFS;
-    err = create ? permission_to_make(&hit) : permission_check(&hit, PERMISSION_WRITE);
-    if (err)
-        return err;
-    if (create && hit.in_union)
-        err = uufs_prepare_create(&engine.fs, &hit);
-    if (err)
-        return err;
-    a->dir = -1;
-    if (hit.host_len >= sizeof(a->un.sun_path))
-        return name_through_directory(a, &hit);
-    memcpy(a->un.sun_path, hit.host, hit.host_len + 1);
-    a->len = (unsigned)(PATH_OFFSET + hit.host_len + 1);
-    return 0;
+    err = permission_to_make(hit);
+    if (!err && hit->in_union)
+        err = uufs_prepare_create(&engine.fs, hit);
+    return err;
 }
 
 static void
@@ -134,58 +165,98 @@ own_socket(const char *path)
     return ownership_created(&hit, 0777);
 }
 
-/* @nr with its address argument (pointer at index @at, length after it) replaced where it is a
+/* The call with its address argument (pointer at index @at, length after it) replaced where it is a
  * path. */
 static long
-with_address(struct call *c, unsigned at, bool create)
+with_address(struct call *c, unsigned at)
 {
     struct address a;
-    struct sockaddr_un given;
-    char path[sizeof(a.un.sun_path) + 1];
     struct inet_address inet;
     long r = is_path_address(c->a[0], c->a[at], (unsigned)c->a[at + 1], &a.un);
 
     if (r < 0)
         return r;
-    if (r == 0 && port_outward(c->a[at], (unsigned)c->a[at + 1], create, &inet)) {
+    if (r == 0 && port_outward(c->a[at], (unsigned)c->a[at + 1], false, &inet))
         c->a[at] = (unsigned long)&inet;
-        return call_blocking(c, c->row->nr, c->a[0], c->a[1], c->a[2], c->a[3], c->a[4], c->a[5]);
-    }
     if (r == 0)
         return call_blocking(c, c->row->nr, c->a[0], c->a[1], c->a[2], c->a[3], c->a[4], c->a[5]);
-    memcpy(path, a.un.sun_path, sizeof(a.un.sun_path));
-    path[sizeof(path) - 1] = '\0';
-    given = a.un;
-    r = translate(&a, create);
+    r = translate(&a);
     if (r)
         return r;
     c->a[at] = (unsigned long)&a.un;
     c->a[at + 1] = a.len;
     r = call_blocking(c, c->row->nr, c->a[0], c->a[1], c->a[2], c->a[3], c->a[4], c->a[5]);
     release(&a);
-    if (!r && create)
-        sockname_note(&a.un, &given, PATH_OFFSET + (unsigned)strlen(path) + 1);
-    if (!r && create && emulates_root())
-        r = own_socket(path);
     return r;
 }
 
 long
 call_connect(struct call *c)
 {
-    return with_address(c, 1, false);
+    return with_address(c, 1);
+}
+
+/* Make the name @given, which @un holds, at @hit. */
+static OWN_FRAME int
+bind_path(int fd, const struct sockaddr_un *un, const char *given, struct uufs_hit *hit)
+{
+    struct address a = {.un = {.sun_family = AF_UNIX}, .dir = -1};
+    int r = sockname_bind(fd, hit, given);
+
+    if (r <= 0)
+        return r;
+    r = name_host(&a, hit);
+    if (r)
+        return r;
+    r = (int)sys3(SYS_bind, fd, &a.un, a.len);
+    release(&a);
+    if (!r)
+        sockname_note(&a.un, un, (unsigned)(PATH_OFFSET + strlen(given) + 1));
+    return r;
+}
+
+/* An address that is no path: a port, an abstract name ... */
+static long
+bind_other(struct call *c)
+{
+    struct inet_address inet;
+    uint16_t family = 0;
+    long r;
+
+    if (port_outward(c->a[1], (unsigned)c->a[2], true, &inet))
+        c->a[1] = (unsigned long)&inet;
+    r = call_raw(c);
+    if (!r && !user_copy(&family, c->a[1], sizeof(family)) && family == AF_UNIX)
+        names_watch((int)c->a[0]);
+    return r;
 }
 
 long
 call_bind(struct call *c)
 {
-    return with_address(c, 1, true);
+    struct sockaddr_un un;
+    char given[sizeof(un.sun_path) + 1];
+    struct uufs_hit hit;
+    int r = is_path_address(c->a[0], c->a[1], (unsigned)c->a[2], &un);
+
+    if (r <= 0)
+        return r ? r : bind_other(c);
+    memcpy(given, un.sun_path, sizeof(un.sun_path));
+    given[sizeof(given) - 1] = '\0';
+    r = find_place(given, &hit);
+    if (!r)
+        r = bind_path((int)c->a[0], &un, given, &hit);
+    if (!r)
+        names_watch((int)c->a[0]);
+    if (!r && emulates_root())
+        r = (int)own_socket(given);
+    return r;
 }
 
 long
 call_sendto(struct call *c)
 {
-    return with_address(c, 4, false);
+    return with_address(c, 4);
 }
 
 /* A message whose destination is a path: @copy gets the message with the address replaced. 1 when
@@ -200,7 +271,7 @@ translate_message(unsigned long fd, unsigned long user, struct msghdr *copy, str
     r = is_path_address(fd, (unsigned long)copy->msg_name, copy->msg_namelen, &a->un);
     if (r <= 0)
         return r;
-    r = translate(a, false);
+    r = translate(a);
     if (r)
         return r;
     copy->msg_name = &a->un;
@@ -269,48 +340,24 @@ call_sendmmsg(struct call *c)
 long
 call_getsockname(struct call *c)
 {
-    struct sockaddr_un un;
-    char host[sizeof(un.sun_path) + 1], ctr[LPMX_PATH_MAX];
-    const char *shown;
-    bool outside;
-    unsigned given_len;
-    int room, len = sizeof(un), err = user_copy(&room, c->a[2], sizeof(room));
+    union {
+        struct sockaddr_un un;
+        char bytes[sizeof(struct sockaddr_un) + 1]; /* a path of 108 bytes is told with its end */
+    } name = {.bytes = {0}};
+    int room, len = sizeof(name), err = user_copy(&room, c->a[2], sizeof(room));
     long r;
 
     if (err)
         return err;
-    r = sys3(c->row->nr, c->a[0], &un, &len);
-    if (r == 0 && (un.sun_family == AF_INET || un.sun_family == AF_INET6)) {
+    r = sys3(c->row->nr, c->a[0], &name, &len);
+    if (r == 0 && (name.un.sun_family == AF_INET || name.un.sun_family == AF_INET6)) {
         r = call_raw(c);
         if (r == 0)
             port_inward(c->a[1], room, c->row->nr == SYS_getpeername);
         return r;
     }
-    if (r < 0 || un.sun_family != AF_UNIX || len <= (int)PATH_OFFSET || !un.sun_path[0] ||
-        len > (int)sizeof(un))
+    if (r < 0 || name.un.sun_family != AF_UNIX || len > (int)sizeof(name))
         return call_raw(c);
-    memset(host, 0, sizeof(host));
-    memcpy(host, un.sun_path, (size_t)len - PATH_OFFSET);
-    memset((char *)&un + len, 0, sizeof(un) - (size_t)len);
-    given_len = sockname_given(&un);
-    if (!given_len && uufs_from_host(&engine.fs, host, ctr, sizeof(ctr)))
-        return call_raw(c);
-    shown = given_len ? NULL : root_show(ctr, &outside);
-    if (shown && strlen(shown) >= sizeof(un.sun_path))
-        return call_raw(c);
-    if (shown)
-        memcpy(un.sun_path, shown, strlen(shown) + 1);
-    if (given_len > sizeof(un))
-        given_len = sizeof(un);
-    len = (int)(given_len ? given_len : PATH_OFFSET + strlen(shown) + 1);
-    if (room < 0)
-        return -EINVAL;
-    if (room > len)
-        room = len;
-    err = user_readable((void *)c->a[1], (size_t)room);
-    if (err)
-        return err;
-    memcpy((void *)c->a[1], &un, (size_t)room);
-    *(int *)c->a[2] = len;
-    return 0;
+    len = (int)sockname_show(&name.un, (unsigned)len);
+    return sockname_put(c->a[1], room, c->a[2], &name, (unsigned)len);
 }

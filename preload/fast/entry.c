@@ -106,6 +106,11 @@ fast_may_carry(long nr)
     case SYS_sendto:
     case SYS_sendmsg:
     case SYS_sendmmsg:
+    case SYS_accept:
+    case SYS_accept4:
+    case SYS_recvfrom:
+    case SYS_recvmsg:
+    case SYS_recvmmsg:
     case SYS_rt_sigsuspend:
     case SYS_ppoll:
     case SYS_pselect6:

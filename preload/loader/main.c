@@ -288,6 +288,7 @@ loader_main(uint64_t *sp)
     engine.interp = keep_text(state.interp);
     copy_agent(state.agent);
     engine.marks_processes = state.flags & EXEC_MARKS_PROCESSES;
+    engine.late_filter = (uint8_t)(state.flags / EXEC_LATE_FILTER);
     if (state.root[0] && state.life != LIFE_CALLEE)
         root_restore(keep_text(state.root));
     if (state.life == LIFE_PROGRAM) {

@@ -43,7 +43,10 @@ enum when {
     WHEN_arg3,
     WHEN_arg4,
     WHEN_arg5,
-    WHEN_traceme, /* ptrace: only PTRACE_TRACEME */
+    WHEN_names1, /* with the second filter only: an address is asked for in argument 1 */
+    WHEN_names4,
+    WHEN_messages, /* with the second filter only, and then not always */
+    WHEN_traceme,  /* ptrace: only PTRACE_TRACEME */
     WHEN_refuse,
     WHEN_new_mount_ns, /* unshare, clone: EPERM for CLONE_NEWNS */
 };
@@ -164,6 +167,12 @@ emit_rule(struct program *p, struct rule rule)
     case WHEN_arg5:
         emit_unless_zero(p, 5);
         break;
+    case WHEN_names1:
+        emit_unless_zero(p, 1);
+        break;
+    case WHEN_names4:
+        emit_unless_zero(p, 4);
+        break;
     }
     emit_tail(p);
 }
@@ -187,20 +196,38 @@ emit_search(struct program *p, unsigned low, unsigned high)
     emit_search(p, middle, high);
 }
 
+static bool
+is_late(uint8_t when)
+{
+    return when == WHEN_names1 || when == WHEN_names4 || when == WHEN_messages;
+}
+
+/* What the rule comes to in the first filter of a plan, or in the second one (@late). */
+static struct rule
+decide(struct rule rule, uint32_t plan_flags, unsigned late)
+{
+    if (late && (!is_late(rule.when) || (rule.when == WHEN_messages && late < TRAP_MESSAGES)))
+        return (struct rule){WHEN_never, 0};
+    if (!late && is_late(rule.when))
+        rule.when = WHEN_never;
+    if (rule.when == WHEN_identity)
+        rule.when = plan_flags & PLAN_IDENTITY ? WHEN_always : WHEN_never;
+    if (rule.when == WHEN_fakeroot)
+        rule.when = plan_flags & PLAN_FAKEROOT ? WHEN_always : WHEN_never;
+    return rule;
+}
+
 /* Neighbours with the same answer are one range: installing a filter costs by its length, at every
  * start. */
 static void
-find_ranges(struct program *p, uint32_t plan_flags)
+find_ranges(struct program *p, uint32_t plan_flags, unsigned late)
 {
     struct rule last = {255, 0};
 
     for (size_t nr = 0; nr <= ARRAY_LEN(rules); nr++) {
         struct rule rule = nr < ARRAY_LEN(rules) ? rules[nr] : (struct rule){WHEN_never, 0};
 
-        if (rule.when == WHEN_identity)
-            rule.when = plan_flags & PLAN_IDENTITY ? WHEN_always : WHEN_never;
-        if (rule.when == WHEN_fakeroot)
-            rule.when = plan_flags & PLAN_FAKEROOT ? WHEN_always : WHEN_never;
+        rule = decide(rule, plan_flags, late);
         if (rule.when == last.when && rule.error == last.error)
             continue;
         p->ranges[p->n_ranges++] = (struct range){(uint16_t)nr, rule};
@@ -209,10 +236,10 @@ find_ranges(struct program *p, uint32_t plan_flags)
 }
 
 static void
-build(struct program *p, uint32_t plan_flags)
+build(struct program *p, uint32_t plan_flags, unsigned late)
 {
     p->n = p->n_ranges = p->n_tails = 0;
-    find_ranges(p, plan_flags);
+    find_ranges(p, plan_flags, late);
     LOAD(offsetof(struct seccomp_data, arch));
     emit(p, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, AUDIT_ARCH_X86_64);
     ANSWER(SECCOMP_RET_ERRNO | ENOSYS);
@@ -225,21 +252,45 @@ build(struct program *p, uint32_t plan_flags)
     emit_trap(p);
 }
 
+static struct program built;
+
 int
 trap_install_filter(uint32_t plan_flags)
 {
-    static struct program p;
     struct sock_fprog prog;
     long r;
 
-    build(&p, plan_flags);
-    prog.len = p.n;
-    prog.filter = p.code;
+    build(&built, plan_flags, 0);
+    prog.len = built.n;
+    prog.filter = built.code;
     r = sys5(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     if (r < 0)
         return (int)r;
     r = sys3(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &prog);
     if (r == -EINVAL || r == -ENOSYS) /* a kernel before 4.17 */
         r = sys3(SYS_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog);
+    return (int)r;
+}
+
+/* Other threads get it too, unless one has a filter of its own. */
+int
+trap_install_late(enum trap_late level)
+{
+    static int busy;
+    struct sock_fprog prog;
+    long r;
+
+    while (__atomic_exchange_n(&busy, 1, __ATOMIC_ACQUIRE))
+        sys0(SYS_sched_yield);
+    build(&built, 0, level);
+    prog.len = built.n;
+    prog.filter = built.code;
+    r = sys3(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+             SECCOMP_FILTER_FLAG_SPEC_ALLOW | SECCOMP_FILTER_FLAG_TSYNC, &prog);
+    if (r > 0)
+        r = sys3(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &prog);
+    if (r == -EINVAL || r == -ENOSYS)
+        r = sys3(SYS_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog);
+    __atomic_store_n(&busy, 0, __ATOMIC_RELEASE);
     return (int)r;
 }

@@ -167,6 +167,66 @@ SNIPPETS = {
         data, sender = b.recvfrom(10); b.sendto(b'pong', sender)
         assert a.recv(10) == b'pong'
         b.sendmsg([b'again'], [], 0, '/srv/a'); assert a.recv(10) == b'again'""",
+    "the_address_of_a_peer_is_what_it_bound": """
+        PEERS
+        deep = '/srv/' + 'd' * 60; os.mkdir(deep); os.makedirs('/srv/links'); os.symlink('/srv/links', '/opt/link')
+        for number, name in enumerate(['plain', './dot', '/srv/full', deep + '/' + 's' * 30, '\\0abstract', here + '/bound', 'links/../up', '']):
+            assert_told(name, '/srv/server%d' % number)""",
+    "the_address_of_a_peer_is_told_to_another_process": """
+        PEERS
+        deep = '/srv/' + 'd' * 60; os.mkdir(deep)
+        for number, name in enumerate(['plain', './dot', '/srv/full', deep + '/' + 's' * 30, here + '/bound']):
+            assert_told(name, 'server%d' % number, child)""",
+    "the_address_of_a_peer_is_told_after_an_execve": """
+        os.chdir('/srv')
+        a, b = (socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in '12')
+        a.bind('/srv/a'); b.bind('/srv/b'); a.sendto(b'x', 'b')
+        code = 'import socket; print(socket.socket(fileno=%d).recvmsg(9)[3])' % b.fileno()
+        out = subprocess.run([sys.executable, '-c', code], stdout=-1, pass_fds=[b.fileno()], text=True).stdout
+        assert out == '/srv/a\\n', out""",
+    "the_address_of_a_peer_is_cut_as_by_the_kernel": """
+        a, b = (socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in '12')
+        a.bind('/srv/a'); b.bind('/srv/b'); a.sendto(b'x', '/srv/b')
+        name, size, data = ctypes.create_string_buffer(b'-' * 20), ctypes.c_int(5), ctypes.create_string_buffer(9)
+        assert raw(45, b.fileno(), data, 9, 0, name, ctypes.byref(size)) == 1
+        assert (size.value, name.raw[:7]) == (9, b'\\1\\0/sr--'), (size, name.raw)
+        a.sendto(b'x', '/srv/b')
+        assert raw(45, b.fileno(), data, 9, 0, ctypes.c_void_p(16), ctypes.byref(size)) == -errno.EFAULT
+        a.sendto(b'x', '/srv/b'); size.value = -1
+        assert raw(45, b.fileno(), data, 9, 0, name, ctypes.byref(size)) == -errno.EINVAL""",
+    "a_peer_that_only_the_programs_memory_asks_for_is_the_hosts": """
+        # as docs/limits.md says, Sockets: to show it every recvmsg of a stream would be trapped
+        listener = socket.socket(socket.AF_UNIX); listener.bind('/srv/listener'); listener.listen()
+        caller = socket.socket(socket.AF_UNIX); caller.bind('/srv/caller'); caller.connect('/srv/listener')
+        peer, _ = listener.accept(); caller.send(b'x')
+        assert peer.recvmsg(9)[3].endswith('/upper/srv/caller') and peer.getpeername() == '/srv/caller'""",
+    "a_signal_ends_the_wait_for_a_peer": """
+        server = socket.socket(socket.AF_UNIX); server.bind('/srv/server'); server.listen()
+        inbox = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); inbox.bind('/srv/inbox')
+        class Rings(Exception): pass
+        def ring(*args): raise Rings
+        signal.signal(signal.SIGALRM, ring)
+        for wait in (server.accept, lambda: inbox.recvfrom(1), lambda: inbox.recvmsg(1)):
+            signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+            try: wait(); sys.exit('it did not wait')
+            except Rings: signal.setitimer(signal.ITIMER_REAL, 0)
+        size, data, name = ctypes.c_int(110), ctypes.create_string_buffer(9), ctypes.create_string_buffer(110)
+        signal.signal(signal.SIGALRM, lambda *args: None); signal.siginterrupt(signal.SIGALRM, True)
+        signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+        assert raw(43, server.fileno(), name, ctypes.byref(size)) == -errno.EINTR
+        assert raw(45, inbox.fileno(), data, 9, 0, name, ctypes.byref(size)) == -errno.EINTR""",
+    "a_relative_name_of_a_socket_moves_no_thread": """
+        os.chdir('/srv'); os.mkdir('in'); stop = threading.Event(); wrong = []
+        def watch():
+            while not stop.is_set():
+                if os.getcwd() != '/srv': wrong.append(os.getcwd())
+        watcher = threading.Thread(target=watch); watcher.start()
+        for number in range(300):
+            socket.socket(socket.AF_UNIX).bind('in/s%d' % number)
+        stop.set(); watcher.join(); assert not wrong, wrong
+        assert len(os.listdir('in')) == 300
+        try: os.waitpid(-1, 0); sys.exit('a child is left')
+        except ChildProcessError: pass""",
     "abstract_socket": """
         server = socket.socket(socket.AF_UNIX); server.bind('\\0lpmx-%d' % os.getpid()); server.listen()
         socket.socket(socket.AF_UNIX).connect('\\0lpmx-%d' % os.getpid())""",
@@ -429,11 +489,52 @@ SNIPPETS = {
 }  # fmt: skip
 
 
+# What accept, recvfrom, recvmsg and recvmmsg tell of a peer that is bound to a name.
+PEERS = """
+libc_recvmmsg = libc.recvmmsg
+def recvmmsg_name(inbox):
+    class Vector(ctypes.Structure): _fields_ = [('base', ctypes.c_void_p), ('len', ctypes.c_size_t)]
+    class Message(ctypes.Structure):
+        _fields_ = [('name', ctypes.c_void_p), ('namelen', ctypes.c_uint), ('iov', ctypes.c_void_p),
+                    ('iovlen', ctypes.c_size_t), ('control', ctypes.c_void_p), ('controllen', ctypes.c_size_t),
+                    ('flags', ctypes.c_int), ('len', ctypes.c_uint)]
+    data, name = ctypes.create_string_buffer(9), ctypes.create_string_buffer(128)
+    vector = Vector(ctypes.addressof(data), 9)
+    message = Message(ctypes.addressof(name), 128, ctypes.addressof(vector), 1)
+    assert raw(299, inbox.fileno(), ctypes.byref(message), 1, 0, 0) == 1
+    path = name.raw[2:message.namelen]
+    return None if not message.namelen else (path if path[:1] == b'\\0' else path.rstrip(b'\\0').decode())
+def assert_told(name, server, run=lambda f: f()):
+    os.chdir('/srv')
+    inbox, caller = (socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in '12')
+    inbox.bind(server + 'd')
+    if name: caller.bind(name)
+    told = b'' + name.encode() if name[:1] == '\\0' else name or None
+    def check():
+        for number in range(3): caller.sendto(b'x', server + 'd')
+        seen = inbox.recvfrom(9)[1], inbox.recvmsg(9)[3], recvmmsg_name(inbox)
+        assert seen == (told,) * 3, (seen, told)
+        if name: assert caller.getsockname() == told
+    run(check); caller.close()
+    if name and name[0] != '\\0': os.unlink(name)
+    listener, caller = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
+    listener.bind(server); listener.listen()
+    if name: caller.bind(name)
+    caller.connect(server)
+    def check():
+        peer, seen = listener.accept()
+        assert (seen, peer.getpeername()) == (told or '', told or ''), (seen, peer.getpeername())
+        assert caller.getpeername() == server
+    run(check)
+"""
+
+
 @pytest.mark.parametrize("claim", sorted(SNIPPETS))
 def test_engine(
     claim: str, image: Callable[[str], str], run_lpmx: Callable[..., Completed], tmp_path: Path
 ) -> None:
-    program = PRELUDE + textwrap.dedent(SNIPPETS[claim]) + "\nprint('ok')\n"
+    snippet = textwrap.dedent(SNIPPETS[claim]).replace("PEERS\n", PEERS)
+    program = PRELUDE + snippet + "\nprint('ok')\n"
     done = run_lpmx(
         "run", "-v", f"{tmp_path}:{tmp_path}", "-e", f"WORK={tmp_path}",
         image("tools"), "python3", "-c", program, check=False,

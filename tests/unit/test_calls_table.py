@@ -14,7 +14,7 @@ HEADERS = ("/usr/include/x86_64-linux-gnu/asm/unistd_64.h", "/usr/include/asm/un
 # mask. Names of memfds, message queues, keys and hosts are no paths; the descriptors they take were
 # opened by calls of the table.
 WITHOUT_PATHS = """
-_sysctl accept accept4 add_key adjtimex afs_syscall alarm arch_prctl brk
+_sysctl add_key adjtimex afs_syscall alarm arch_prctl brk
 clock_adjtime clock_getres clock_gettime clock_nanosleep clock_settime clone close
 close_range copy_file_range create_module delete_module dup dup2 dup3 epoll_create
 epoll_create1 epoll_ctl epoll_ctl_old epoll_wait epoll_wait_old eventfd eventfd2 exit
@@ -32,8 +32,8 @@ mq_unlink mremap msgctl msgget msgrcv msgsnd msync munlock munlockall munmap nan
 nfsservctl pause perf_event_open personality pidfd_getfd pidfd_open pidfd_send_signal pipe
 pipe2 pkey_alloc pkey_free pkey_mprotect poll pread64 preadv preadv2 prlimit64
 process_madvise process_mrelease process_vm_readv process_vm_writev putpmsg pwrite64
-pwritev pwritev2 query_module quotactl_fd read readahead readv reboot recvfrom recvmmsg
-recvmsg remap_file_pages request_key restart_syscall rseq rt_sigpending rt_sigqueueinfo
+pwritev pwritev2 query_module quotactl_fd read readahead readv reboot
+remap_file_pages request_key restart_syscall rseq rt_sigpending rt_sigqueueinfo
 rt_sigreturn rt_sigtimedwait rt_tgsigqueueinfo sched_get_priority_max sched_get_priority_min
 sched_getaffinity sched_getattr sched_getparam sched_getscheduler sched_rr_get_interval
 sched_setaffinity sched_setattr sched_setparam sched_setscheduler sched_yield seccomp
