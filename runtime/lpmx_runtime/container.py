@@ -252,7 +252,7 @@ def _fill(container: Container, seeds: Mapping[str, str]) -> None:
         os.mkdir(container.path(name), 0o700)
     os.mkdir(container.path("upper"))
     os.chmod(container.path("upper"), 0o755)  # noqa: S103  the container's /; nobody reaches it from outside
-    make_dirty_map(container.path("dirty"))
+    write_file(container.path("dirty"), bytes(DIRTY_SIZE))
     write_seeds(container, seeds)
     data = json.dumps(container.as_dict()).encode("ascii")
     if container.auto_remove:  # it need not outlive a crash
@@ -262,12 +262,46 @@ def _fill(container: Container, seeds: Mapping[str, str]) -> None:
 
 
 def make_dirty_map(path: str, like: str | None = None) -> None:
-    """An empty dirty map, or the one that is there. @like: another one, of an engine as old."""
+    """An empty dirty map, or the one that is there. @like: another one, of an engine as old.
+
+    It is written, not left a hole: a page of a mapped file that finds no room on a full disk later
+    is a SIGBUS, in the middle of any program.
+    """
+    try:
+        if os.stat(path).st_size:  # another size would say something else of what is there
+            fill_dirty_map(path)
+            return
+    except FileNotFoundError:
+        pass
     size = os.stat(like).st_size if like and os.path.exists(like) else DIRTY_SIZE
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    if not os.fstat(fd).st_size:  # another size would say something else of what is there
-        os.ftruncate(fd, size)
-    os.close(fd)
+    temporary = f"{path}.{os.getpid()}.tmp"
+    write_file(temporary, bytes(size))
+    try:
+        with contextlib.suppress(FileExistsError):  # another program is in it already
+            os.link(temporary, path)
+    except OSError:  # a file system without hard links
+        os.rename(temporary, path)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)
+
+
+def fill_dirty_map(path: str) -> None:
+    """Find room for a map that an earlier version made; its programs may be running.
+
+    By the bare call: what the C library does where a file system has none could lose their marks.
+    """
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:  # the loader says so: an empty one would hide what was written
+        return
+    if status.st_blocks * 512 >= status.st_size:
+        return
+    import ctypes  # slow, and hardly ever needed
+
+    with open(path, "rb+") as file:
+        call = ctypes.CDLL(None).fallocate
+        call.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_long)
+        call(file.fileno(), 0, 0, status.st_size)  # a full disk is no reason not to start
 
 
 def write_seeds(container: Container, seeds: Mapping[str, str], folder: str = "seed") -> None:

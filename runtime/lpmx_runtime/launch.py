@@ -158,6 +158,7 @@ class Launch:
         containers.write_missing(self.files)
         if self.composition:
             self.composition.prepare()
+        containers.fill_dirty_map(self.plan.dirty)
         containers.write_changed(self.plan_file, data)
 
     def whole_plan(self) -> bytes:

@@ -63,7 +63,9 @@ def test_container_has_all_its_parts(store):
     made = containers.create(store, draft(seeds=("passwd",)), {"passwd": "x\udcff:"})
     assert stat.S_IMODE(os.stat(made.folder).st_mode) == 0o700
     assert stat.S_IMODE(os.stat(made.path("upper")).st_mode) == 0o755
-    assert os.path.getsize(made.path("dirty")) == (1 << 16) + 16
+    status = os.stat(made.path("dirty"))
+    assert status.st_size == (1 << 16) + 16
+    assert status.st_blocks * 512 >= status.st_size, "a hole is a SIGBUS when the disk is full"
     assert os.listdir(made.path("upper")) == os.listdir(made.path("work")) == []
     with open(made.path("seed/passwd"), "rb") as file:
         assert file.read() == b"x\xff:"
@@ -307,3 +309,22 @@ def test_container_whose_start_fails_is_taken_back_and_no_other(store):
     with containers.taken_back(other):
         pass
     assert containers.list_containers(store) == [other]
+
+
+def test_dirty_map_of_an_earlier_version_gets_its_room(tmp_path):
+    old, like = str(tmp_path / "old"), str(tmp_path / "like")
+    for path in (old, like):
+        with open(path, "wb") as file:
+            file.truncate(1 << 16)
+    with open(old, "rb+") as file:
+        file.write(b"marks")
+    containers.make_dirty_map(old)
+    status = os.stat(old)
+    assert (status.st_size, status.st_blocks * 512 >= 1 << 16) == (1 << 16, True)
+    with open(old, "rb") as file:
+        assert file.read(6) == b"marks\0", "what a running program has marked stays"
+    containers.make_dirty_map(str(tmp_path / "new"), like)
+    assert (tmp_path / "new").read_bytes() == bytes(1 << 16)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["like", "new", "old"]
+    containers.fill_dirty_map(str(tmp_path / "gone"))
+    assert not (tmp_path / "gone").exists(), "an empty one would hide what was written"

@@ -91,7 +91,7 @@ def _run(folder: str) -> subprocess.CompletedProcess[bytes]:
 
 def _plan(folder: str) -> LaunchPlan:
     """An empty image, a fresh upper, and the host's programs bound into it."""
-    from lpmx_runtime.container import DIRTY_SIZE
+    from lpmx_runtime.container import make_dirty_map
     from lpmx_runtime.plan import LaunchPlan
     from lpmx_runtime.view import ViewBuilder
 
@@ -100,8 +100,7 @@ def _plan(folder: str) -> LaunchPlan:
     os.makedirs(layer)
     for name in ("upper", "work"):
         os.mkdir(os.path.join(folder, name))
-    with open(os.path.join(folder, "dirty"), "wb") as file:
-        file.truncate(DIRTY_SIZE)
+    make_dirty_map(os.path.join(folder, "dirty"))
     status = os.stat(layer)
     view = ViewBuilder()
     view.layer(diff_id, status.st_ino)
