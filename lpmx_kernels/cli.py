@@ -165,6 +165,7 @@ def _install(args: argparse.Namespace) -> int:
         launcher="" if args.launcher == "local" else args.launcher,
         launcher_options=tuple(shlex.split(args.launcher_options)),
         plain=args.plain,
+        shared=bool(args.sys_prefix or args.prefix),
     )
     place = install.kernels_directory(sys_prefix=args.sys_prefix, prefix=args.prefix)
     installed = install.install(wishes, place)
@@ -193,6 +194,8 @@ def _report_installed(installed: Installed) -> None:
     print(f"  shown as   {spec.display_name}")
     print(f"  image      {spec.settings.image}")
     print(f"  kernel     {tier.name}: {tier.about}")
+    if installed.public:
+        print(f"  readable   by all there: the values of {', '.join(installed.public)}")
     print(f"  try it     lpmx kernel doctor {spec.name}; jupyter console --kernel {spec.name}")
 
 

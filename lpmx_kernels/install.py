@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from lpmx_kernels import kernelspec, source, tiers
 from lpmx_kernels.launchers.queues import find_queue
+from lpmx_kernels.secrets import check_public
 from lpmx_kernels.settings import KernelSettings
 from lpmx_runtime.cli.options import commands
 from lpmx_runtime.compose.envfile import Kernel
@@ -47,6 +48,7 @@ class Wishes:
     launcher_options: tuple[str, ...] = ()
     plain: bool = False
     synced: bool = False
+    shared: bool = False  # goes where others start kernels from
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Installed:
     tier: Tier
     directory: Path
     image_id: str
+    public: tuple[str, ...] = ()  # variables whose values others can read there
 
 
 def install(wishes: Wishes, kernels: Path) -> Installed:
@@ -74,6 +77,9 @@ def install(wishes: Wishes, kernels: Path) -> Installed:
     else:
         tier = tiers.choose(store, image, wanted=wishes.tier, python=wishes.python)
     transport = _transport(wishes, tier)
+    env = {**variables(section.env, os.environ), **wishes.env}
+    if wishes.shared:
+        check_public(env, os.fspath(kernels))
     spec = kernelspec.KernelSpec(
         name=name,
         display_name=wishes.display_name
@@ -83,7 +89,7 @@ def install(wishes: Wishes, kernels: Path) -> Installed:
             image=wishes.image,
             command=tier.command,
             binds=wishes.binds,
-            env={**variables(section.env, os.environ), **wishes.env},
+            env=env,
             persist=wishes.persist,
             user=wishes.user,
             store=str(store.root) if os.environ.get("LPMX_HOME") else "",
@@ -107,7 +113,8 @@ def install(wishes: Wishes, kernels: Path) -> Installed:
             **tier.facts,
         },
     )
-    return Installed(spec, tier, kernelspec.write_spec(spec, kernels), image.id)
+    directory = kernelspec.write_spec(spec, kernels, shared=wishes.shared)
+    return Installed(spec, tier, directory, image.id, tuple(env) if wishes.shared else ())
 
 
 def sync(

@@ -149,8 +149,11 @@ def default_display_name(image: str) -> str:
     return f"{last.replace(':', ' ')} (LPMX)"
 
 
-def write_spec(spec: KernelSpec, kernels: Path) -> Path:
-    """Put the spec into the folder `kernels`; one of ours of that name is replaced."""
+def write_spec(spec: KernelSpec, kernels: Path, *, shared: bool = False) -> Path:
+    """Put the spec into the folder `kernels`; one of ours of that name is replaced.
+
+    With variables in it, it is for the user alone to read, unless it is `shared`.
+    """
     directory = kernels / spec.name
     if directory.exists() and not _is_ours(directory):
         raise KernelSpecError(
@@ -163,7 +166,8 @@ def write_spec(spec: KernelSpec, kernels: Path) -> Path:
         try:
             fresh.chmod(0o755)
             text = json.dumps(spec.to_json(directory), indent=1, ensure_ascii=False)
-            (fresh / "kernel.json").write_text(text + "\n", encoding="utf-8")
+            mode = 0o600 if spec.settings.env and not shared else 0o644
+            _write(fresh / "kernel.json", f"{text}\n", mode)
             _copy_logos(fresh)
             _replace(fresh, directory)
         finally:
@@ -231,6 +235,13 @@ def _read_installed(directory: Path) -> InstalledSpec | None:
 
 def _is_ours(directory: Path) -> bool:
     return _read_installed(directory) is not None
+
+
+def _write(path: Path, text: str, mode: int) -> None:
+    """A new file that has never been open to more than `mode` says."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    with open(fd, "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 def _copy_logos(directory: Path) -> None:

@@ -10,6 +10,8 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
+from lpmx_runtime.store import make_private
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -37,7 +39,7 @@ def log_directory(root: Path, name: str) -> Path:
 def new_log(root: Path, name: str, kernel_id: str) -> Path:
     """The path of the log of a new kernel; the oldest logs go."""
     directory = log_directory(root, name)
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(directory)
     for old in list_logs(root, name)[KEPT - 1 :]:
         with contextlib.suppress(OSError):
             old.unlink()

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lpmx_runtime.runs import Process, this_process
-from lpmx_runtime.store import FileLock, atomic_write
+from lpmx_runtime.store import FileLock, atomic_write, make_private
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +42,7 @@ class Survivor:
 def record(root: Path, survivor: Survivor) -> None:
     """Write it down."""
     folder = _folder(root)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(folder)
     data = json.dumps(asdict(survivor), indent=1).encode()
     atomic_write(folder / f"{survivor.kernel_id}.json", data)
 

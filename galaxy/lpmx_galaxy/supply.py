@@ -149,10 +149,10 @@ def _stamp(entry: os.DirEntry[str]) -> str:
 
 
 def _remember(path: str, text: str) -> None:
-    from lpmx_runtime.store import atomic_write
+    from lpmx_runtime.store import atomic_write, make_private
 
     try:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        make_private(os.path.dirname(path))
         atomic_write(path, text.encode(), durable=False)
     except OSError:
         return  # a store that cannot be written is looked through again next time

@@ -36,6 +36,7 @@ from .plan import (
     environment_dict,
     environment_list,
 )
+from .store import make_private
 
 if TYPE_CHECKING:
     from collections import abc
@@ -79,7 +80,7 @@ class CommandFiles:
             with suppress(OSError), open(path, encoding="utf-8", errors="surrogateescape") as file:
                 if file.read() == text:
                     continue
-            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            make_private(os.path.dirname(path))
             data = text.encode("utf-8", "surrogateescape")
             containers.write_file(path, data, mode=0o700)
             os.chmod(path, 0o555)  # noqa: S103  a program, below a folder of the user's own
@@ -111,7 +112,8 @@ class Callee:
         """Bring it up to date on disk."""
         for name in ("work", "upper"):
             with suppress(FileExistsError):
-                os.makedirs(os.path.join(self.folder, name), mode=0o700)
+                make_private(self.folder)
+                os.mkdir(os.path.join(self.folder, name), 0o700)
                 if name == "upper":
                     os.chmod(self.plan.upper, 0o755)  # noqa: S103  its /, as in container.create
         # Programs that an older engine started in this container may come here too.
@@ -119,7 +121,7 @@ class Callee:
         self.commands.prepare()
         containers.write_missing(self.files)
         if self.seeds:
-            os.makedirs(self.seed_folder, mode=0o700, exist_ok=True)
+            make_private(self.seed_folder)
         for name, text in self.seeds.items():
             path = os.path.join(self.seed_folder, name)
             containers.write_changed(path, text.encode("utf-8", "surrogateescape"), mode=0o644)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from .containernames import ids
 from .errors import NativeMissingError, storage_errors
 from .native import loader_digest, loader_path
-from .store import atomic_write
+from .store import atomic_write, make_private
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +43,7 @@ def keep_engine(path: str, folder: str) -> None:
         if not os.path.exists(mark):  # first, for whoever collects garbage meanwhile
             atomic_write(mark, b"", durable=False)
         if not os.path.exists(path):
-            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            make_private(os.path.dirname(path))
             _copy(path)
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from .errors import UsageError
 from .imagefile import read_file
 from .plan import Identity
+from .store import make_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -256,7 +257,7 @@ def _remember(cache: Path, accounts: Accounts) -> None:
     text = json.dumps({"passwd": accounts.passwd, "group": accounts.group})
     temporary = cache.with_name(f".{cache.name}.{os.getpid()}")
     try:
-        cache.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(cache.parent)
         temporary.write_text(text, encoding="ascii")
         temporary.replace(cache)
     except OSError:  # a store that cannot be written: read the view again next time

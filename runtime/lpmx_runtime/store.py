@@ -40,6 +40,7 @@ __all__ = [
     "default_root",
     "is_own",
     "is_there",
+    "make_private",
     "remove_tree",
 ]
 
@@ -89,6 +90,18 @@ def atomic_write(
         raise
     if durable:
         fsync_folder(folder or ".")
+
+
+def make_private(path: str | os.PathLike[str]) -> None:
+    """Make folder @path and what is missing above it, all for the user alone whatever the umask."""
+    path = os.fspath(path)
+    missing = []
+    while not os.path.isdir(path):
+        missing.append(path)
+        path = os.path.dirname(path) or "."
+    for folder in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder, 0o700)
 
 
 def remove_tree(path: str | os.PathLike[str]) -> None:

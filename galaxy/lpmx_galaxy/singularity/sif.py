@@ -73,6 +73,8 @@ def load_sif(store: Store, path: str) -> Image:
     """The image in @path, unpacked at the first time; known again by size and time of the file."""
     import hashlib
 
+    from lpmx_runtime.store import make_private
+
     status = os.stat(path)
     key = f"{os.path.realpath(path)}:{status.st_size}:{status.st_mtime_ns}"
     note = store.root / "cache" / "sif" / hashlib.sha256(os.fsencode(key)).hexdigest()
@@ -82,7 +84,7 @@ def load_sif(store: Store, path: str) -> Image:
         except (OSError, LpmxError):
             pass
         image = _unpack(store, path)
-        note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(note.parent)
         note.write_text(image.id)
     return image
 

@@ -53,13 +53,13 @@ def map_commands(
 
 def _stub(store: Store, name: str, place: str, system: str) -> str:
     """The script that stands for submit command @name, the host's own being @place."""
-    from lpmx_runtime.store import atomic_write
+    from lpmx_runtime.store import atomic_write, make_private
 
     text = _stub_text(system, place).encode("utf-8", "surrogateescape")
     folder = store.root / "cache" / "batch" / hashlib.sha256(text).hexdigest()[:16]
     path = folder / name
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(folder)
         atomic_write(path, text, mode=0o700, durable=False)
     return os.fspath(path)
 
