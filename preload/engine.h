@@ -58,7 +58,8 @@ enum exec_life {
 
 enum exec_flags {
     EXEC_MARKS_PROCESSES = 1, /* engine.marks_processes */
-    EXEC_LATE_FILTER = 2,     /* times engine.late_filter */
+    EXEC_TRACED = 2, /* the stop that execve makes for a tracer comes when the program is there */
+    EXEC_LATE_FILTER = 4, /* times engine.late_filter */
 };
 
 struct exec_state {
@@ -83,6 +84,7 @@ int state_parse(char *text, struct exec_state *s);
 /* loader/elf.c */
 struct elf_image {
     uint64_t bias, entry, phdr;
+    uint64_t code, code_end, data, data_end; /* as the kernel counts them */
     uint32_t phnum, phent;
     bool exec_stack;
 };
@@ -108,6 +110,8 @@ int elf_map(const char *host, bool is_main, struct elf_image *image);
 /* trap/ */
 void trap_install_handler(void);
 int trap_install_filter(uint32_t plan_flags); /* enum plan_flags */
+/* Go to @entry with the stack @sp and the signal mask @mask, both at the same moment. */
+_Noreturn void trap_leave(const void *sp, uint64_t entry, uint64_t mask);
 enum trap_late {
     TRAP_NAMES = 1,    /* calls that ask for the address of a peer */
     TRAP_MESSAGES = 2, /* and those of which only the program's memory tells whether they do */

@@ -120,6 +120,9 @@ void trace_mark_process(void); /* once in every new image */
  * told. */
 int trace_shares_memory(void);
 void trace_before_exec(void);
+/* Has this thread asked to be traced? */
+bool trace_is_wanted(void);
+void trace_mark_traced(void); /* in the image that such a one executes */
 
 /* receive.c: the unix socket @fd is bound: from now on the addresses of peers are shown as the
  * container's. */

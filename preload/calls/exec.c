@@ -11,11 +11,13 @@
 #include "root.h"
 #include "../trap/slots.h"
 
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 
-#define MAX_SCRIPTS  5    /* as the kernel's limit of nested interpreters */
+#define MAX_SCRIPTS  5 /* as the kernel's limit of nested interpreters */
+#define SIGTRAP_BIT  (1UL << (SIGTRAP - 1))
 #define SMALL_VECTOR 2048 /* pointers kept on the handler's stack; more go into a mapping */
 #define ROOM         (20 * LPMX_PATH_MAX + SMALL_VECTOR * sizeof(char *))
 
@@ -29,7 +31,8 @@ struct program {
     const char *state;                  /* the string for the loader */
     const struct plan_command *command; /* not NULL: it runs elsewhere, see command.c */
     int fd; /* >= 0: a program without a name in the container (memfd), kept open for the loader */
-    int from;     /* >= 0: execveat of this very descriptor */
+    int from;       /* >= 0: execveat of this very descriptor */
+    bool is_traced; /* the kernel's SIGTRAP for its tracer has to wait until it is mapped */
     bool is_lost; /* the name is below a descriptor that the execve closes: no script can be read */
     struct uufs_hit hit; /* of the program, then of its interpreter */
     struct elf_file file;
@@ -348,14 +351,16 @@ vector_length(char **v)
 
 /* Execute the loader for @p. Returns only on failure. */
 static long
-exec_loader(const struct call *c, char **argv, char **envp)
+exec_loader(const struct call *c, const struct program *p, char **argv, char **envp)
 {
-    uint64_t all = ~0UL;
+    uint64_t all = ~0UL, mask = *c->mask;
     int *old = NULL;
     long r;
 
     call_guard_signal_stack(c);
-    sys4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, c->mask, 0, 8);
+    if (p->is_traced)
+        mask |= SIGTRAP_BIT;
+    sys4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &mask, 0, 8);
     if (c->slot >= 0) {
         /* A vfork child runs on its parent's memory and will not come back to free its stack: the
          * kernel zeroes this word, and so frees the stack, when the child leaves the shared memory.
@@ -429,6 +434,7 @@ fill_state(struct program *p)
                                .root = root ? root : "",
                                .cred = p->cred,
                                .flags = (engine.marks_processes ? EXEC_MARKS_PROCESSES : 0) |
+                                        (p->is_traced ? EXEC_TRACED : 0) |
                                         engine.late_filter * EXEC_LATE_FILTER,
                                .fd = p->fd};
     size_t cap;
@@ -475,6 +481,7 @@ launch(struct call *c, struct program *p, const struct script *scripts, int n_sc
 
     if (argc < 0 || envc < 0)
         return -EFAULT;
+    p->is_traced = trace_is_wanted() && !(*c->mask & SIGTRAP_BIT);
     r = fill_state(p);
     if (r || c->slot == EXEC_CHECKS)
         return r;
@@ -486,7 +493,7 @@ launch(struct call *c, struct program *p, const struct script *scripts, int n_sc
     if (!r)
         r = fill_arguments(p, scripts, n_scripts, argv, argc, vector + env_size);
     if (!r)
-        r = exec_loader(c, vector + env_size, vector);
+        r = exec_loader(c, p, vector + env_size, vector);
     if (mapped)
         sys2(SYS_munmap, vector, n * sizeof(*vector));
     return r;

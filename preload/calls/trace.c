@@ -13,6 +13,7 @@
 #endif
 
 HOT static int pending[8]; /* vfork children that will be traced */
+HOT static int tracee;     /* the process that asked for it; its forks inherit the number alone */
 
 /* Where the kernel does not compare memories (kcmp is not built in, or denied): a page of which a
  * fork's copy is zeros, while a vfork child sees ours. It costs each start and each fork a mapping.
@@ -108,9 +109,14 @@ long
 call_ptrace(struct call *c)
 {
     int tid = (int)sys0(SYS_gettid);
+    long r;
 
-    if (trace_shares_memory() != 1)
-        return call_raw(c);
+    if (trace_shares_memory() != 1) {
+        r = call_raw(c);
+        if (!r)
+            trace_mark_traced();
+        return r;
+    }
     for (size_t i = 0; i < ARRAY_LEN(pending); i++) {
         int none = 0;
 
@@ -136,4 +142,26 @@ trace_before_exec(void)
         __atomic_store_n(&pending[i], 0, __ATOMIC_RELEASE);
         sys4(SYS_ptrace, PTRACE_TRACEME, 0, 0, 0);
     }
+}
+
+void
+trace_mark_traced(void)
+{
+    tracee = (int)sys0(SYS_getpid);
+}
+
+bool
+trace_is_wanted(void)
+{
+    int tid = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(pending); i++) {
+        int who = __atomic_load_n(&pending[i], __ATOMIC_RELAXED);
+
+        if (who && !tid)
+            tid = (int)sys0(SYS_gettid);
+        if (who && who == tid)
+            return true;
+    }
+    return tracee && tracee == (int)sys0(SYS_getpid);
 }

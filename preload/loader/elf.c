@@ -236,6 +236,22 @@ close_gap(uint64_t from, uint64_t to)
     return from < to ? (int)sys3(SYS_mprotect, from, to - from, PROT_NONE) : 0;
 }
 
+/* Count segment @p, at @start, as code or data. */
+static void
+count_segment(const Elf64_Phdr *p, uint64_t start, struct elf_image *image)
+{
+    uint64_t end = start + p->p_filesz;
+
+    if (p->p_flags & PF_X && start < image->code)
+        image->code = start;
+    if (p->p_flags & PF_X && end > image->code_end)
+        image->code_end = end;
+    if (start > image->data)
+        image->data = start;
+    if (end > image->data_end)
+        image->data_end = end;
+}
+
 static int
 map_segments(int fd, const Elf64_Ehdr *e, const Elf64_Phdr *ph, struct elf_image *image)
 {
@@ -253,6 +269,7 @@ map_segments(int fd, const Elf64_Ehdr *e, const Elf64_Phdr *ph, struct elf_image
             err = close_gap(end, p->p_vaddr + image->bias);
         if (!err)
             err = map_segment(fd, p, image->bias, !end);
+        count_segment(p, p->p_vaddr + image->bias, image);
         end = p->p_vaddr + p->p_memsz + image->bias;
         if (p->p_offset <= e->e_phoff && e->e_phoff - p->p_offset < p->p_filesz)
             image->phdr = image->bias + p->p_vaddr + e->e_phoff - p->p_offset;
@@ -288,7 +305,8 @@ map_image(const struct elf_file *f, bool is_main, struct elf_image *image)
     image->entry = e.e_entry + image->bias;
     image->phnum = e.e_phnum;
     image->phent = e.e_phentsize;
-    image->phdr = 0;
+    image->phdr = image->code_end = image->data = image->data_end = 0;
+    image->code = UINT64_MAX;
     image->exec_stack = false;
     return map_segments(f->fd, &e, ph, image);
 }

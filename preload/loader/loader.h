@@ -5,6 +5,8 @@
 
 #include "../engine.h"
 
+#include <elf.h>
+
 /* "lpmx: WHAT: why" on standard error, and the end. */
 _Noreturn void die(int status, const char *what, int err);
 _Noreturn void quit(int status);
@@ -15,6 +17,14 @@ void say(const char *s);
 const char *keep_text(const char *text);
 /* Make the plan at @path the engine's. */
 void load_plan_or_die(const char *path);
+
+/* layout.c: after an execve the kernel knows the program's memory, as if it had mapped it. @sp is
+ * the stack it starts with, @env where the strings of its environment lie. */
+struct environment_span {
+    uint64_t start, end;
+};
+void layout_tell(const uint64_t *sp, const struct environment_span *env, const Elf64_auxv_t *av,
+                 const struct elf_image *program);
 
 /* enter.c */
 /* The container of the engine's plan becomes ready for programs: every bind has a name. */

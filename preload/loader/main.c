@@ -193,9 +193,31 @@ jump(uint64_t *sp, uint64_t entry)
     __builtin_unreachable();
 }
 
-static _Noreturn void
-run_program(uint64_t *sp, Elf64_auxv_t *av, const struct exec_state *state)
+/* The path that was executed: exec.c gave that of its own file. The kernel keeps it behind the
+ * strings of the environment. */
+static const char *
+executed_path(const Elf64_auxv_t *av)
 {
+    while (av->a_type != AT_EXECFN && av->a_type != AT_NULL)
+        av++;
+    return av->a_type == AT_EXECFN ? (const char *)av->a_un.a_val : "";
+}
+
+/* SIGTRAP, which the kernel sends to a tracer for an execve, was blocked until now: it arrives at
+ * the program's first instruction, with everything in place that breakpoints need. */
+static _Noreturn void
+leave_to_tracer(const uint64_t *sp, uint64_t entry)
+{
+    uint64_t mask = 0;
+
+    sys4(SYS_rt_sigprocmask, SIG_SETMASK, 0, &mask, 8);
+    trap_leave(sp, entry, mask & ~(1UL << (SIGTRAP - 1)));
+}
+
+static _Noreturn void
+run_program(uint64_t *sp, Elf64_auxv_t *av, const struct exec_state *state, const char *env_start)
+{
+    struct environment_span env = {(uint64_t)env_start, (uint64_t)executed_path(av)};
     struct elf_image program, interp;
     bool has_interp = state->interp[0];
     int err = elf_map(state->host, true, &program);
@@ -217,6 +239,9 @@ run_program(uint64_t *sp, Elf64_auxv_t *av, const struct exec_state *state)
     set_comm(state->execfn);
     pending_start(sp);
     fix_auxv(av, &program, has_interp ? &interp : NULL, state->execfn);
+    layout_tell(sp, &env, av, &program);
+    if (state->flags & EXEC_TRACED)
+        leave_to_tracer(sp, has_interp ? interp.entry : program.entry);
     jump(sp, has_interp ? interp.entry : program.entry);
 }
 
@@ -258,15 +283,6 @@ take_state(char **envp, Elf64_auxv_t **av)
     return text;
 }
 
-/* The path that was executed: exec.c gave that of its own file. */
-static const char *
-executed_path(const Elf64_auxv_t *av)
-{
-    while (av->a_type != AT_EXECFN && av->a_type != AT_NULL)
-        av++;
-    return av->a_type == AT_EXECFN ? (const char *)av->a_un.a_val : "";
-}
-
 __attribute__((used)) _Noreturn void loader_main(uint64_t *sp);
 
 __attribute__((used)) _Noreturn void
@@ -274,8 +290,10 @@ loader_main(uint64_t *sp)
 {
     int argc = (int)sp[0];
     char **argv = (char **)(sp + 1), **envp = argv + argc + 1;
+    const uint64_t sigtrap = 1UL << (SIGTRAP - 1);
     struct exec_state state;
     Elf64_auxv_t *av;
+    const char *env_start = envp[0];
     char *text = take_state(envp, &av);
 
     if (!text)
@@ -289,6 +307,11 @@ loader_main(uint64_t *sp)
     copy_agent(state.agent);
     engine.marks_processes = state.flags & EXEC_MARKS_PROCESSES;
     engine.late_filter = (uint8_t)(state.flags / EXEC_LATE_FILTER);
+    if (state.flags & EXEC_TRACED) {
+        trace_mark_traced();
+        if (state.life == LIFE_PROXY) /* there will be no program */
+            sys4(SYS_rt_sigprocmask, SIG_UNBLOCK, &sigtrap, 0, 8);
+    }
     if (state.root[0] && state.life != LIFE_CALLEE)
         root_restore(keep_text(state.root));
     if (state.life == LIFE_PROGRAM) {
@@ -305,7 +328,7 @@ loader_main(uint64_t *sp)
         callee_run(&state, argv, envp);
     if (state.life == LIFE_PROXY)
         proxy_run(&state, argv, envp);
-    run_program(sp, av, &state);
+    run_program(sp, av, &state, env_start);
 }
 
 __asm__(".text\n"

@@ -5,6 +5,8 @@
 #include "../fast/fast.h"
 #include "slots.h"
 
+#include <signal.h>
+
 #define SYS_SECCOMP_CODE 1 /* si_code of a filter's trap */
 #define SIGSYS_NR        31
 #define SA_FLAGS                                                                                   \
@@ -59,7 +61,7 @@ trap_run(struct trap_context *u, int nr, int slot)
         .row = call_find(nr),
         .a = {u->rdi, u->rsi, u->rdx, u->r10, u->r8, u->r9},
         .mask = &u->mask,
-        .signal_stack = u->stack.size && !(u->stack.flags & 2 /* SS_DISABLE */),
+        .signal_stack = u->stack.size && !(u->stack.flags & SS_DISABLE),
         .slot = slot,
         .stack = &u->stack,
         .interrupted = u->rsp,
@@ -103,6 +105,30 @@ trap_handler(int sig, struct trap_info *info, struct trap_context *context)
     slot = slot_take((int)sys0(SYS_gettid), context->rsp);
     trap_on_stack(context, info->nr, slot, slot_stack(slot));
     slot_give(slot);
+}
+
+#define UC_KNOWS_SS   6                       /* UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS */
+#define USER_SEGMENTS (0x33UL | 0x2bUL << 48) /* cs and ss */
+#define EFLAGS_START  0x202UL
+
+/* As the return of a signal handler, which sets registers and mask together. */
+_Noreturn void
+trap_leave(const void *sp, uint64_t entry, uint64_t mask)
+{
+    struct trap_context u = {.flags = UC_KNOWS_SS,
+                             .stack = {.flags = SS_DISABLE},
+                             .rsp = (unsigned long)sp,
+                             .rip = entry,
+                             .eflags = EFLAGS_START,
+                             .segments = USER_SEGMENTS,
+                             .mask = mask};
+
+    __asm__ volatile("mov %0, %%rsp\n\t"
+                     "jmp trap_restore"
+                     :
+                     : "r"(&u)
+                     : "memory");
+    __builtin_unreachable();
 }
 
 void
