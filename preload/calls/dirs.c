@@ -1,5 +1,6 @@
 /* Directories as seen through a descriptor: getdents64 and its ancestor, and getcwd. */
 #include "../uufs/upper.h"
+#include "known.h"
 #include "ownership.h"
 #include "root.h"
 
@@ -16,7 +17,7 @@ struct entry64 {
 /* Programs offer 32 KiB and more, and most directories fill one page of it: only what is written is
  * checked. */
 static OWN_FRAME long
-fill(struct call *c, const struct uufs_hit *hit)
+fill(struct call *c, const char *ctr, size_t len, uint32_t node, const struct uufs_hit *hit)
 {
     char records[32768];
     size_t size = c->a[2] < sizeof(records) ? c->a[2] : sizeof(records);
@@ -24,26 +25,40 @@ fill(struct call *c, const struct uufs_hit *hit)
 
     if (err)
         return err;
-    n = uufs_getdents(&engine.fs, hit->ctr, hit->ctr_len, hit->node, (int)c->a[0], records, size);
-    if (n > 0 && emulates_root())
+    n = uufs_getdents(&engine.fs, ctr, len, node, (int)c->a[0], records, size);
+    if (n > 0 && hit && emulates_root())
         ownership_show_types(hit, records, n);
     if (n > 0)
         err = user_put(c->a[1], records, (size_t)n);
     return err ? err : n;
 }
 
+/* A directory in which the upper merges with the layers' and that was found lately: no walk has to
+ * say where it is. */
+static bool
+is_known_merged(int fd, struct known_directory *known)
+{
+    struct stat st;
+
+    return !sys2(SYS_fstat, fd, &st) && S_ISDIR(st.st_mode) &&
+           known_find(st.st_dev, st.st_ino, known) && known->moves && known->node != VIEW_NONE;
+}
+
 static long
 getdents(struct call *c)
 {
     char ctr[LPMX_PATH_MAX];
+    struct known_directory known;
     struct uufs_hit hit;
     bool lower;
     int fd = (int)c->a[0];
 
+    if (!emulates_root() && is_known_merged(fd, &known))
+        return fill(c, known.ctr, known.len, known.node, NULL);
     if (call_fd_path(fd, ctr, sizeof(ctr), &lower) || uufs_walk(&engine.fs, "/", ctr, 0, &hit) ||
         !hit.in_union || hit.type != S_IFDIR)
         return sys3(SYS_getdents64, fd, c->a[1], c->a[2]);
-    return fill(c, &hit);
+    return fill(c, hit.ctr, hit.ctr_len, hit.node, &hit);
 }
 
 long

@@ -592,8 +592,12 @@ quick_list(int fd, unsigned long buf, uint32_t size)
     long n;
 
     if (fd < 0 || engine.plan->flags & (PLAN_IDENTITY | PLAN_FAKEROOT) || engine.fs.root ||
-        !find_directory(fd, &known) || (known.moves && known.node != VIEW_NONE))
+        !find_directory(fd, &known))
         return FAST_DECLINE;
+    if (known.moves && known.node != VIEW_NONE)
+        return uufs_list_ended(&engine.fs.view, known.node, sys3(SYS_lseek, fd, 0, SEEK_CUR))
+                   ? 0
+                   : FAST_DECLINE;
     if (known.moves)
         return find_dotdot(&known, &dotdot)
                    ? uufs_list_upper(fd, dotdot, (void *)buf, size < LIST_MAX ? size : LIST_MAX)

@@ -1,14 +1,14 @@
-/* One directory of the upper read into memory. The kernel's records are kept as they come, in a
- * mapping that grows; a second one holds their order. Both live for one call. */
+/* One directory of the upper read into memory. The kernel's records are kept as they come; a second
+ * table holds their order. Both live for one call: on its stack while the directory is small, which
+ * most are, then in mappings. */
 #include "listing.h"
 #include "upper.h"
 
 #include <dirent.h>
 #include <sys/mman.h>
 
-#define FIRST_SIZE 65536
-#define MIN_ROOM   8192 /* enough for the kernel to return at least one record */
-#define HASH_BITS  40
+#define FIRST_SIZE 65536 /* of a mapping */
+#define MIN_ROOM   512   /* enough for the kernel to return at least one record */
 
 static uint64_t
 name_hash(const char *name, size_t len)
@@ -17,7 +17,7 @@ name_hash(const char *name, size_t len)
 
     for (size_t i = 0; i < len; i++)
         hash = (hash ^ (unsigned char)name[i]) * 0x100000001b3u;
-    return (hash ^ (hash >> 32)) & (((uint64_t)1 << HASH_BITS) - 1);
+    return (hash ^ (hash >> 32)) & (LISTING_HASHES - 1);
 }
 
 static int
@@ -35,17 +35,24 @@ map_new(size_t size, char **map)
 static int
 listing_grow(struct listing *l, size_t need)
 {
-    size_t cap = l->cap ? l->cap : FIRST_SIZE;
+    size_t cap = l->cap;
     long r;
 
+    if (l->cap - l->used >= need)
+        return 0;
+    if (l->map == l->first) {
+        char *map;
+        int err = map_new(FIRST_SIZE, &map);
+
+        if (err)
+            return err;
+        memcpy(map, l->first, l->used);
+        l->map = map;
+        l->cap = FIRST_SIZE;
+        return 0;
+    }
     while (cap - l->used < need)
         cap *= 2;
-    if (cap == l->cap)
-        return 0;
-    if (!l->map) {
-        l->cap = cap;
-        return map_new(cap, &l->map);
-    }
     r = sys4(SYS_mremap, l->map, l->cap, cap, MREMAP_MAYMOVE);
     if (sys_failed(r))
         return (int)r;
@@ -147,16 +154,18 @@ static int
 listing_order(struct listing *l)
 {
     size_t size = count_entries(l) * sizeof(struct listing_item);
-    char *map;
-    int err;
 
-    if (!size)
-        return 0;
-    err = map_new(size, &map);
-    if (err)
-        return err;
-    l->items = (struct listing_item *)map;
-    l->items_size = size;
+    l->n = 0;
+    l->items = l->first_items;
+    if (size > sizeof(l->first_items)) {
+        char *map;
+        int err = map_new(size, &map);
+
+        if (err)
+            return err;
+        l->items = (struct listing_item *)map;
+        l->items_size = size;
+    }
     for (size_t at = 0; at < l->used;) {
         const struct dir_entry *e = (const struct dir_entry *)(l->map + at);
 
@@ -166,6 +175,14 @@ listing_order(struct listing *l)
     }
     heap_sort(l->items, l->n);
     return 0;
+}
+
+static void
+drop_items(struct listing *l)
+{
+    if (l->items_size)
+        sys2(SYS_munmap, l->items, l->items_size);
+    l->items_size = 0;
 }
 
 /* ---- seeds ---- */
@@ -199,7 +216,7 @@ append_seed(struct listing *l, const struct uufs *fs, const struct uufs_bind *b,
 static int
 listing_seeds(struct listing *l, const struct uufs *fs, const char *ctr, size_t len, uint32_t node)
 {
-    size_t used = l->used, ordered = l->n;
+    size_t used = l->used;
     int err = 0;
 
     for (uint32_t i = 0; i < fs->n_binds && !err; i++) {
@@ -219,10 +236,7 @@ listing_seeds(struct listing *l, const struct uufs *fs, const char *ctr, size_t 
     }
     if (err || l->used == used)
         return err;
-    if (ordered || l->items)
-        sys2(SYS_munmap, l->items, l->items_size);
-    l->items = NULL;
-    l->n = 0;
+    drop_items(l);
     return listing_order(l);
 }
 
@@ -233,7 +247,9 @@ listing_load(struct listing *l, const struct uufs *fs, const char *ctr, size_t l
 {
     int fd = open_upper(fs, ctr, len), err = 0;
 
-    *l = (struct listing){0};
+    l->map = l->first;
+    l->cap = sizeof(l->first);
+    l->used = l->n = l->items_size = 0;
     if (fd < 0 && fd != -ENOENT && fd != -EROFS)
         return fd;
     if (fd >= 0) {
@@ -252,12 +268,10 @@ listing_load(struct listing *l, const struct uufs *fs, const char *ctr, size_t l
 void
 listing_free(struct listing *l)
 {
-    if (l->map)
+    if (l->map != l->first)
         sys2(SYS_munmap, l->map, l->cap);
-    if (l->items)
-        sys2(SYS_munmap, l->items, l->items_size);
-    l->map = NULL;
-    l->items = NULL;
+    l->map = l->first;
+    drop_items(l);
 }
 
 const struct dir_entry *

@@ -19,17 +19,21 @@ name_is_dots(const char *name)
     return name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2]));
 }
 
+#define LISTING_HASHES ((uint64_t)1 << 40)
+
 struct listing_item {
-    uint64_t hash; /* 40 bits: with the lower names' positions below it, a file offset any file
-                      system can seek to */
+    uint64_t hash; /* below LISTING_HASHES: with the lower names' positions below it, a file offset
+                      any file system can seek to */
     uint64_t off;  /* of the entry in map */
 };
 
 struct listing {
-    char *map;
+    char *map; /* the records: `first`, or a mapping */
     size_t used, cap;
-    struct listing_item *items;
+    struct listing_item *items; /* first_items, or a mapping of items_size bytes */
     size_t n, items_size;
+    struct listing_item first_items[64];
+    char first[4096] __attribute__((aligned(8)));
 };
 
 /* Read the upper's directory @ctr, and the seeds in it that show, into @l. An absent directory is

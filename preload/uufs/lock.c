@@ -14,7 +14,10 @@ lock_open(const struct uufs *fs)
     size_t len;
     int err = work_path(fs, "/lock", path, &len);
 
-    return err ? err : uufs_open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
+    if (err)
+        return err;
+    err = uufs_open(path, O_RDWR | O_NOFOLLOW, 0); /* a look is cheaper than making */
+    return err == -ENOENT ? uufs_open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600) : err;
 }
 
 int

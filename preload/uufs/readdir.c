@@ -4,7 +4,7 @@
  * descriptor goes on where it should. First `.` and `..`, then the lower names in the view's order
  * (replaced by the upper's where it has them, skipped where they are hidden), then the names only
  * the upper has, ordered by hash, so that a position stays right whatever is made or removed
- * meanwhile. Each call reads the upper's directory anew: no state, no memory kept. */
+ * meanwhile, then the end. Each call reads the upper's directory anew: no state, no memory kept. */
 #include "listing.h"
 #include "upper.h"
 
@@ -202,14 +202,32 @@ read_merged(struct reader *r)
     return true;
 }
 
+/* The position behind all names. */
+static int64_t
+list_end(const struct view_node *dir)
+{
+    return FIRST_CHILD + (int64_t)dir->n_children + (int64_t)LISTING_HASHES + 1;
+}
+
+bool
+uufs_list_ended(const struct view *view, uint32_t node, int64_t pos)
+{
+    const struct view_node *dir = view_node(view, node);
+
+    return dir && pos >= list_end(dir);
+}
+
 static long
 getdents_merged(struct reader *r, int fd)
 {
     long start = sys3(SYS_lseek, fd, 0, SEEK_CUR), err;
+    int64_t end = list_end(r->dir);
     bool all;
 
     if (start < 0)
         return start;
+    if (start >= end)
+        return 0;
     r->pos = start;
     err = listing_load(&r->upper, r->fs, r->ctr, r->len, r->node);
     if (err)
@@ -218,6 +236,8 @@ getdents_merged(struct reader *r, int fd)
     listing_free(&r->upper);
     if (!all && !r->out.used)
         return -EINVAL;
+    if (all)
+        r->pos = end; /* the next call has nothing to read the upper for */
     if (r->pos != start) {
         err = sys3(SYS_lseek, fd, r->pos, SEEK_SET);
         if (err < 0)
@@ -298,13 +318,16 @@ long
 uufs_getdents(const struct uufs *fs, const char *ctr, size_t len, uint32_t node, int fd, void *buf,
               size_t size)
 {
-    struct reader r = {.fs = fs, .ctr = ctr, .len = len, .node = node};
+    struct reader r; /* the listing in it is large, and cleared by listing_load */
 
     r.dir = view_node(&fs->view, node);
     if (!r.dir)
         return uufs_list_upper(fd, merged_parent_ino(fs, ctr, len), buf, size);
-    r.out.buf = buf;
-    r.out.size = size;
+    r.fs = fs;
+    r.ctr = ctr;
+    r.len = len;
+    r.node = node;
+    r.out = (struct emit){buf, size, 0};
     return getdents_merged(&r, fd);
 }
 

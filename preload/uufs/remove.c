@@ -8,6 +8,7 @@
 #include "upper.h"
 
 #define ENTRIES_SIZE 4096
+#define SWEEP_MAX    1024 /* marks of a removed directory that are deleted at once */
 
 static int
 in_bind(const struct uufs *fs, const struct uufs_hit *hit, int flags)
@@ -21,12 +22,14 @@ in_bind(const struct uufs *fs, const struct uufs_hit *hit, int flags)
 
 /* ---- unlink ---- */
 
+/* *@no_parent: the whiteout's directory is not in the upper yet. */
 static OWN_FRAME int
-unlink_locked(const struct uufs *fs, struct uufs_hit *hit)
+unlink_locked(const struct uufs *fs, struct uufs_hit *hit, bool *no_parent)
 {
     struct uufs_hit now;
     int err = hit_now(fs, hit, &now);
 
+    *no_parent = false;
     if (err)
         return err;
     if (now.where == UUFS_ABSENT)
@@ -34,17 +37,38 @@ unlink_locked(const struct uufs *fs, struct uufs_hit *hit)
     if (now.type == S_IFDIR)
         return -EISDIR;
     err = whiteout_make(fs, hit->ctr, hit->ctr_len);
+    *no_parent = err == -ENOENT;
     if (err || now.where == UUFS_LOWER)
         return err;
     extra_forget(fs, now.host);
     return (int)sys3(SYS_unlinkat, AT_FDCWD, now.host, 0);
 }
 
+/* Of many names of one directory only the first finds it missing in the upper: so the others do not
+ * look for it. */
+static int
+unlink_lower(const struct uufs *fs, struct uufs_hit *hit)
+{
+    bool no_parent;
+
+    for (int tries = 0;; tries++) {
+        int lock = uufs_lock(fs), err;
+
+        if (lock < 0)
+            return lock;
+        err = unlink_locked(fs, hit, &no_parent);
+        uufs_unlock(lock);
+        if (!no_parent || tries)
+            return err;
+        err = uufs_make_parents(fs, hit->ctr, hit->ctr_len);
+        if (err)
+            return err;
+    }
+}
+
 int
 uufs_unlink(const struct uufs *fs, struct uufs_hit *hit)
 {
-    int lock, err;
-
     if (hit->where == UUFS_ABSENT)
         return -ENOENT;
     if (!hit->in_union)
@@ -59,25 +83,18 @@ uufs_unlink(const struct uufs *fs, struct uufs_hit *hit)
         extra_forget(fs, hit->host);
         return (int)sys3(SYS_unlinkat, AT_FDCWD, hit->host, 0);
     }
-    err = uufs_make_parents(fs, hit->ctr, hit->ctr_len);
-    if (err)
-        return err;
-    lock = uufs_lock(fs);
-    if (lock < 0)
-        return lock;
-    err = unlink_locked(fs, hit);
-    uufs_unlock(lock);
-    return err;
+    return unlink_lower(fs, hit);
 }
 
 /* ---- the remains of a directory: marks and whiteouts ---- */
 
 /* Remove every mark from the directory @fd in WORK. -ENOTEMPTY at a name that is none: with @dry
- * that is all it does. */
+ * that is all it does. How many there are, or -errno. */
 static OWN_FRAME int
 sweep_marks(int fd, bool dry)
 {
     uint64_t buf[ENTRIES_SIZE / 8];
+    int marks = 0;
     long n;
 
     while ((n = sys3(SYS_getdents64, fd, buf, sizeof(buf))) > 0) {
@@ -89,25 +106,28 @@ sweep_marks(int fd, bool dry)
                 continue;
             if (!whiteout_is(e->name, strlen(e->name)))
                 return -ENOTEMPTY;
+            marks++;
             if (!dry)
                 sys3(SYS_unlinkat, fd, e->name, 0);
         }
     }
-    return (int)n;
+    return n < 0 ? (int)n : marks;
 }
 
-/* The directory @temp has left the tree; if it got a name at the last moment it must go back. */
+/* The directory @temp has left the tree; if it got a name at the last moment it must go back. Many
+ * marks are left there for gc: one by one they would cost another half of what making them did. */
 static int
 empty_temp_dir(const char *temp)
 {
-    int fd = uufs_open(temp, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0), err;
+    int fd = uufs_open(temp, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0), marks, err;
 
     if (fd < 0)
         return fd;
-    err = sweep_marks(fd, true);
+    marks = sweep_marks(fd, true);
+    err = marks < 0 ? marks : 0;
     /* deleting may confuse the file system's cursor: begin again until a pass finds nothing left to
      * delete */
-    for (int pass = 0; !err && pass < 64; pass++) {
+    for (int pass = 0; !err && marks <= SWEEP_MAX && pass < 64; pass++) {
         sys3(SYS_lseek, fd, 0, SEEK_SET);
         sweep_marks(fd, false);
         if (!sys3(SYS_unlinkat, AT_FDCWD, temp, AT_REMOVEDIR))
