@@ -201,11 +201,16 @@ def _is_folder(where: str) -> LpmxError:
 
 
 class ContainerTree:
-    """A container's files."""
+    """A container's files.
 
-    def __init__(self, union: Union) -> None:
+    @own opens the same tree without binds: what is below a place of the union is copied from that,
+    so that the host's files are copied only where a path in a bind was named itself.
+    """
+
+    def __init__(self, union: Union, own: Callable[[], Union]) -> None:
         self.label = union.container.label
         self._union = union
+        self._own = own
         self._links: dict[tuple[int, int], bytes] = {}
         self._times: list[tuple[bytes, int]] = []
 
@@ -216,18 +221,20 @@ class ContainerTree:
 
     def items(self, path: bytes, *, follow: bool) -> Iterator[Item]:
         """@path and all below it."""
-        yield from self._walk(self._union.walk(path, follow=follow).path, b"")
+        top = self._union.walk(path, follow=follow)
+        union = self._own() if top.in_union else self._union
+        yield from self._walk(union, top.path, b"", top.bind)
 
-    def _walk(self, place: bytes, path: bytes) -> Iterator[Item]:
-        hit = self._union.walk(place, follow=False)
-        if hit.absent:
-            return  # gone meanwhile
-        item = _status_item(path, hit.status(), self._union.shown(hit), hit.host)
+    def _walk(self, union: Union, place: bytes, path: bytes, bind: int) -> Iterator[Item]:
+        hit = union.walk(place, follow=False)
+        if hit.absent or hit.bind != bind:
+            return  # gone meanwhile, or another place of the host
+        item = _status_item(path, hit.status(), union.shown(hit), hit.host)
         yield item
         if item.kind == stat.S_IFDIR:
-            for name in self._union.names(hit):
+            for name in union.names(hit):
                 below = path + b"/" + name if path else name
-                yield from self._walk(place.rstrip(b"/") + b"/" + name, below)
+                yield from self._walk(union, place.rstrip(b"/") + b"/" + name, below, bind)
 
     def put(self, folder: bytes, item: Item, *, archive: bool) -> None:
         """Make @item below @folder: root's, or with @archive the source's."""

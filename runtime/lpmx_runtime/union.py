@@ -10,17 +10,20 @@ import errno
 import os
 import stat
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from . import launch
+from .container import write_file
 from .errors import StorageError, storage_errors
+from .plan import compile_plan
 from .view import check_result, load_library
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .container import Container
+    from .plan import LaunchPlan
     from .store import Store
 
 __all__ = ["Hit", "Shown", "Union"]
@@ -85,20 +88,37 @@ class Hit:
 
 
 class Union:
-    """The tree of one container. Use `with`."""
+    """The tree of one container. Use `with`. Without @binds it is the container's own alone."""
 
-    def __init__(self, store: Store, container: Container) -> None:
+    def __init__(self, store: Store, container: Container, *, binds: bool = True) -> None:
         self.container = container
         start = launch.plan_launch(store, container, launch.surroundings())
+        self._ffi, self._lib = load_library()
         with storage_errors(f"container {container.label}"):
             start.prepare()
-        self._ffi, self._lib = load_library()
-        error = self._ffi.new("int *")
-        self._host = self._lib.host_open(os.fsencode(start.plan_file), error)
-        if self._host == self._ffi.NULL:
-            reason = os.strerror(-error[0])
-            raise StorageError(f"container {container.label}: {reason}: {start.plan_file}")
+            if binds:
+                self._host = self._open(start.plan_file)
+            else:
+                self._host = self._open_own(start.plan)
         self._shown = self._ffi.new("struct owner_shown *")
+
+    def _open(self, plan_file: str) -> Any:
+        error = self._ffi.new("int *")
+        host = self._lib.host_open(os.fsencode(plan_file), error)
+        if host == self._ffi.NULL:
+            reason = os.strerror(-error[0])
+            raise StorageError(f"container {self.container.label}: {reason}: {plan_file}")
+        return host
+
+    def _open_own(self, plan: LaunchPlan) -> Any:
+        """By a plan of this process alone; gc removes it from work/ after a kill."""
+        own = replace(plan, binds=(), commands=(), agent=False, env=())
+        path = self.container.path(f"work/tmp.own-{os.getpid()}-{os.urandom(4).hex()}")
+        write_file(path, compile_plan(own))
+        try:
+            return self._open(path)
+        finally:
+            os.unlink(path)
 
     def close(self) -> None:
         """Let go of it."""

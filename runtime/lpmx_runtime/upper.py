@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .plan import Bind
     from .view import View
 
-__all__ = ["ADDED", "CHANGED", "DELETED", "Change", "Entry", "changes", "read_upper"]
+__all__ = ["ADDED", "CHANGED", "DELETED", "Change", "Entry", "Records", "changes", "read_upper"]
 
 ADDED, CHANGED, DELETED = "A", "C", "D"
 PREFIX = b".wh."
@@ -72,7 +72,7 @@ class Change:
         return {"kind": self.kind, "path": self.path}
 
 
-class _Records:
+class Records:
     """The extras of a container's files, by the engine's own code."""
 
     def __init__(self, container: Container) -> None:
@@ -137,7 +137,7 @@ def read_upper(container: Container) -> Iterator[Entry]:
 class _Reader:
     def __init__(self, container: Container) -> None:
         self._top = os.fsencode(container.path("upper"))
-        self._records = _Records(container)
+        self._records = Records(container)
         self._own = os.geteuid()
         shown = container.identity
         self._default = (shown.uid, shown.gid) if shown else (0, 0)

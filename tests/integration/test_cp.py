@@ -6,6 +6,7 @@ import io
 import os
 import stat
 import subprocess
+import sys
 import tarfile
 
 import pytest
@@ -203,6 +204,91 @@ def test_streams(run_lpmx, store, box, shell, fresh):
     assert shell(f"stat -c '%u:%g %a %h' {fresh}/data/twin") == "5:6 4751 2"
     stream(run_lpmx, store, "-", f"{box}:{fresh}", data=out.stdout)
     assert shell(f"stat -c '%u:%g' {fresh}/data/one") == "0:0"
+
+
+@pytest.fixture(scope="module")
+def bound_box(store, busybox_image, tmp_path_factory):
+    """A container that shows a folder of the host in /data, and has been started."""
+    folder = tmp_path_factory.mktemp("bound")
+    (folder / "of-the-host").write_text("not the container's")
+    (folder / "sub").mkdir()
+    name = "bound-box-for-cp"
+    store("create", "--fakeroot", "--name", name, "-v", f"{folder}:/data", busybox_image)
+    script = (
+        "mkdir -p /own/sub && echo one > /own/one && chown 5:6 /own/one && chmod 4751 /own/one"
+        " && ln /own/one /own/twin && ln -s one /own/link && mkfifo /own/fifo && rm /etc/marker"
+        " && mknod /own/null c 1 3"
+    )
+    store("exec", name, "sh", "-c", script)
+    yield name
+    store("rm", name)
+
+
+def export(store, *arguments):
+    return subprocess.run(
+        [*lpmx_command(), "export", *arguments], capture_output=True, check=False, timeout=120,
+        env={**os.environ, "LPMX_HOME": str(store.home)},
+    )  # fmt: skip
+
+
+def members_of(data):
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        return {member.name.removeprefix("./"): member for member in tar.getmembers()}
+
+
+def test_copy_of_the_root_is_the_containers_own_tree(run_lpmx, store, bound_box, tmp_path):
+    out = stream(run_lpmx, store, f"{bound_box}:/", "-")
+    assert (out.returncode, out.stderr) == (0, b"")
+    members = members_of(out.stdout)
+    for place in ("data", "proc", "dev", "sys", "tmp"):
+        assert place not in members or members[place].isdir(), place
+        assert not [name for name in members if name.startswith(f"{place}/")], place
+    assert members["own/twin"].islnk()
+    assert "bin/sh" in members
+    assert "etc/marker" not in members
+    run_lpmx("cp", f"{bound_box}:/data", str(tmp_path / "named"))  # a bind that is named itself
+    assert (tmp_path / "named" / "of-the-host").read_text() == "not the container's"
+
+
+def test_export_is_the_containers_own_tree(store, bound_box):
+    out = export(store, bound_box)
+    assert (out.returncode, out.stderr) == (0, b"")
+    members = members_of(out.stdout)
+    assert not [name for name in members if name.startswith(("data/", "proc/", "dev/", "sys/"))]
+    one = members["own/one"]
+    assert (one.uid, one.gid, one.mode, one.size) == (5, 6, 0o4751, 4)
+    assert (members["own/twin"].linkname, members["own/link"].linkname) == ("own/one", "one")
+    assert members["own/fifo"].isfifo()
+    null = members["own/null"]
+    assert (null.ischr(), null.devmajor, null.devminor) == (True, 1, 3)
+    assert "etc/marker" not in members
+
+
+def test_export_to_a_file_is_whole_or_nothing(store, bound_box, tmp_path):
+    done = export(store, bound_box, "-o", str(tmp_path / "box.tar"))
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert os.listdir(tmp_path) == ["box.tar"]
+    assert (tmp_path / "box.tar").read_bytes() == export(store, bound_box).stdout
+    for place in (tmp_path, tmp_path / "missing" / "box.tar"):
+        done = export(store, bound_box, "-o", str(place))
+        assert done.returncode != 0
+        assert done.stderr.startswith(b"lpmx: ")
+    assert os.listdir(tmp_path) == ["box.tar"]
+
+
+def test_what_is_exported_is_an_image_again(store, bound_box, tmp_path):
+    done = export(store, bound_box, "-o", str(tmp_path / "box.tar"))
+    assert done.returncode == 0, done.stderr
+    env = {**os.environ, "LPMX_HOME": str(store.home)}
+    docker = [sys.executable, "-m", "lpmx_galaxy.docker"]
+    subprocess.run(
+        [*docker, "import", str(tmp_path / "box.tar"), "exported:1"], check=True, env=env,
+        timeout=120,
+    )  # fmt: skip
+    script = "stat -c '%u:%g %a %h' /own/twin; cat /own/link; ls /data"
+    again = store("run", "--rm", "--fakeroot", "exported:1", "sh", "-c", script, check=False)
+    assert again.stdout == "5:6 4751 2\none\n"
+    store("rmi", "exported:1")
 
 
 def test_a_hostile_stream_stays_inside(run_lpmx, store, box, bound, fresh):

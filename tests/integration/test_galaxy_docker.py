@@ -230,6 +230,23 @@ def test_load_from_stdin_as_galaxy_does(docker, archive, tmp_path):
     assert empty("run", "--rm", "lpmx-test/biocontainer", "greet").stdout
 
 
+def test_save_export_and_cp_are_dockers(docker, busybox_image, tmp_path):
+    docker("save", "-o", tmp_path / "image.tar", busybox_image)
+    empty = dataclasses.replace(docker, home=tmp_path / "store")
+    assert empty("load", "-i", tmp_path / "image.tar").stdout.startswith("Loaded image: ")
+    empty("run", "--name", "box", busybox_image, "sh", "-c", "echo written > /own")
+    (tmp_path / "in").write_text("in\n")
+    empty("cp", tmp_path / "in", "box:/in")
+    empty("container", "cp", "-a", "box:/own", tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "written\n"
+    empty("export", "--output", tmp_path / "box.tar", "box")
+    empty("import", tmp_path / "box.tar", "flat:1")
+    assert empty("run", "--rm", "flat:1", "cat", "/own", "/in").stdout == "written\nin\n"
+    done = empty("export", "no-such-box", check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no-such-box: no such container" in done.stderr
+
+
 def test_ordinary_user_and_denied_user_run_alike(nopriv, user_archive):
     docker = dataclasses.replace(nopriv, command=front_end(nopriv, "lpmx-docker"))
     docker("load", "-i", user_archive("biocontainer"))

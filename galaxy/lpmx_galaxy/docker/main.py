@@ -29,6 +29,9 @@ COMMANDS = {
     "import": "images",
     "tag": "images",
     "rmi": "images",
+    "save": "archives",
+    "export": "archives",
+    "cp": "archives",
     "kill": "containers",
     "stop": "containers",
     "rm": "containers",
@@ -43,10 +46,11 @@ _GROUPS = {
     "image": {
         "ls": "images", "list": "images", "rm": "rmi", "inspect": "inspect", "pull": "pull",
         "load": "load", "import": "import", "tag": "tag", "build": "build",
+        "save": "save",
     },
     "container": {
         "ls": "ps", "list": "ps", "ps": "ps", "run": "run", "kill": "kill", "stop": "stop",
-        "rm": "rm", "port": "port", "inspect": "inspect",
+        "rm": "rm", "port": "port", "inspect": "inspect", "export": "export", "cp": "cp",
     },
     "system": {"info": "info"},
     "builder": {"build": "build"},

@@ -59,8 +59,11 @@ def run(args: argparse.Namespace) -> int:
         def tree(name: str) -> Tree:
             if not name:
                 return copying.LocalTree()
-            union = stack.enter_context(Union(store, containers.find(store, name)))
-            return copying.ContainerTree(union)
+            found = containers.find(store, name)
+            return copying.ContainerTree(
+                stack.enter_context(Union(store, found)),
+                lambda: stack.enter_context(Union(store, found, binds=False)),
+            )
 
         start, end = _path(from_name, source), _path(to_name, target)
         if not to_name and target == "-":

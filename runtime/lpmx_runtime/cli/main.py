@@ -37,6 +37,7 @@ COMMANDS = (
     "diff",
     "commit",
     "cp",
+    "export",
     "logs",
     "stop",
     "rm",
