@@ -24,6 +24,8 @@ WHEN = {
     "names1": "only with room for an address, once a unix socket was bound",
     "names4": "only with room for an address, once a unix socket was bound",
     "messages": "once a unix socket was bound, other than a stream's",
+    "peer_option": "only with --fakeroot: SO_PEERCRED, SO_PEERGROUPS",
+    "pass_option": "only with --fakeroot: SO_PASSCRED",
     "arg3": "only with a mask",
     "arg4": "only with a mask",
     "arg5": "only with a mask",

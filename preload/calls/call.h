@@ -129,6 +129,10 @@ void trace_mark_traced(void); /* in the image that such a one executes */
 void names_watch(int fd);
 void names_watch_level(enum trap_late level);
 
+/* The number that begins behind @blanks blanks (behind the command's name, if there is one) in a
+ * file of /proc; -1. */
+long proc_number(const char *path, unsigned blanks);
+
 /* exec.c */
 /* With EXEC_CHECKS for a slot it returns 0 where it would execute. */
 #define EXEC_CHECKS (-2)
@@ -162,6 +166,9 @@ int command_name(const struct plan_command *m, char **argv);
 /* proc.c */
 bool proc_is_own(const char *host); /* is a path below /proc/PID this process's? */
 int proc_exe_path(const char *host, char *ctr, size_t cap);
+/* Part @part of the state string (loader/state.c) of process @pid. 0, 1 (there is none) or -errno.
+ */
+int proc_state_part(uint32_t pid, size_t part, char *text, size_t cap);
 
 /* procfile.c: files of /proc that are shown with the container's paths. */
 bool procfile_is(const struct uufs_hit *hit);

@@ -260,30 +260,39 @@ cred_exec_text(const struct stat *st, const void *caps, long caps_size, char *te
 }
 
 int
-cred_restore(const char *text)
+cred_parse(const char *text, struct cred *c, bool *raised)
 {
     uint64_t value;
     const char *p = take_hex(text, &value);
 
-    secure = value;
+    *raised = value;
     for (size_t i = 0; i < 8; i++) {
         p = take_hex(p, &value);
-        *id_field(&own, i) = (uint32_t)value;
+        *id_field(c, i) = (uint32_t)value;
     }
     for (size_t i = 0; i < 5; i++) {
         p = take_hex(p, &value);
-        *set_field(&own, i) = value;
+        *set_field(c, i) = value;
     }
     p = take_hex(p, &value);
     if (!p)
         return -EINVAL;
-    own.securebits = (uint32_t)value;
-    for (own.n_groups = 0; *p && own.n_groups < CRED_GROUPS; own.n_groups++) {
+    c->securebits = (uint32_t)value;
+    for (c->n_groups = 0; *p && c->n_groups < CRED_GROUPS; c->n_groups++) {
         p = take_hex(p, &value);
         if (!p)
             return -EINVAL;
-        own.groups[own.n_groups] = (uint32_t)value;
+        c->groups[c->n_groups] = (uint32_t)value;
     }
-    watch_forks();
     return 0;
+}
+
+int
+cred_restore(const char *text)
+{
+    int err = cred_parse(text, &own, &secure);
+
+    if (!err)
+        watch_forks();
+    return err;
 }

@@ -60,6 +60,8 @@ void cred_start(void);
 void cred_exec_text(const struct stat *st, const void *caps, long caps_size, char *text);
 /* Take over what the execve handed on. -EINVAL when it is not ours. */
 int cred_restore(const char *text);
+/* Such a text into @c; *secure: AT_SECURE. */
+int cred_parse(const char *text, struct cred *c, bool *secure);
 /* Did the last execve raise rights (AT_SECURE)? */
 bool cred_secure(void);
 

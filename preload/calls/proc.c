@@ -29,9 +29,10 @@ is_own(const char *host, size_t dir_len)
            (len == digits && !strncmp(name, pid, len));
 }
 
-/* Find "LPMX_EXEC=PLAN\0EXE\0" in an environment; EXE into @ctr. 1: not there. */
+/* Find "LPMX_EXEC=PLAN\0EXE\0..." in an environment, as loader/state.c has left it; part @wanted of
+ * it, from 0 on, into @text. 1: not there. */
 static int
-find_exe(long fd, char *ctr, size_t cap)
+find_part(long fd, size_t wanted, char *text, size_t cap)
 {
     static const char prefix[] = STATE_PREFIX;
     char buf[1024];
@@ -42,15 +43,14 @@ find_exe(long fd, char *ctr, size_t cap)
     while ((n = sys3(SYS_read, fd, buf, sizeof(buf))) > 0) {
         for (long i = 0; i < n; i++) {
             if (matched == sizeof(prefix) - 1) {
-                if (part == 0 && !buf[i]) {
-                    part = 1;
-                } else if (part == 1) {
+                if (part == wanted) {
                     if (out >= cap)
                         return -ENAMETOOLONG;
-                    ctr[out++] = buf[i];
+                    text[out++] = buf[i];
                     if (!buf[i])
-                        return out > 1 && ctr[0] == '/' ? 0 : 1;
+                        return 0;
                 }
+                part += !buf[i];
                 continue;
             }
             matched = (at_start || matched) && buf[i] == prefix[matched] ? matched + 1 : 0;
@@ -86,7 +86,23 @@ proc_exe_path(const char *host, char *ctr, size_t cap)
     fd = uufs_open(path, O_RDONLY, 0);
     if (fd < 0)
         return 1;
-    err = find_exe(fd, ctr, cap);
+    err = find_part(fd, 1, ctr, cap);
+    sys1(SYS_close, fd);
+    return !err && ctr[0] != '/' ? 1 : err;
+}
+
+int
+proc_state_part(uint32_t pid, size_t part, char *text, size_t cap)
+{
+    char path[40] = "/proc/";
+    size_t len = 6 + str_decimal(path + 6, pid);
+    int fd, err;
+
+    memcpy(path + len, "/environ", 9);
+    fd = uufs_open(path, O_RDONLY, 0);
+    if (fd < 0)
+        return fd;
+    err = find_part(fd, part, text, cap);
     sys1(SYS_close, fd);
     return err;
 }

@@ -5,7 +5,7 @@
  * of a container lets them pass; a process gets a second filter, which does not, when it binds a
  * unix socket, for only then can it have a peer that wants to be answered by name. It goes on to
  * children and programs that are executed, as all filters do. */
-#include "call.h"
+#include "peers.h"
 #include "sockname.h"
 
 #include <sys/socket.h>
@@ -108,8 +108,12 @@ call_recvmsg(struct call *c)
     int room, err = user_copy(&m, c->a[1], sizeof(m));
     long r;
 
-    if (err || !m.msg_name || (int)m.msg_namelen < 0)
-        return call_blocking(c, SYS_recvmsg, c->a[0], c->a[1], c->a[2], 0, 0, 0);
+    if (err || !m.msg_name || (int)m.msg_namelen < 0) {
+        r = call_blocking(c, SYS_recvmsg, c->a[0], c->a[1], c->a[2], 0, 0, 0);
+        if (r >= 0 && emulates_root())
+            peers_receive((const struct msghdr *)c->a[1]);
+        return r;
+    }
     to = (unsigned long)m.msg_name;
     room = (int)m.msg_namelen;
     m.msg_name = name.bytes;
@@ -117,6 +121,8 @@ call_recvmsg(struct call *c)
     r = call_blocking(c, SYS_recvmsg, c->a[0], (unsigned long)&m, c->a[2], 0, 0, 0);
     if (r < 0)
         return r;
+    if (emulates_root())
+        peers_receive(&m);
     name.len = (int)m.msg_namelen;
     show(&name);
     m.msg_name = (void *)to;
@@ -156,8 +162,11 @@ call_recvmmsg(struct call *c)
     for (unsigned i = 0; i < n; i++)
         room[i] = user[i].msg_hdr.msg_name ? user[i].msg_hdr.msg_namelen : 0;
     r = call_blocking(c, SYS_recvmmsg, c->a[0], c->a[1], c->a[2], c->a[3], c->a[4], 0);
-    for (unsigned i = 0; r > 0 && i < (unsigned)r && i < n; i++)
+    for (unsigned i = 0; r > 0 && i < (unsigned)r && i < n; i++) {
+        if (emulates_root())
+            peers_receive(&user[i].msg_hdr);
         if (room[i])
             show_in_place(&user[i].msg_hdr, room[i]);
+    }
     return r;
 }

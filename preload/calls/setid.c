@@ -2,6 +2,8 @@
  * capabilities(7). */
 #include "setid.h"
 
+#include "peers.h"
+
 #include <linux/capability.h>
 #include <sys/prctl.h>
 
@@ -115,6 +117,8 @@ setid_change(const struct call *call)
     ids->fs = ids->effective;
     if (user)
         fix_caps(c, &old);
+    if (ids->real != old.real)
+        peers_note(PEER_CHANGES);
     return 0;
 }
 
@@ -130,6 +134,19 @@ setid_change_fs(const struct call *call)
                        cred_has(c, user ? CRED_CAP_SETUID : CRED_CAP_SETGID)))
         ids->fs = id;
     return old;
+}
+
+/* In the order in which the kernel keeps them. */
+static void
+sort_groups(uint32_t *groups, uint32_t n)
+{
+    for (uint32_t i = 1; i < n; i++) {
+        uint32_t group = groups[i], at = i;
+
+        for (; at && groups[at - 1] > group; at--)
+            groups[at] = groups[at - 1];
+        groups[at] = group;
+    }
 }
 
 long
@@ -148,6 +165,7 @@ setid_set_groups(const struct call *call)
         return err;
     memcpy(c->groups, (const void *)call->a[1], n * sizeof(c->groups[0]));
     c->n_groups = n;
+    sort_groups(c->groups, n);
     return 0;
 }
 

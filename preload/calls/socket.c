@@ -2,6 +2,7 @@
  * is longer than the 107 bytes of sun_path, the directory is opened and the socket named through
  * /proc/self/fd. */
 #include "ownership.h"
+#include "peers.h"
 #include "permission.h"
 #include "port.h"
 #include "sockbind.h"
@@ -193,6 +194,8 @@ with_address(struct call *c, unsigned at)
 long
 call_connect(struct call *c)
 {
+    if (emulates_root() && is_unix(c->a[0]))
+        peers_note(PEER_CALLS);
     return with_address(c, 1);
 }
 
@@ -259,63 +262,79 @@ call_sendto(struct call *c)
     return with_address(c, 4);
 }
 
-/* A message whose destination is a path: @copy gets the message with the address replaced. 1 when
- * it was. */
-static int
-translate_message(unsigned long fd, unsigned long user, struct msghdr *copy, struct address *a)
-{
-    int r = user_copy(copy, user, sizeof(*copy));
+/* A message as it is sent, where something of it has to be replaced. */
+struct outgoing {
+    struct msghdr m;
+    struct address to;
+    char control[PEERS_CONTROL];
+};
 
-    if (r)
+/* The message at @user into @out, with a path that it is sent to, and under root emulation the
+ * credentials in it, made the host's. 1 where that changed it, 0 or -errno. */
+static int
+translate_message(unsigned long fd, unsigned long user, struct outgoing *out)
+{
+    struct msghdr *m = &out->m;
+    int r = user_copy(m, user, sizeof(*m)), credentials = 0;
+
+    out->to.dir = -1;
+    if (!r && m->msg_control && emulates_root())
+        r = credentials = peers_send(m, out->control);
+    if (r < 0)
         return r;
-    r = is_path_address(fd, (unsigned long)copy->msg_name, copy->msg_namelen, &a->un);
+    r = is_path_address(fd, (unsigned long)m->msg_name, m->msg_namelen, &out->to.un);
     if (r <= 0)
-        return r;
-    r = translate(a);
+        return r ? r : credentials;
+    r = translate(&out->to);
     if (r)
         return r;
-    copy->msg_name = &a->un;
-    copy->msg_namelen = a->len;
+    m->msg_name = &out->to.un;
+    m->msg_namelen = out->to.len;
     return 1;
 }
 
 long
 call_sendmsg(struct call *c)
 {
-    struct msghdr copy;
-    struct address a;
+    struct outgoing out;
     long r;
-    int translated = translate_message(c->a[0], c->a[1], &copy, &a);
+    int translated = translate_message(c->a[0], c->a[1], &out);
 
     if (translated < 0)
         return translated;
-    r = call_blocking(c, SYS_sendmsg, c->a[0], translated ? (unsigned long)&copy : c->a[1], c->a[2],
-                      0, 0, 0);
+    r = call_blocking(c, SYS_sendmsg, c->a[0], translated ? (unsigned long)&out.m : c->a[1],
+                      c->a[2], 0, 0, 0);
     if (translated)
-        release(&a);
+        release(&out.to);
     return r;
 }
 
-/* Several messages: as one call where none is addressed by a path, else one by one. */
+/* Is there nothing to replace in a message, as can be seen without a look at its parts? */
+static bool
+is_plain(const struct mmsghdr *user)
+{
+    return !user_readable(user, sizeof(*user)) && !user->msg_hdr.msg_name &&
+           !(user->msg_hdr.msg_control && emulates_root());
+}
+
+/* Several messages: as one call where none has to be changed, else one by one. */
 long
 call_sendmmsg(struct call *c)
 {
     struct mmsghdr *user = (struct mmsghdr *)c->a[1];
     unsigned long n = c->a[2] > MAX_MESSAGES ? MAX_MESSAGES : c->a[2], sent = 0;
-    struct msghdr copy;
-    struct address a;
+    struct outgoing out;
 
     for (; sent < n; sent++) {
         int r = user_readable(&user[sent], sizeof(*user));
 
         if (!r)
-            r = translate_message(c->a[0], (unsigned long)&user[sent].msg_hdr, &copy, &a);
+            r = translate_message(c->a[0], (unsigned long)&user[sent].msg_hdr, &out);
         if (r == 0 && sent == 0) {
-            /* the usual case: the first is no path, take it that none is until one turns up */
+            /* the usual case: the first is plain, take it that all are until one turns up */
             unsigned long plain = 1;
 
-            while (plain < n && !user_readable(&user[plain], sizeof(*user)) &&
-                   !user[plain].msg_hdr.msg_name)
+            while (plain < n && is_plain(&user[plain]))
                 plain++;
             if (plain == n)
                 return call_blocking(c, SYS_sendmmsg, c->a[0], c->a[1], n, c->a[3], 0, 0);
@@ -323,11 +342,11 @@ call_sendmmsg(struct call *c)
         if (r < 0)
             return sent ? (long)sent : r;
         long one = call_blocking(c, SYS_sendmsg, c->a[0],
-                                 r ? (unsigned long)&copy : (unsigned long)&user[sent].msg_hdr,
+                                 r ? (unsigned long)&out.m : (unsigned long)&user[sent].msg_hdr,
                                  c->a[3], 0, 0, 0);
 
         if (r)
-            release(&a);
+            release(&out.to);
         if (one < 0)
             return sent ? (long)sent : one;
         user[sent].msg_len = (unsigned)one;

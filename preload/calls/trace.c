@@ -38,9 +38,7 @@ trace_mark_process(void)
         owner.pid = (int)sys0(SYS_getpid);
 }
 
-/* The number that begins behind @blanks blanks (behind the command's name, if there is one) in a
- * file of /proc; -1. */
-static long
+long
 proc_number(const char *path, unsigned blanks)
 {
     char text[512], *p = text;

@@ -8,6 +8,7 @@
 #include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 
 #ifndef SYS_fchmodat2
 #define SYS_fchmodat2 452
@@ -28,6 +29,10 @@
 #define SYS_mount_setattr 442
 #endif
 
+#ifndef SO_PEERGROUPS
+#define SO_PEERGROUPS 59
+#endif
+
 #define X32_BIT         0x40000000u
 #define SIG_UNBLOCK_HOW 1
 #define SIGSYS_NR       31
@@ -43,7 +48,9 @@ enum when {
     WHEN_arg3,
     WHEN_arg4,
     WHEN_arg5,
-    WHEN_names1, /* with the second filter only: an address is asked for in argument 1 */
+    WHEN_peer_option, /* with --fakeroot: SO_PEERCRED, SO_PEERGROUPS */
+    WHEN_pass_option, /* with --fakeroot: SO_PASSCRED */
+    WHEN_names1,      /* with the second filter only: an address is asked for in argument 1 */
     WHEN_names4,
     WHEN_messages, /* with the second filter only, and then not always */
     WHEN_traceme,  /* ptrace: only PTRACE_TRACEME */
@@ -117,6 +124,18 @@ emit_unless_zero(struct program *p, unsigned i)
     ANSWER(SECCOMP_RET_ALLOW);
 }
 
+/* Allow options of a socket other than @one and @other of its own level. */
+static void
+emit_unless_option(struct program *p, uint32_t one, uint32_t other)
+{
+    LOAD(ARG(1));
+    emit(p, BPF_JMP | BPF_JEQ | BPF_K, 0, 3, SOL_SOCKET);
+    LOAD(ARG(2));
+    emit(p, BPF_JMP | BPF_JEQ | BPF_K, 2, 0, one);
+    emit(p, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, other);
+    ANSWER(SECCOMP_RET_ALLOW);
+}
+
 /* A jump to the common trap, filled in at the end. */
 static void
 emit_tail(struct program *p)
@@ -167,6 +186,12 @@ emit_rule(struct program *p, struct rule rule)
     case WHEN_arg5:
         emit_unless_zero(p, 5);
         break;
+    case WHEN_peer_option:
+        emit_unless_option(p, SO_PEERCRED, SO_PEERGROUPS);
+        break;
+    case WHEN_pass_option:
+        emit_unless_option(p, SO_PASSCRED, SO_PASSCRED);
+        break;
     case WHEN_names1:
         emit_unless_zero(p, 1);
         break;
@@ -214,6 +239,9 @@ decide(struct rule rule, uint32_t plan_flags, unsigned late)
         rule.when = plan_flags & PLAN_IDENTITY ? WHEN_always : WHEN_never;
     if (rule.when == WHEN_fakeroot)
         rule.when = plan_flags & PLAN_FAKEROOT ? WHEN_always : WHEN_never;
+    if ((rule.when == WHEN_peer_option || rule.when == WHEN_pass_option) &&
+        !(plan_flags & PLAN_FAKEROOT))
+        rule.when = WHEN_never;
     return rule;
 }
 

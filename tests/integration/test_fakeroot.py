@@ -568,3 +568,82 @@ def test_fakeroot_of_an_exec_alone(run_lpmx, image):
 def test_print_plan_says_so(run_lpmx, image):
     done = run_lpmx("run", "--fakeroot", "--print-plan", image("demo"))
     assert "owners     remembered (--fakeroot)" in done.stdout
+
+
+PEERS = """
+def peer(s):
+    return list(struct.unpack("3i", s.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1:])
+def child(function):
+    if pid := os.fork():
+        return os.waitpid(pid, 0)
+    function(); sys.stdout.flush(); os._exit(0)
+def drop():
+    os.setgroups([7]); os.setgid(44); os.setuid(33)
+"""
+
+
+def test_a_peer_is_who_it_was_when_it_called_or_listened(python):
+    """`su postgres -c psql`, root of mariadb, and the system's D-Bus ask for that."""
+    out = python(
+        PEERS
+        + """
+import struct
+listener = socket.socket(socket.AF_UNIX); listener.bind("s"); listener.listen()
+os.chmod("s", 0o777); os.chmod(".", 0o777)
+def call(before=lambda: None, after=lambda: None):
+    def run():
+        before(); s = socket.socket(socket.AF_UNIX); s.connect("s"); after()
+    child(run)
+    s, _ = listener.accept()
+    return peer(s)
+out["root"] = call()
+out["dropped"] = call(before=drop)
+out["dropped later"] = call(after=drop)
+script = "import socket; socket.socket(socket.AF_UNIX).connect('s')"
+out["executed"] = call(lambda: [drop(), os.execv(sys.executable, ["python3", "-c", script])])
+os.seteuid(55)
+caller = socket.socket(socket.AF_UNIX); caller.connect("s")
+out["listener"] = peer(caller)
+a, b = socket.socketpair()
+out["pair"] = [peer(a), peer(b)]
+"""
+    )
+    assert out == {
+        "root": [0, 0], "dropped": [33, 44], "dropped later": [0, 0], "executed": [33, 44],
+        "listener": [0, 0], "pair": [[55, 0], [55, 0]],
+    }  # fmt: skip
+
+
+def test_messages_tell_who_sent_them(python):
+    out = python(
+        PEERS
+        + """
+import struct
+def send(s, uid, gid):
+    ids = struct.pack("3i", os.getpid(), uid, gid)
+    return refused(s.sendmsg, [b"x"], [(socket.SOL_SOCKET, 2, ids)])
+def take(s):
+    return list(struct.unpack("3i", s.recvmsg(1, 64)[1][0][2])[1:])
+a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+b.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+out["refused"] = [send(a, 0, 0), send(a, 12, 13)]
+out["root"] = [take(b), take(b)][1:]
+child(lambda: [drop(), send(a, 33, 44), a.send(b"x")])
+out["dropped"] = [take(b), take(b)]
+child(lambda: [drop(), os._exit(send(a, 0, 44))])
+b.setblocking(False)
+try:
+    out["another's"] = take(b)
+except BlockingIOError:
+    out["another's"] = None
+b.setblocking(True)
+os.set_inheritable(a.fileno(), True)
+script = "import os; os.write(%d, b'x')" % a.fileno()
+child(lambda: [drop(), os.execv(sys.executable, ["python3", "-c", script])])
+out["executed"] = take(b)
+"""
+    )
+    assert out == {
+        "refused": [False, False], "root": [[12, 13]], "dropped": [[33, 44], [33, 44]],
+        "another's": None, "executed": [33, 44],
+    }  # fmt: skip

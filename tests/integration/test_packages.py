@@ -56,6 +56,18 @@ def test_their_users_owners_and_setuid_bits_are_there(machine):
     ]  # fmt: skip
 
 
+def test_the_system_bus_knows_its_callers(machine):
+    """Its callers name themselves, and it asks the kernel whether that is true (EXTERNAL)."""
+    shown = machine("""
+mkdir -p /run/dbus; pid=$(dbus-daemon --system --fork --print-pid)
+call="dbus-send --system --print-reply --dest=org.freedesktop.DBus / org.freedesktop.DBus"
+$call.GetConnectionUnixUser string:org.freedesktop.DBus | grep -o 'uint32 .*'
+setpriv --reuid games --clear-groups $call.GetId | grep -c string
+kill $pid""").stdout
+    owner = machine("id -u messagebus").stdout.strip()
+    assert shown.split() == ["uint32", owner, "1"]
+
+
 def test_a_setgid_program_of_a_package_works_for_a_user(machine):
     """crontab writes into a directory that only its group may write to."""
     machine("useradd -m crony; echo '0 0 * * * true' > /home/crony/tab")
@@ -176,6 +188,26 @@ stat -c '%U:%G %a' /var/lib/postgresql/t/PG_VERSION
     store("commit", "hundred", "hundred:1")
     store("rm", "-f", "hundred")
     compare_elsewhere(store, "hundred:1", tmp_path, least=20_000)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_databases_know_their_users_by_their_sockets(store, image, tmp_path):
+    """As Debian ships them: peer authentication of postgres, unix_socket of mariadb."""
+    made = make_machine(store, image("demo"), "databases", tmp_path)
+    made.install("--no-install-recommends", "postgresql", "mariadb-server", "mariadb-client")
+    shown = made("""
+pg_ctlcluster $(ls /etc/postgresql) main start
+su postgres -c "psql -Atc 'select current_user'"; psql -Atc 'select 1' 2>&1 | grep -c 'role "root"'
+pg_ctlcluster $(ls /etc/postgresql) main stop
+mkdir -p /run/mysqld; chown mysql:mysql /run/mysqld
+mariadbd-safe --user=mysql --skip-networking > /dev/null 2>&1 &
+tries=0; until mariadb-admin ping > /dev/null 2>&1 || [ $tries -gt 300 ]; do sleep 0.2; tries=$((tries+1)); done
+mariadb -Nse 'select current_user()'
+setpriv --reuid games --clear-groups mariadb -e 'select 1' 2>&1 | grep -c denied
+mariadb-admin shutdown; wait""").stdout
+    assert shown.split() == ["postgres", "1", "root@localhost", "1"]
+    store("rm", "-f", "databases")
 
 
 @pytest.mark.long

@@ -21,11 +21,11 @@ epoll_create1 epoll_ctl epoll_ctl_old epoll_wait epoll_wait_old eventfd eventfd2
 exit_group fadvise64 fallocate fanotify_init fcntl fdatasync finit_module
 flock fork fstatfs fsync ftruncate futex futex_waitv get_kernel_syms
 get_mempolicy get_robust_list get_thread_area getcpu getitimer getpgid getpgrp getpid
-getpmsg getppid getpriority getrandom getrlimit getrusage getsid getsockopt gettid
+getpmsg getppid getpriority getrandom getrlimit getrusage getsid gettid
 gettimeofday init_module inotify_init inotify_init1 inotify_rm_watch io_cancel io_destroy
 io_getevents io_setup io_submit io_uring_enter io_uring_register ioctl ioperm iopl
 ioprio_get ioprio_set kcmp kexec_file_load kexec_load keyctl kill landlock_add_rule
-landlock_create_ruleset landlock_restrict_self listen lookup_dcookie lseek madvise mbind
+landlock_create_ruleset landlock_restrict_self lookup_dcookie lseek madvise mbind
 membarrier memfd_create memfd_secret migrate_pages mincore mlock mlock2 mlockall mmap
 modify_ldt move_pages mprotect mq_getsetattr mq_notify mq_open mq_timedreceive mq_timedsend
 mq_unlink mremap msgctl msgget msgrcv msgsnd msync munlock munlockall munmap nanosleep
@@ -39,8 +39,8 @@ sched_getaffinity sched_getattr sched_getparam sched_getscheduler sched_rr_get_i
 sched_setaffinity sched_setattr sched_setparam sched_setscheduler sched_yield seccomp
 security select semctl semget semop semtimedop sendfile set_mempolicy
 set_mempolicy_home_node set_robust_list set_thread_area set_tid_address setdomainname
-sethostname setitimer setpgid setpriority setrlimit setsid setsockopt settimeofday shmat
-shmctl shmdt shmget shutdown signalfd signalfd4 socket socketpair splice sync
+sethostname setitimer setpgid setpriority setrlimit setsid settimeofday shmat
+shmctl shmdt shmget shutdown signalfd signalfd4 socket splice sync
 sync_file_range syncfs sysfs sysinfo syslog tee tgkill time timer_create timer_delete
 timer_getoverrun timer_gettime timer_settime timerfd_create timerfd_gettime timerfd_settime
 times tkill tuxcall umask uname unshare userfaultfd ustat vfork vhangup vmsplice vserver
