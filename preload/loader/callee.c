@@ -33,6 +33,10 @@ callee_run(const struct exec_state *state, char **argv, char **envp)
     make_mount_points();
     enter_directory(state);
     err = (int)exec_program(&c, AT_FDCWD, state->exe, true, argv, envp);
+    if (explain_start(state->exe)) {
+        engine_say(state->execfn, ": that is a program of ", state->host);
+        quit(err == -ENOENT || err == -ENOTDIR ? 127 : 126);
+    }
     str_append(name, sizeof(name), &name_len, state->execfn, strlen(state->execfn));
     str_append(name, sizeof(name), &name_len, ": ", 2);
     str_append(name, sizeof(name), &name_len, state->exe, strlen(state->exe));

@@ -35,6 +35,12 @@ void enter_cwd(const char *cwd);
  * let through, since daemons stand there without meaning it. */
 void stay_here(const char *cwd);
 
+/* explain.c: say what @path of the container, which is there, lacks to be started; false where that
+ * is not known. */
+bool explain_start(const char *path);
+/* The same if its file at @host lies where nothing may be executed. */
+bool explain_noexec(const char *path, const char *host);
+
 /* start.c: become the first program of a container. */
 _Noreturn void start_plan(int argc, char **argv, char **envp);
 

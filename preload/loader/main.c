@@ -26,13 +26,31 @@ say(const char *s)
     sys3(SYS_write, 2, s, strlen(s));
 }
 
+/* Names are an image's or a stranger's: none of them moves the terminal's cursor. */
+COLD static void
+say_shown(const char *s)
+{
+    while (*s) {
+        size_t n = 0;
+
+        while ((unsigned char)s[n] >= ' ' && s[n] != 0x7f)
+            n++;
+        sys3(SYS_write, 2, s, n);
+        s += n;
+        if (*s) {
+            say("?");
+            s++;
+        }
+    }
+}
+
 COLD void
 engine_say(const char *a, const char *b, const char *c)
 {
     say("lpmx: ");
-    say(a);
-    say(b);
-    say(c);
+    say_shown(a);
+    say_shown(b);
+    say_shown(c);
     say("\n");
 }
 
@@ -193,6 +211,14 @@ jump(uint64_t *sp, uint64_t entry)
     __builtin_unreachable();
 }
 
+COLD static _Noreturn void
+die_unmapped(int status, const char *what, const char *host, int err)
+{
+    if (explain_noexec(what, host))
+        quit(status);
+    die(status, what, err);
+}
+
 /* The path that was executed: exec.c gave that of its own file. The kernel keeps it behind the
  * strings of the environment. */
 static const char *
@@ -225,13 +251,13 @@ run_program(uint64_t *sp, Elf64_auxv_t *av, const struct exec_state *state, cons
     if (state->fd >= 0)
         sys1(SYS_close, state->fd);
     if (err)
-        die(126, state->exe, err);
+        die_unmapped(126, state->exe, state->host, err);
     if (has_interp) {
         err = elf_map(state->interp, false, &interp);
         if (err == -ENOEXEC)
             die_of_signal(SIGSEGV); /* as the kernel, which has left the caller's image too */
         if (err)
-            die(127, state->interp, err);
+            die_unmapped(127, state->interp, state->interp, err);
     }
     if (program.exec_stack)
         sys3(SYS_mprotect, (uint64_t)sp & ~4095UL, 4096,

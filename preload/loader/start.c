@@ -37,44 +37,75 @@ env_value(char **envp, const char *name)
     return NULL;
 }
 
+/* The next place along PATH for a program called @name, at @path; NULL after the last. */
+static const char *
+next_place(const char **dirs, const char *name, char *path, size_t cap)
+{
+    const char *d = *dirs, *end = d;
+    size_t len = 0;
+    int err;
+
+    if (!d)
+        return NULL;
+    while (*end && *end != ':')
+        end++;
+    *dirs = *end ? end + 1 : NULL;
+    err = str_append(path, cap, &len, end > d ? d : ".", end > d ? (size_t)(end - d) : 1);
+    if (!err)
+        err = str_append(path, cap, &len, "/", 1);
+    if (!err)
+        err = str_append(path, cap, &len, name, strlen(name));
+    return err ? "" : path; /* there is nothing at a name that long */
+}
+
+/* Where to look for @name, as a shell does; NULL: it is a path itself. */
+static const char *
+search_path(const char *name, char **envp)
+{
+    const char *dirs = env_value(envp, "PATH");
+
+    for (const char *p = name; *p; p++)
+        if (*p == '/')
+            return NULL;
+    return dirs ? dirs : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+}
+
 /* Execute @argv, found through PATH as a shell would. Returns only on failure, or with 0 where it
  * is only to be @check-ed. */
 static int
 exec_command(char **argv, char **envp, bool check)
 {
-    static char path[2 * LPMX_PATH_MAX];
+    static char room[2 * LPMX_PATH_MAX];
     uint64_t mask = 0;
     struct call c = {.mask = &mask, .slot = check ? EXEC_CHECKS : -1};
-    const char *dirs = env_value(envp, "PATH");
+    const char *dirs = search_path(argv[0], envp), *path;
     int err = -ENOENT;
 
     sys4(SYS_rt_sigprocmask, 0, 0, &mask, 8);
-    for (const char *p = argv[0]; *p; p++)
-        if (*p == '/')
-            return (int)exec_program(&c, AT_FDCWD, argv[0], true, argv, envp);
     if (!dirs)
-        dirs = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-    for (const char *d = dirs;;) {
-        const char *end = d;
-        size_t len = 0;
-        int r;
+        return (int)exec_program(&c, AT_FDCWD, argv[0], true, argv, envp);
+    while (err && (path = next_place(&dirs, argv[0], room, sizeof(room)))) {
+        int r = (int)exec_program(&c, AT_FDCWD, path, true, argv, envp);
 
-        while (*end && *end != ':')
-            end++;
-        r = str_append(path, sizeof(path), &len, end > d ? d : ".",
-                       end > d ? (size_t)(end - d) : 1);
-        if (!r)
-            r = str_append(path, sizeof(path), &len, "/", 1);
-        if (!r)
-            r = str_append(path, sizeof(path), &len, argv[0], strlen(argv[0]));
-        if (!r)
-            r = (int)exec_program(&c, AT_FDCWD, path, true, argv, envp);
         if (r != -ENOENT && r != -ENOTDIR)
             err = r;
-        if (!*end || !err)
-            return err;
-        d = end + 1;
     }
+    return err;
+}
+
+/* Say why @command was not executed. Of several along PATH the first that lacks something. */
+static void
+explain_command(const char *command, char **envp, int err)
+{
+    static char room[2 * LPMX_PATH_MAX];
+    const char *dirs = search_path(command, envp), *path;
+
+    if (!dirs && explain_start(command))
+        return;
+    while (dirs && (path = next_place(&dirs, command, room, sizeof(room))))
+        if (explain_start(path))
+            return;
+    engine_say(command, error_text(err), "");
 }
 
 /* The plan's strings as an argv or envp in @out of capacity @cap. */
@@ -220,11 +251,11 @@ own_path(void)
 
 /* The end of a start that executed nothing. */
 static _Noreturn void
-end_start(const char *command, int err)
+end_start(const char *command, char **envp, int err)
 {
     if (!err)
         quit(0);
-    engine_say(command, error_text(err), "");
+    explain_command(command, envp, err);
     quit(err == -ENOENT || err == -ENOTDIR ? 127 : 126);
 }
 
@@ -258,7 +289,7 @@ start_plan(int argc, char **argv, char **envp)
         enter_cwd(s.cwd);
     program_env = start_environment(agent_take_environment(envp), &s.env);
     if (s.check)
-        end_start(s.argv[0], exec_command(s.argv, program_env, true));
+        end_start(s.argv[0], program_env, exec_command(s.argv, program_env, true));
     if (engine.plan->flags & PLAN_AGENT) {
         err = agent_start(envp, engine.agent, sizeof(engine.agent));
         if (err)
@@ -274,5 +305,5 @@ start_plan(int argc, char **argv, char **envp)
         engine_say("the kernel refuses a seccomp filter", error_text(err), "");
         quit(125);
     }
-    end_start(s.argv[0], exec_command(s.argv, program_env, false));
+    end_start(s.argv[0], program_env, exec_command(s.argv, program_env, false));
 }

@@ -12,7 +12,7 @@ import os
 from typing import TYPE_CHECKING
 
 from .containernames import ids
-from .errors import NativeMissingError, storage_errors
+from .errors import NativeMissingError, StorageError, storage_errors
 from .native import loader_digest, loader_path
 from .store import atomic_write, make_private
 
@@ -21,9 +21,18 @@ if TYPE_CHECKING:
 
     from .store import Store
 
-__all__ = ["ENGINE", "engine_path", "keep_engine", "stale_engines"]
+__all__ = [
+    "ENGINE",
+    "NOEXEC_HINT",
+    "engine_path",
+    "is_noexec",
+    "keep_engine",
+    "refuse_noexec",
+    "stale_engines",
+]
 
 ENGINE = "lpmx-exec"
+NOEXEC_HINT = "put the store on another file system: LPMX_HOME=/some/local/folder"
 _FOLDER = "engine"
 _MARK = "engine."
 
@@ -45,6 +54,27 @@ def keep_engine(path: str, folder: str) -> None:
         if not os.path.exists(path):
             make_private(os.path.dirname(path))
             _copy(path)
+    refuse_noexec(path)
+
+
+def is_noexec(path: str | os.PathLike[str]) -> bool:
+    """Is the file system that @path lies on mounted so that nothing is executed from it?"""
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_NOEXEC)
+    except OSError:
+        return False
+
+
+def refuse_noexec(path: str) -> None:
+    """Raise StorageError if the engine at @path may not be executed."""
+    if os.access(path, os.X_OK):
+        return
+    if is_noexec(path):
+        raise StorageError(
+            "the store's file system is mounted noexec: no program runs from there",
+            hint=NOEXEC_HINT,
+        )
+    raise StorageError(f"{path}: it may not be executed", hint="`lpmx doctor` examines the store")
 
 
 def _copy(path: str) -> None:

@@ -24,6 +24,7 @@ def mounted(tmp_path: Path) -> Iterator[Callable[[str], Lpmx]]:
     place.mkdir()
 
     def mount(options: str) -> Lpmx:
+        assert busybox.available()
         command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", place]
         if subprocess.run(command, capture_output=True, check=False).returncode:
             pytest.skip("no tmpfs can be mounted here")
@@ -72,3 +73,37 @@ def test_container_that_finds_no_room_is_not_made(mounted: Callable[[str], Lpmx]
     assert done.returncode == 125
     assert "no space left" in done.stderr
     assert sorted(os.listdir(lpmx.home / "containers")) == before
+
+
+@pytest.mark.needs_root
+def test_store_that_must_not_be_executed_from_is_told(
+    mounted: Callable[[str], Lpmx], tmp_path: Path
+) -> None:
+    lpmx = mounted("size=24m,noexec")
+    assert "is mounted noexec" in lpmx("load", tmp_path / "busybox.tar").stderr
+    told = (
+        "lpmx: the store's file system is mounted noexec: no program runs from there\n"
+        "  (put the store on another file system: LPMX_HOME=/some/local/folder)\n"
+    )
+    for options in ((), ("-d",), ("--name", "kept"), ("-d", "--name", "kept")):
+        done = lpmx("run", *options, "busybox:test", "true", check=False)
+        assert (done.returncode, done.stderr) == (125, told), options
+    assert not lpmx("ps", "-a", "-q").stdout
+    examined = lpmx("doctor", check=False).stdout
+    assert "is mounted noexec" in examined
+    assert "programs: operation not permitted: those of images cannot be run" in examined
+
+
+@pytest.mark.needs_root
+def test_layers_that_must_not_be_executed_from_are_told(
+    mounted: Callable[[str], Lpmx], tmp_path: Path
+) -> None:
+    layers = mounted("size=24m,noexec").home / "layers"
+    lpmx = Lpmx(tmp_path / "elsewhere")
+    lpmx("load", tmp_path / "busybox.tar")
+    (lpmx.home / "layers").rename(lpmx.home / "unused")
+    (lpmx.home / "layers").symlink_to(layers)
+    done = lpmx("run", "busybox:test", "true", check=False)
+    assert done.returncode == 126
+    assert done.stderr.startswith("lpmx: /bin/busybox: its file system is mounted noexec")
+    assert "LPMX_HOME" in done.stderr

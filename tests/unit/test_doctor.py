@@ -173,7 +173,7 @@ def test_abilities_are_tried_in_the_store_and_leave_nothing(site: Site) -> None:
     found = verdicts(storage.abilities(site))
     assert found.pop("user attributes") in {"ok", "note"}
     assert set(found) == {
-        "locks", "shared memory maps", "renames", "names", "permissions", "hard links"
+        "locks", "shared memory maps", "programs", "renames", "names", "permissions", "hard links"
     }  # fmt: skip
     assert set(found.values()) == {"ok"}
     assert os.listdir(site.store) == []
@@ -195,6 +195,7 @@ def test_ability_that_fails_names_the_reason(site: Site, monkeypatch: pytest.Mon
         ("os.setxattr", "user attributes", "note"),
         ("fcntl.flock", "locks", "problem"),
         ("mmap.mmap", "shared memory maps", "problem"),
+        ("mmap.mmap", "programs", "problem"),
         ("lpmx_runtime.doctor.storage._renameat2", "renames", "note"),
         ("os.chmod", "permissions", "problem"),
         ("os.open", "store", "problem"),
@@ -215,7 +216,11 @@ def test_each_ability_is_missed(
 
 def test_maps_are_not_shared_over_a_network(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     mounted(site, str(site.store.parent), "nfs4")
-    monkeypatch.setattr("mmap.mmap", None)  # would fail
+
+    def refuse(*_: object) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr("mmap.mmap", refuse)  # would fail
     assert "shared memory maps" not in verdicts(storage.abilities(site))
 
 

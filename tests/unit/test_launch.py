@@ -7,9 +7,9 @@ import os
 
 import pytest
 
-from lpmx_runtime import launch
+from lpmx_runtime import enginefile, launch
 from lpmx_runtime.binds import Place
-from lpmx_runtime.errors import UsageError
+from lpmx_runtime.errors import StorageError, UsageError
 from lpmx_runtime.identity import Accounts, Host
 from lpmx_runtime.image import Image
 from lpmx_runtime.launch import Options, Surroundings, draft_container, plan_launch
@@ -184,3 +184,17 @@ def test_whole_plan_needs_nothing_else(store, here):
     assert plan.clear_env
     assert plan.argv == ("x", "y")
     assert "A=1" in plan.env
+
+
+def test_store_that_nothing_is_executed_from_is_told(store, tmp_path, monkeypatch):
+    engine = tmp_path / "lpmx-exec"
+    engine.write_bytes(b"")
+    engine.chmod(0o600)
+    with pytest.raises(StorageError, match="it may not be executed"):
+        enginefile.refuse_noexec(str(engine))
+    monkeypatch.setattr(enginefile, "is_noexec", lambda _path: True)
+    with pytest.raises(StorageError, match="mounted noexec") as caught:
+        enginefile.refuse_noexec(str(engine))
+    assert "LPMX_HOME" in (caught.value.hint or "")
+    engine.chmod(0o700)
+    enginefile.refuse_noexec(str(engine))

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from lpmx_runtime.cli.format import size_text
+from lpmx_runtime.enginefile import NOEXEC_HINT, is_noexec
 from lpmx_runtime.load import load
 from lpmx_runtime.store import Store
 
@@ -46,7 +47,11 @@ def run(args: argparse.Namespace) -> int:
             progress.end()
         print(f"lpmx: {line}", file=sys.stderr)
 
-    loaded = load(Store.open(), args.source, name=args.tag, progress=progress, report=report)
+    store = Store.open()
+    loaded = load(store, args.source, name=args.tag, progress=progress, report=report)
+    if is_noexec(store.layers_dir) and not args.quiet:
+        report("the store's file system is mounted noexec: what is loaded cannot be run here")
+        print(f"  ({NOEXEC_HINT})", file=sys.stderr)
     if args.json:
         rows = [
             {

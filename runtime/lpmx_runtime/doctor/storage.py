@@ -179,6 +179,19 @@ def _shared_memory(path: str) -> str:
         return "" if os.pread(file.fileno(), 1, 0) == b"\1" else "changes are lost"
 
 
+def _programs(path: str) -> str:
+    """Programs are mapped from the store, whatever the table of mounts says of it."""
+    name = os.path.join(path, "program")
+    with open(name, "wb+") as file:
+        file.truncate(mmap.PAGESIZE)
+        os.chmod(name, 0o700)
+        with mmap.mmap(
+            file.fileno(), mmap.PAGESIZE, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_EXEC
+        ):
+            pass
+    return "" if os.access(name, os.X_OK) else "no program may be executed"
+
+
 def _names(path: str) -> str:
     """Names are bytes, and letters are not folded."""
     for name in (b"name", b"NAME", b"bytes-\xff\xfe"):
@@ -238,6 +251,7 @@ def _modes(path: str) -> str:
 _ATTEMPTS = (
     Attempt("locks", _locks, "problem", "two lpmx at once could spoil the store", MOVE),
     Attempt("shared memory maps", _shared_memory, "problem", "programs would miss new files", MOVE),
+    Attempt("programs", _programs, "problem", "those of images cannot be run from here", MOVE),
     Attempt("renames", _renames, "note", "copies on write take another, slower way", LOCAL),
     Attempt(
         "names", _names, "problem", "images hold names that differ in case or are not UTF-8", MOVE
