@@ -18,6 +18,7 @@ WHEN = {
     "traceme": "only to be traced (PTRACE_TRACEME)",
     "identity": "only where other ids are shown",
     "fakeroot": "only with --fakeroot",
+    "sets_flags": "only to set the flags that chattr sets, or verity",
     "sets_mask": "only when it blocks signals",
     "sets_action": "only when it sets an action, or for SIGSYS",
     "address": "only with a destination",

@@ -2,10 +2,9 @@
  * changes them on request is in chown.c. */
 #include "ownership.h"
 
+#include "../uufs/proclink.h"
 #include "../uufs/upper.h"
 #include "chown.h"
-
-#define LINK_SIZE 40
 
 /* ---- showing ---- */
 
@@ -127,14 +126,13 @@ ownership_show(const struct uufs_hit *hit, struct stat *st)
 void
 ownership_link(int fd, char *link)
 {
-    memcpy(link, "/proc/self/fd/", 14);
-    str_decimal(link + 14, (uint64_t)fd);
+    proc_link_fd(fd, link);
 }
 
 void
 ownership_show_fd(int fd, struct stat *st)
 {
-    char link[LINK_SIZE];
+    char link[PROC_LINK_SIZE];
 
     if (fd == AT_FDCWD)
         memcpy(link, "/proc/self/cwd", 15);
@@ -151,11 +149,7 @@ ownership_show_fd(int fd, struct stat *st)
 bool
 ownership_in_upper(const char *host)
 {
-    const struct uufs *fs = &engine.fs;
-    size_t len = strlen(host);
-
-    return fs->upper && (path_below(host, len, fs->upper, fs->upper_len) ||
-                         path_below(host, len, fs->work, fs->work_len));
+    return uufs_below_upper(&engine.fs, host) || uufs_below_work(&engine.fs, host);
 }
 
 OWN_FRAME bool
@@ -255,7 +249,7 @@ ownership_created(const struct uufs_hit *hit, unsigned long mode)
 int
 ownership_created_fd(int fd, const char *parent, unsigned long mode)
 {
-    char link[LINK_SIZE];
+    char link[PROC_LINK_SIZE];
     struct owner_file file = {.path = link, .follow = true};
 
     ownership_link(fd, link);

@@ -73,7 +73,7 @@ find_and_remember(const char *host, const char *ctr, const struct stat *st, uint
                   bool *lower, uint32_t *node)
 {
     const struct uufs *fs = &engine.fs;
-    bool upper = fs->upper && path_below(host, strlen(host), fs->upper, fs->upper_len);
+    bool upper = uufs_below_upper(fs, host);
     struct uufs_hit hit;
 
     *lower = uufs_host_is_lower(fs, host);

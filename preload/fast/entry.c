@@ -117,6 +117,7 @@ fast_may_carry(long nr)
     case SYS_io_pgetevents:
     case SYS_epoll_pwait:
     case SYS_epoll_pwait2:
+    case SYS_ioctl:
         return false;
     }
     return true;

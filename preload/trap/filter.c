@@ -5,6 +5,8 @@
 
 #include <linux/audit.h>
 #include <linux/filter.h>
+#include <linux/fs.h>
+#include <linux/fsverity.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
@@ -52,8 +54,9 @@ enum when {
     WHEN_pass_option, /* with --fakeroot: SO_PASSCRED */
     WHEN_names1,      /* with the second filter only: an address is asked for in argument 1 */
     WHEN_names4,
-    WHEN_messages, /* with the second filter only, and then not always */
-    WHEN_traceme,  /* ptrace: only PTRACE_TRACEME */
+    WHEN_messages,   /* with the second filter only, and then not always */
+    WHEN_traceme,    /* ptrace: only PTRACE_TRACEME */
+    WHEN_sets_flags, /* ioctl: what changes a file through a descriptor for reading */
     WHEN_refuse,
     WHEN_new_mount_ns, /* unshare, clone: EPERM for CLONE_NEWNS */
 };
@@ -178,6 +181,13 @@ emit_rule(struct program *p, struct rule rule)
     case WHEN_traceme:
         LOAD(ARG(0));
         emit(p, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, 0 /* PTRACE_TRACEME */);
+        ANSWER(SECCOMP_RET_ALLOW);
+        break;
+    case WHEN_sets_flags:
+        LOAD(ARG(1));
+        emit(p, BPF_JMP | BPF_JEQ | BPF_K, 3, 0, FS_IOC_SETFLAGS);
+        emit(p, BPF_JMP | BPF_JEQ | BPF_K, 2, 0, FS_IOC_FSSETXATTR);
+        emit(p, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, FS_IOC_ENABLE_VERITY);
         ANSWER(SECCOMP_RET_ALLOW);
         break;
     case WHEN_arg3:

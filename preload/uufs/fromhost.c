@@ -1,5 +1,6 @@
 /* From the host back to the container: what a path that the kernel tells (getcwd, /proc/self/fd/N)
  * is called inside. */
+#include "alias.h"
 #include "path.h"
 #include "uufs.h"
 
@@ -23,7 +24,7 @@ set_path(char *ctr, size_t cap, const char *head, size_t head_len, const char *t
     return err;
 }
 
-/* STORE/layers/HEX/fs/REST: REST, or NULL. */
+/* STORE/layers/HEX/fs/REST: REST, or NULL. By any name of STORE/layers, see alias.h. */
 static const char *
 in_layer_store(const struct uufs *fs, const char *host)
 {
@@ -38,6 +39,12 @@ in_layer_store(const struct uufs *fs, const char *host)
         if (p[0] == '/' && path_begins_with(p + 1, "fs"))
             return p + 3;
     }
+    for (const char *id = alias_next_id(host); id; id = alias_next_id(id + ALIAS_ID_LEN)) {
+        const char *end = id + ALIAS_ID_LEN;
+
+        if (*end == '/' && path_begins_with(end + 1, "fs") && alias_is_layer(fs, host, id))
+            return end + 3;
+    }
     return NULL;
 }
 
@@ -47,19 +54,30 @@ uufs_host_is_lower(const struct uufs *fs, const char *host)
     return in_layer_store(fs, host) != NULL;
 }
 
-int
-uufs_from_host(const struct uufs *fs, const char *host, char *ctr, size_t cap)
+const char *
+uufs_below_upper(const struct uufs *fs, const char *host)
 {
-    const char *rest;
+    if (!fs->upper)
+        return NULL;
+    return has_prefix(host, fs->upper, fs->upper_len) ? host + fs->upper_len
+                                                      : alias_below(host, fs->upper, fs->upper_len);
+}
+
+const char *
+uufs_below_work(const struct uufs *fs, const char *host)
+{
+    if (!fs->work)
+        return NULL;
+    return has_prefix(host, fs->work, fs->work_len) ? host + fs->work_len
+                                                    : alias_below(host, fs->work, fs->work_len);
+}
+
+/* The innermost bind whose source, as the plan has it, holds @host; -1: none. */
+static int
+bind_of(const struct uufs *fs, const char *host)
+{
     int best = -1;
 
-    if (host[0] != '/')
-        return -ENOENT;
-    if (fs->upper && has_prefix(host, fs->upper, fs->upper_len))
-        return set_path(ctr, cap, "", 0, host + fs->upper_len);
-    rest = in_layer_store(fs, host);
-    if (rest)
-        return set_path(ctr, cap, "", 0, rest);
     for (uint32_t i = 0; i < fs->n_binds; i++) {
         const struct uufs_bind *b = &fs->binds[i];
 
@@ -68,12 +86,34 @@ uufs_from_host(const struct uufs *fs, const char *host, char *ctr, size_t cap)
         if (best < 0 || b->src_len > fs->binds[best].src_len)
             best = (int)i;
     }
+    return best;
+}
+
+int
+uufs_from_host(const struct uufs *fs, const char *host, char *ctr, size_t cap)
+{
+    const char *rest;
+    uint32_t src_len;
+    int best;
+
+    if (host[0] != '/')
+        return -ENOENT;
+    rest = uufs_below_upper(fs, host);
+    if (!rest)
+        rest = in_layer_store(fs, host);
+    if (rest)
+        return set_path(ctr, cap, "", 0, rest);
+    best = bind_of(fs, host);
+    if (best >= 0)
+        src_len = fs->binds[best].src_len;
+    else
+        best = alias_bind(fs, host, &src_len);
     if (best < 0)
         return -ENOENT;
     const struct uufs_bind *b = &fs->binds[best];
 
-    rest = host + b->src_len;
-    if (b->src_len == 1 && *rest)
+    rest = host + src_len;
+    if (src_len == 1 && *rest)
         rest--;
     return set_path(ctr, cap, fs->strings + b->dst, b->dst_len, rest);
 }

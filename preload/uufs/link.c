@@ -20,7 +20,7 @@ uufs_link(const struct uufs *fs, struct uufs_hit *from, struct uufs_hit *to)
         return -ENOENT;
     if (to->read_only)
         return -EROFS;
-    if (!from->magic && from->bind != hit_mount(fs, to))
+    if (!from->magic && (from->bind != hit_mount(fs, to) || from->read_only)) /* a layer's file */
         return -EXDEV;
     if (from->type == S_IFDIR)
         return -EPERM;

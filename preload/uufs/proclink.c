@@ -30,3 +30,10 @@ proc_link_kind(const char *rel)
         return PROC_FD;
     return PROC_PLAIN;
 }
+
+void
+proc_link_fd(int fd, char link[PROC_LINK_SIZE])
+{
+    memcpy(link, "/proc/self/fd/", 14);
+    str_decimal(link + 14, (uint64_t)fd);
+}

@@ -14,13 +14,14 @@
 #include "view.h"
 
 enum uufs_bind_flags {
-    UUFS_BIND_RO = 1,        /* writes answer EROFS */
-    UUFS_BIND_FILE = 2,      /* a single file, not a directory */
-    UUFS_BIND_PROC = 4,      /* /proc: the magic links are translated */
-    UUFS_BIND_SEED = 8,      /* a file shown as if a layer held it: the first write copies it up
-                                (generated /etc/passwd) */
-    UUFS_BIND_COMMANDS = 64, /* programs here may be rows of the plan's exec map */
-    UUFS_BIND_NO_LINKS = 128 /* holds no symlink and never will: only a path's end is looked at */
+    UUFS_BIND_RO = 1,         /* writes answer EROFS */
+    UUFS_BIND_FILE = 2,       /* a single file, not a directory */
+    UUFS_BIND_PROC = 4,       /* /proc: the magic links are translated */
+    UUFS_BIND_SEED = 8,       /* a file shown as if a layer held it: the first write copies it up
+                                 (generated /etc/passwd) */
+    UUFS_BIND_COMMANDS = 64,  /* programs here may be rows of the plan's exec map */
+    UUFS_BIND_NO_LINKS = 128, /* holds no symlink and never will: only a path's end is looked at */
+    UUFS_BIND_LINK = 256      /* the last name of its source, a directory, is a symlink */
 };
 
 struct uufs_bind { /* as it stands in the plan */
@@ -138,6 +139,10 @@ int uufs_bind_at(const struct uufs *fs, const char *ctr, size_t len);
 int uufs_from_host(const struct uufs *fs, const char *host, char *ctr, size_t cap);
 /* Does a host path lie in a layer, where nothing ever moves? */
 bool uufs_host_is_lower(const struct uufs *fs, const char *host);
+/* What follows in a host path behind the upper or WORK, by whatever name the kernel has for them
+ * (alias.h); NULL: it lies elsewhere. */
+const char *uufs_below_upper(const struct uufs *fs, const char *host);
+const char *uufs_below_work(const struct uufs *fs, const char *host);
 /* A magic link of /proc to a file of a layer becomes the file's name in the union; one to anything
  * else (a file without a name, as O_TMPFILE makes it, above all) stays the kernel's to follow.
  * -ENOENT: the file has no name any more. */

@@ -5,6 +5,7 @@
  * memory; the upper is probed only where its dirty map says something may be; below a bind each
  * component is read on the host. What it is not: permission checks (the kernel makes them on the
  * host path) and changes (change.c). */
+#include "alias.h"
 #include "path.h"
 #include "places.h"
 #include "upper.h"
@@ -20,7 +21,7 @@ walk_reset(struct walk *w)
     hit->ctr[0] = '\0';
     hit->ctr_len = 0;
     hit->bind = -1;
-    w->depth = w->bind_depth = w->tree_depth = 0;
+    w->depth = w->bind_depth = w->id_depth = w->tree_depth = 0;
     w->node = 0;
     w->node_depth = 0;
     w->upper_depth = 0;
@@ -168,6 +169,8 @@ pop_component(struct walk *w)
     hit->magic = false;
     if (w->tree_depth > w->depth)
         w->tree_depth = 0;
+    if (w->id_depth > w->depth)
+        w->id_depth = 0;
     if (w->upper_depth > w->depth)
         w->upper_depth = w->depth;
     if (w->node_depth > w->depth) {
@@ -247,6 +250,8 @@ step_down(struct walk *w, const char *name, size_t len, bool last, bool trailing
     if (hit->bind >= 0) {
         unsigned how = w->how;
 
+        if (len == ALIAS_ID_LEN && !w->id_depth)
+            w->id_depth = w->depth;
         if (follow)
             w->how |= UUFS_FOLLOW;
         r = walk_in_bind(w, last);
@@ -262,6 +267,29 @@ step_down(struct walk *w, const char *name, size_t len, bool last, bool trailing
     return r < 0 ? (int)r : follow_link(w, target, r);
 }
 
+static int
+finish_in_bind(struct walk *w)
+{
+    const struct uufs *fs = w->fs;
+    struct uufs_hit *hit = w->hit;
+    const struct uufs_bind *b = &fs->binds[hit->bind];
+    size_t len;
+    int err = hit_in_bind(fs, hit);
+
+    if (err)
+        return err;
+    hit->read_only = (b->flags & UUFS_BIND_RO) != 0;
+    if (w->id_depth && (w->id_depth < w->depth || w->how & UUFS_LAST))
+        hit->read_only |= alias_guards(fs, hit->host, hit->where != UUFS_ABSENT);
+    len = hit->host_len;
+    if (b->flags & UUFS_BIND_LINK && hit->ctr_len == b->dst_len)
+        err = str_append(hit->host, sizeof(hit->host), &len, "/.", 2);
+    else if (hit->must_be_dir && hit->where == UUFS_BIND && hit->type != S_IFDIR)
+        err = str_append(hit->host, sizeof(hit->host), &len, "/", 1);
+    hit->host_len = (uint32_t)len;
+    return err;
+}
+
 /* Fill in what the last step left open. */
 static int
 walk_finish(struct walk *w)
@@ -275,16 +303,9 @@ walk_finish(struct walk *w)
         hit->in_union && walk_shows_node(w) && hit->where != UUFS_ABSENT ? w->node : VIEW_NONE;
     if (hit->where == UUFS_UPPER && hit->type != S_IFDIR)
         hit->node = VIEW_NONE;
-    hit->read_only = hit->in_union ? fs->read_only || !fs->upper
-                                   : (fs->binds[hit->bind].flags & UUFS_BIND_RO) != 0;
+    hit->read_only = fs->read_only || !fs->upper;
     if (!hit->in_union) {
-        err = hit_in_bind(fs, hit);
-        if (!err && hit->must_be_dir && hit->where == UUFS_BIND && hit->type != S_IFDIR) {
-            size_t len = hit->host_len;
-
-            err = str_append(hit->host, sizeof(hit->host), &len, "/", 1);
-            hit->host_len = (uint32_t)len;
-        }
+        err = finish_in_bind(w);
     } else if (hit->where == UUFS_LOWER) {
         err = hit->node == VIEW_NONE ? 0 /* a seed: its host path is set */
                                      : hit_in_layer(fs, hit, hit->node);

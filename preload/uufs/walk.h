@@ -21,6 +21,7 @@ struct walk {
     uint32_t upper_depth;
     uint32_t tree_depth; /* depth from which everything may be in the upper; 0: nowhere */
     uint32_t bind_depth;
+    uint32_t id_depth;               /* of a name below a bind that can be a layer's id; 0: none */
     uint32_t place_depth;            /* what is above is remembered already */
     uint64_t moves;                  /* see places.h; 0: remember nothing */
     const char *root;                /* the process's own, see UUFS_ROOTED; NULL: "/" */

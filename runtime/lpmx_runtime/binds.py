@@ -1,7 +1,7 @@
 """Which host paths a container shows: default binds, those asked for with -v, and how they add up.
 
-Decides only, and looks at the host's files to do so. Paths are resolved when the container is
-created: a bind is a fixed pair of paths, as with a mount.
+Decides only, and looks at the host's files to do so. A bind is a fixed pair of names: the source is
+kept as it was given, since another node may have the same directory behind other symlinks.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import os
 import posixpath
 import re
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .errors import UsageError
 from .plan import Bind
+from .store import plain_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -28,6 +29,7 @@ __all__ = [
     "merge_binds",
     "parse_no_bind",
     "parse_volume",
+    "without_layers",
 ]
 
 # The default rules, by the name --no-bind knows them by.
@@ -44,6 +46,7 @@ RULES = {
 }
 _FILES = ("resolv", "hosts", "localtime")
 _KERNEL = ("proc", "dev", "sys")
+_KERNEL_FOLDERS = frozenset(f"/{name}" for name in _KERNEL)
 
 # Hiding these from an image would hide the image; what lies deeper in /var, /opt, /srv ... may be
 # bound.
@@ -81,7 +84,7 @@ def this_place(environ: Mapping[str, str]) -> Place:
         same = os.path.isabs(logical) and os.path.samefile(logical, cwd)
     except OSError:
         same = False
-    if not same or posixpath.normpath(logical) != logical:
+    if not same or _clean(logical) != logical:
         logical = cwd
     home = environ.get("HOME") or _passwd_home()
     return Place(_clean(home) if home.startswith("/") else "", cwd, logical)
@@ -171,7 +174,15 @@ def _at_both_names(path: str, real: str, image_has: Callable[[str], bool]) -> li
     if not os.path.isdir(real):
         return []
     names = [path, real] if _may_show(real, image_has) else [path]
-    return [Bind(real, name) for name in dict.fromkeys(names)]
+    return [folder_bind(name, name) for name in dict.fromkeys(names)]
+
+
+def folder_bind(source: str, destination: str, *, read_only: bool = False) -> Bind:
+    """A bind of the directory @source, by the name it was given.
+
+    The name is looked up by each start anew: one file system may be elsewhere on the next node.
+    """
+    return Bind(source, destination, read_only=read_only, link=os.path.islink(source))
 
 
 def _may_show(path: str, image_has: Callable[[str], bool]) -> bool:
@@ -198,7 +209,8 @@ def parse_volume(text: str, *, cwd: str) -> Bind:
     if not 1 <= len(parts) <= 2 or not all(parts):
         raise UsageError(f"-v {text}: not of the form SRC:DST[:ro]")
     read_only = _read_only(text, options)
-    source = os.path.realpath(os.path.join(cwd, parts[0]))
+    given = os.path.join(cwd, parts[0])
+    source = os.path.realpath(given)
     if not os.path.lexists(source):
         raise UsageError(
             f"-v {text}: {parts[0]} does not exist on this host",
@@ -212,7 +224,9 @@ def parse_volume(text: str, *, cwd: str) -> Bind:
         raise UsageError(
             f"-v {text}: the container's root cannot be replaced", hint="bind a directory below it"
         )
-    return Bind(source, destination, read_only=read_only, file=not os.path.isdir(source))
+    if not os.path.isdir(source):
+        return Bind(source, destination, read_only=read_only, file=True)
+    return folder_bind(plain_path(given), destination, read_only=read_only)
 
 
 def resolve_destination(path: str, link_of: Callable[[str], str]) -> str:
@@ -270,8 +284,11 @@ def merge_binds(*groups: Iterable[Bind]) -> tuple[Bind, ...]:
 
 
 def _repeats(bind: Bind, outer: Bind) -> bool:
-    same_source = _join(outer.src, bind.dst[len(outer.dst) :]) == bind.src
-    return same_source and outer.read_only == bind.read_only and not outer.proc
+    if outer.read_only != bind.read_only or outer.proc:
+        return False
+    # A symlink on the way is followed inside, where its target may not be shown.
+    shown = _join(os.path.realpath(outer.src), bind.dst[len(outer.dst) :])
+    return shown == os.path.realpath(bind.src) == os.path.realpath(shown)
 
 
 def _join(path: str, rest: str) -> str:
@@ -287,6 +304,33 @@ def find_bind(binds: Iterable[Bind], path: str) -> Bind | None:
         if found is None or len(bind.dst) > len(found.dst):
             found = bind
     return found
+
+
+def without_layers(binds: Iterable[Bind], layers_dir: str | os.PathLike[str]) -> list[Bind]:
+    """@binds, those read-only that show a part of the store's layers, by whatever name."""
+    return [
+        replace(bind, read_only=True)
+        if bind.src not in _KERNEL_FOLDERS and _is_below(bind.src, layers_dir)
+        else bind
+        for bind in binds
+    ]
+
+
+def _is_below(path: str, folder: str | os.PathLike[str]) -> bool:
+    """Is @path in @folder? Told by inodes: there may be symlinks, and mounts in two places."""
+    try:
+        top = os.stat(folder)
+    except OSError:
+        return False
+    real = os.path.realpath(path)
+    while real != "/":
+        try:
+            if os.path.samestat(os.stat(real), top):
+                return True
+        except OSError:
+            return False
+        real = os.path.dirname(real)
+    return False
 
 
 def hidden_places(
@@ -323,4 +367,5 @@ def _is_own_folder(path: str) -> bool:
 
 def _is_shown(source: str, binds: Iterable[Bind]) -> bool:
     """Is the host's @source shown, under whatever name?"""
-    return any(source == bind.src or source.startswith(_join(bind.src, "/")) for bind in binds)
+    tops = [os.path.realpath(bind.src) for bind in binds]
+    return any(source == top or source.startswith(_join(top, "/")) for top in tops)

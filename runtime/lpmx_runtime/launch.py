@@ -28,6 +28,7 @@ from .binds import (
     parse_volume,
     resolve_destination,
     this_place,
+    without_layers,
 )
 from .container import Container, taken_back
 from .enginefile import engine_path, keep_engine
@@ -252,7 +253,7 @@ def _binds(store: Store, image: Image, options: Options, here: Surroundings) -> 
     )
     if options.fakeroot:
         default = [_replaceable(bind) for bind in default]
-    return merge_binds(default, asked)
+    return tuple(without_layers(merge_binds(default, asked), store.layers_dir))
 
 
 def image_has(store: Store, chain_id: str, path: str) -> bool:
@@ -348,11 +349,7 @@ def _cwd(image: Image, options: Options, here: Surroundings, binds: tuple[Bind, 
         return image.workdir
     for path in (here.place.logical_cwd, here.place.cwd):
         bind = find_bind(binds, path)
-        if (
-            bind
-            and posixpath.join(bind.src, path[len(bind.dst) :].lstrip("/")).rstrip("/")
-            == here.place.cwd
-        ):
+        if bind and os.path.realpath(bind.src + path[len(bind.dst) :]) == here.place.cwd:
             return path
     return "/"
 

@@ -40,7 +40,7 @@ ENGINES = {"fast": 0, "trap": 8, "eager": 128}
 _ENGINE_BITS = 8 | 128
 _READ_ONLY, _IDENTITY, _CLEAR_ENV, _AGENT = 1, 2, 4, 64
 _BIND_RO, _BIND_FILE, _BIND_PROC, _BIND_SEED = 1, 2, 4, 8
-_BIND_COMMANDS, _BIND_NO_LINKS = 64, 128
+_BIND_COMMANDS, _BIND_NO_LINKS, _BIND_LINK = 64, 128, 256
 _CALLEE, _HOST = 1, 2
 _TRANSLATE, _ASIDE = 1, 2
 
@@ -70,6 +70,7 @@ class Bind:
     seed: bool = False
     commands: bool = False  # programs here may be rows of the exec map
     no_links: bool = False  # holds no symlink and never will: paths in it need not be walked
+    link: bool = False  # the last name of src, a directory, is a symlink
 
     @property
     def flags(self) -> int:
@@ -81,6 +82,7 @@ class Bind:
             | (_BIND_SEED if self.seed else 0)
             | (_BIND_COMMANDS if self.commands else 0)
             | (_BIND_NO_LINKS if self.no_links else 0)
+            | (_BIND_LINK if self.link else 0)
         )
 
     def __str__(self) -> str:
@@ -409,6 +411,7 @@ class _Reader:
                 seed=bool(flags & _BIND_SEED),
                 commands=bool(flags & _BIND_COMMANDS),
                 no_links=bool(flags & _BIND_NO_LINKS),
+                link=bool(flags & _BIND_LINK),
             )
             for dst, dst_len, src, src_len, flags in self.table(pair, _BIND)
         )

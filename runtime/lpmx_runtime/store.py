@@ -54,10 +54,22 @@ def default_root() -> Path:
     """$LPMX_HOME, else $XDG_DATA_HOME/lpmx, else ~/.local/share/lpmx."""
     home = os.environ.get("LPMX_HOME")
     if home:
-        return Path(os.path.abspath(os.path.expanduser(home)))
+        return Path(plain_path(os.path.expanduser(home)))
     data = os.environ.get("XDG_DATA_HOME")
     base = data if data and os.path.isabs(data) else os.path.expanduser("~/.local/share")
-    return Path(base, "lpmx")
+    return Path(plain_path(base), "lpmx")
+
+
+def plain_path(path: str | os.PathLike[str]) -> str:
+    """@path from the working directory on, without "//", "." and "..".
+
+    It keeps the name that it was given, symlinks and all: another node may have the same directory
+    behind other ones. With a ".." it is the kernel's name, for only the kernel knows what is above.
+    """
+    path = os.path.join(os.getcwd(), os.fspath(path))
+    if ".." in path.split("/"):
+        return os.path.realpath(path)
+    return "/" + os.path.normpath(path).lstrip("/")
 
 
 def fsync_folder(path: str | os.PathLike[str]) -> None:
@@ -218,7 +230,7 @@ class Store:
     @classmethod
     def open(cls, root: str | os.PathLike[str] | None = None) -> Store:
         """Open the store at @root (default_root() when None), making it when it is not there."""
-        store = cls(Path(os.path.abspath(root)) if root is not None else default_root())
+        store = cls(Path(plain_path(root)) if root is not None else default_root())
         version = store.root / "version"
         _refuse_others(store.root)
         if not version.exists():

@@ -23,7 +23,7 @@ flock fork fstatfs fsync ftruncate futex futex_waitv get_kernel_syms
 get_mempolicy get_robust_list get_thread_area getcpu getitimer getpgid getpgrp getpid
 getpmsg getppid getpriority getrandom getrlimit getrusage getsid gettid
 gettimeofday init_module inotify_init inotify_init1 inotify_rm_watch io_cancel io_destroy
-io_getevents io_setup io_submit io_uring_enter io_uring_register ioctl ioperm iopl
+io_getevents io_setup io_submit io_uring_enter io_uring_register ioperm iopl
 ioprio_get ioprio_set kcmp kexec_file_load kexec_load keyctl kill landlock_add_rule
 landlock_create_ruleset landlock_restrict_self lookup_dcookie lseek madvise mbind
 membarrier memfd_create memfd_secret migrate_pages mincore mlock mlock2 mlockall mmap
