@@ -6,15 +6,13 @@ import os
 import posixpath
 from typing import TYPE_CHECKING
 
+from lpmx_runtime import marks
 from lpmx_runtime.binds import find_bind
 from lpmx_runtime.view import View
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from lpmx_runtime.plan import LaunchPlan
 
-WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
 LINKS_MAX = 40
 
 
@@ -39,7 +37,7 @@ def _host_name(plan: LaunchPlan, path: str) -> str | None:
         bind = find_bind(plan.binds, path)
         if bind is not None:
             return _existing(posixpath.join(bind.src, path[len(bind.dst) :].lstrip("/")))
-        upper = plan.upper + path
+        upper = marks.host_path(plan.upper, path)
         if not os.path.islink(upper):
             return _existing(upper) or _in_layers(plan, path)
         target = posixpath.join(posixpath.dirname(path), os.readlink(upper))
@@ -52,7 +50,7 @@ def _existing(path: str) -> str | None:
 
 
 def _in_layers(plan: LaunchPlan, path: str) -> str | None:
-    if any(os.path.lexists(mark) for mark in _marks(plan.upper, path)):
+    if any(os.path.lexists(mark) for mark in marks.marks(plan.upper, path)):
         return None
     with View(plan.view) as view:
         node = view.lookup(path)
@@ -63,12 +61,3 @@ def _in_layers(plan: LaunchPlan, path: str) -> str | None:
             names.append(os.fsdecode(node.name))
             node = view.node(node.parent)
     return posixpath.join(layer, *reversed(names))
-
-
-def _marks(upper: str, path: str) -> Iterator[str]:
-    """The files in the upper layer that would hide `path` of the layers below."""
-    folder = upper
-    for name in path.strip("/").split("/"):
-        yield posixpath.join(folder, WHITEOUT + name)
-        yield posixpath.join(folder, OPAQUE)
-        folder = posixpath.join(folder, name)

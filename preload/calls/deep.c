@@ -198,7 +198,8 @@ step(struct deep *d, const char *name, size_t len, bool last, bool slash)
     struct stat st;
     long r;
 
-    if (d->in_upper && whiteout_is(name, len))
+    if (d->in_upper && len <= LPMX_NAME_MAX &&
+        escape_needs(name, len)) /* its listings are the disk's */
         return last && d->how & UUFS_MISSING ? -EPERM : -ENOENT;
     r = append(d, name, len);
     if (r)

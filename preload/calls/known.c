@@ -54,7 +54,9 @@ known_put(uint64_t dev, uint64_t ino, uint64_t moves, const char *ctr, uint32_t 
     struct entry *e = entry_of(ino);
     size_t len = strlen(ctr);
 
-    if (len >= sizeof(e->directory.ctr) || !sequence_begin(&e->sequence))
+    if (len >= sizeof(e->directory.ctr) ||
+        (uufs_dirty_has_escapes(&engine.fs) && escape_needs_any(ctr, len)) ||
+        !sequence_begin(&e->sequence))
         return;
     e->directory.dev = dev;
     e->directory.ino = ino;

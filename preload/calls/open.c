@@ -62,7 +62,7 @@ open_by_how(const struct call *c, int fd, const char *path, const struct open_re
 
     if (r->flags & O_PATH)
         how.flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-    else if (r->creates || (r->flags & O_TMPFILE) == O_TMPFILE)
+    else if (r->flags & O_CREAT || (r->flags & O_TMPFILE) == O_TMPFILE)
         how.mode = r->mode;
     if (waits)
         return call_blocking(c, SYS_openat2, (unsigned long)fd, (unsigned long)path,

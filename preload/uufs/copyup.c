@@ -148,7 +148,7 @@ descent_step(struct descent *d, size_t len)
         end++;
     if (d->node != VIEW_NONE)
         child = view_child(&d->fs->view, d->node, d->ctr + start, end - start);
-    r = str_append(d->host, sizeof(d->host), &d->host_len, d->ctr + d->at, end - d->at);
+    r = escape_append(d->host, sizeof(d->host), &d->host_len, d->ctr + d->at, end - d->at);
     if (r)
         return r;
     d->at = end;

@@ -2,14 +2,6 @@
  * makes difficult. */
 #include "upper.h"
 
-static bool
-is_reserved(const struct uufs_hit *hit)
-{
-    size_t dir_len = path_parent(hit->ctr, hit->ctr_len);
-
-    return whiteout_is(hit->ctr + dir_len + 1, hit->ctr_len - dir_len - 1);
-}
-
 int
 uufs_prepare_create(const struct uufs *fs, struct uufs_hit *hit)
 {
@@ -21,8 +13,6 @@ uufs_prepare_create(const struct uufs *fs, struct uufs_hit *hit)
         return -EROFS;
     if (!hit->in_union)
         return 0;
-    if (is_reserved(hit))
-        return -EPERM;
     err = uufs_make_parents(fs, hit->ctr, hit->ctr_len);
     if (err)
         return err;

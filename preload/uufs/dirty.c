@@ -14,7 +14,7 @@
  *
  * On a network file system another machine writes without our seeing its marks. So a process that
  * finds the map there uses none, and sets bit 0 for those that have it on a disk of their own:
- * "trust nothing". */
+ * "trust nothing". Bit 1 says that some name of the upper is another on the disk (escape.c). */
 #include "uufs.h"
 
 #define FNV_BASIS   0xcbf29ce484222325u
@@ -82,9 +82,29 @@ uufs_dirty_test(const struct uufs *fs, const char *ctr, size_t len)
     return nothing_known(fs) || hash_test(fs, dirty_hash(ctr, len, 0));
 }
 
+bool
+uufs_dirty_has_escapes(const struct uufs *fs)
+{
+    return !fs->moves || !fs->dirty ||
+           __atomic_load_n(&fs->dirty[0], __ATOMIC_ACQUIRE) &
+               (UUFS_DIRTY_ELSEWHERE | UUFS_DIRTY_ESCAPES);
+}
+
+static bool
+ends_escaped(const char *ctr, size_t len)
+{
+    size_t at = len;
+
+    while (at && ctr[at - 1] != '/')
+        at--;
+    return escape_needs(ctr + at, len - at);
+}
+
 void
 uufs_dirty_set(const struct uufs *fs, const char *ctr, size_t len)
 {
+    if (fs->dirty && fs->moves && ends_escaped(ctr, len))
+        __atomic_fetch_or(&fs->dirty[0], UUFS_DIRTY_ESCAPES, __ATOMIC_SEQ_CST);
     if (fs->dirty)
         hash_set(fs, dirty_hash(ctr, len, 0));
 }

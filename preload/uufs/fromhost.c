@@ -72,6 +72,17 @@ uufs_below_work(const struct uufs *fs, const char *host)
                                                     : alias_below(host, fs->work, fs->work_len);
 }
 
+/* @rest of the upper, as programs name it. */
+static int
+set_upper_path(const struct uufs *fs, char *ctr, size_t cap, const char *rest)
+{
+    int err = set_path(ctr, cap, "", 0, rest);
+
+    if (!err && uufs_dirty_has_escapes(fs))
+        escape_undo_all(ctr);
+    return err;
+}
+
 /* The innermost bind whose source, as the plan has it, holds @host; -1: none. */
 static int
 bind_of(const struct uufs *fs, const char *host)
@@ -99,8 +110,9 @@ uufs_from_host(const struct uufs *fs, const char *host, char *ctr, size_t cap)
     if (host[0] != '/')
         return -ENOENT;
     rest = uufs_below_upper(fs, host);
-    if (!rest)
-        rest = in_layer_store(fs, host);
+    if (rest)
+        return set_upper_path(fs, ctr, cap, rest);
+    rest = in_layer_store(fs, host);
     if (rest)
         return set_path(ctr, cap, "", 0, rest);
     best = bind_of(fs, host);

@@ -227,7 +227,7 @@ listing_seeds(struct listing *l, const struct uufs *fs, const char *ctr, size_t 
         if (!(b->flags & UUFS_BIND_SEED) || (dir_len ? dir_len : 1) != len ||
             (dir_len && memcmp(dst, ctr, len)))
             continue;
-        if (listing_find(l, dst + dir_len + 1, name_len) ||
+        if (listing_shown(l, dst + dir_len + 1, name_len) ||
             listing_hides(l, dst + dir_len + 1, name_len))
             continue;
         if (node == VIEW_NONE ||
@@ -308,6 +308,18 @@ listing_find(const struct listing *l, const char *name, size_t len)
             return e;
     }
     return NULL;
+}
+
+const struct dir_entry *
+listing_shown(const struct listing *l, const char *name, size_t len)
+{
+    char escaped[LPMX_NAME_MAX + 2];
+    size_t n = 0;
+
+    if (!escape_needs(name, len))
+        return listing_find(l, name, len);
+    return escape_append(escaped, sizeof(escaped), &n, name, len) ? NULL
+                                                                  : listing_find(l, escaped, n);
 }
 
 bool

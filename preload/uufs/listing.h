@@ -42,8 +42,10 @@ int listing_load(struct listing *l, const struct uufs *fs, const char *ctr, size
                  uint32_t node);
 void listing_free(struct listing *l);
 const struct dir_entry *listing_entry(const struct listing *l, size_t item);
-/* The entry of that name, or NULL. */
+/* The entry that the disk calls so, or NULL. */
 const struct dir_entry *listing_find(const struct listing *l, const char *name, size_t len);
+/* That which shows as @name. */
+const struct dir_entry *listing_shown(const struct listing *l, const char *name, size_t len);
 /* Is there a whiteout of this lower name? */
 bool listing_hides(const struct listing *l, const char *name, size_t len);
 /* The first item whose hash is not below @hash. */

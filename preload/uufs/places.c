@@ -30,7 +30,8 @@ place_put(const struct uufs *fs, const char *ctr, size_t len, const struct uufs_
 {
     struct uufs_place_entry *e = entry_of(fs, ctr, len);
 
-    if (len > PLACE_TEXT_MAX || !sequence_begin(&e->sequence))
+    if (len > PLACE_TEXT_MAX || (uufs_dirty_has_escapes(fs) && escape_needs_any(ctr, len)) ||
+        !sequence_begin(&e->sequence))
         return;
     e->place = *place;
     e->len = (uint32_t)len;

@@ -132,7 +132,7 @@ put_child(struct reader *r, int64_t i)
 
     if (!*name)
         return true;
-    upper = listing_find(&r->upper, name, strlen(name));
+    upper = listing_shown(&r->upper, name, strlen(name));
     if (upper && upper->type == DT_DIR && S_ISDIR(n->mode) && merges(r, name))
         return emit_put(&r->out, node_ino(&r->fs->view, child), FIRST_CHILD + i + 1, DT_DIR, name);
     if (upper)
@@ -145,13 +145,18 @@ put_child(struct reader *r, int64_t i)
 
 /* ---- the upper's names ---- */
 
+/* The name that @e shows, into @name of LPMX_NAME_MAX + 1 bytes. False: it is a mark, or a lower
+ * name. */
 static bool
-is_upper_only(const struct reader *r, const struct dir_entry *e)
+is_upper_only(const struct reader *r, const struct dir_entry *e, char *name)
 {
     size_t len = strlen(e->name);
 
-    return !whiteout_is(e->name, len) &&
-           view_child(&r->fs->view, r->node, e->name, len) == VIEW_NONE;
+    if (whiteout_is(e->name, len) || len > LPMX_NAME_MAX)
+        return false;
+    memcpy(name, e->name, len + 1);
+    len = escape_undo(name, len);
+    return view_child(&r->fs->view, r->node, name, len) == VIEW_NONE;
 }
 
 /* All names of one hash, from item @at on; a position cannot lie between them. Returns the item
@@ -162,12 +167,13 @@ put_hash(struct reader *r, size_t at)
     uint64_t hash = r->upper.items[at].hash;
     int64_t base = FIRST_CHILD + (int64_t)r->dir->n_children;
     size_t used = r->out.used;
+    char name[LPMX_NAME_MAX + 1];
 
     for (; at < r->upper.n && r->upper.items[at].hash == hash; at++) {
         const struct dir_entry *e = listing_entry(&r->upper, at);
 
-        if (is_upper_only(r, e) &&
-            !emit_put(&r->out, e->ino, base + (int64_t)hash + 1, e->type, e->name)) {
+        if (is_upper_only(r, e, name) &&
+            !emit_put(&r->out, e->ino, base + (int64_t)hash + 1, e->type, name)) {
             r->out.used = used;
             return 0;
         }
@@ -248,7 +254,7 @@ getdents_merged(struct reader *r, int fd)
 
 /* ---- directories without a lower part ---- */
 
-/* Close the gaps that reserved names leave in @n bytes of records. */
+/* Close the gaps that marks leave in @n bytes of records, and call the others what they are. */
 static size_t
 filter_records(char *buf, size_t n)
 {
@@ -260,6 +266,8 @@ filter_records(char *buf, size_t n)
         reclen = e->reclen;
         if (whiteout_is(e->name, strlen(e->name)))
             continue;
+        if (e->name[0] == '.')
+            escape_undo(e->name, strlen(e->name));
         if (kept != at)
             memmove(buf + kept, e, reclen);
         kept += reclen;

@@ -167,14 +167,6 @@ check_movable(const struct move *m, const struct uufs_hit *hit)
     return hit->node != VIEW_NONE || hit->where == UUFS_LOWER ? -EXDEV : 0;
 }
 
-static int
-check_reserved(const struct uufs_hit *hit)
-{
-    size_t dir_len = path_parent(hit->ctr, hit->ctr_len);
-
-    return whiteout_is(hit->ctr + dir_len + 1, hit->ctr_len - dir_len - 1) ? -EPERM : 0;
-}
-
 /* 0: go on; 1: there is nothing to do; or -errno. */
 static int
 rename_check(const struct move *m)
@@ -203,7 +195,7 @@ rename_check(const struct move *m)
         err = check_movable(m, m->to);
     if (!err)
         err = check_empty(m);
-    return err ? err : check_reserved(m->to);
+    return err;
 }
 
 /* ---- doing it ---- */

@@ -28,7 +28,8 @@ upper_path(const struct uufs *fs, const char *ctr, size_t len, char *host)
         return -EROFS;
     err = str_append(host, LPMX_PATH_MAX, &host_len, fs->upper, fs->upper_len);
     if (!err && len > 1)
-        err = str_append(host, LPMX_PATH_MAX, &host_len, ctr, len);
+        err = uufs_dirty_has_escapes(fs) ? escape_append(host, LPMX_PATH_MAX, &host_len, ctr, len)
+                                         : str_append(host, LPMX_PATH_MAX, &host_len, ctr, len);
     return err ? err : (long)host_len;
 }
 

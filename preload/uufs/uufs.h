@@ -5,7 +5,8 @@
  * Whiteouts in the upper are OCI's: `.wh.NAME` hides NAME of the layers, `.wh..wh..opq` in a
  * directory hides everything the layers have in it, so the upper *is* the next layer. A name that
  * is present in the upper wins over its own whiteout, which lets a change be ordered so that no
- * moment shows a wrong tree. Container programs never see or make `.wh.` names.
+ * moment shows a wrong tree. Container programs never see or make these; what they call `.wh.NAME`
+ * has another name on the disk (escape.c).
  *
  * No allocation, no libc; 0 or negative errno; buffers are the caller's. */
 #ifndef LPMX_UUFS_H
@@ -152,7 +153,8 @@ int uufs_leave_magic(const struct uufs *fs, struct uufs_hit *hit);
  * is not probed */
 #define UUFS_DIRTY_HEAD 16 /* bytes of a map that has a head: no name's */
 #define UUFS_DIRTY_ELSEWHERE                                                                       \
-    1u /* in the first word: somebody writes whose marks are not seen here */
+    1u                        /* in the first word: somebody writes whose marks are not seen here */
+#define UUFS_DIRTY_ESCAPES 2u /* there: the upper has a name that is another on the disk */
 bool uufs_dirty_test(const struct uufs *fs, const char *ctr, size_t len);
 void uufs_dirty_set(const struct uufs *fs, const char *ctr,
                     size_t len); /* before the name appears */
@@ -162,15 +164,27 @@ bool uufs_dirty_test_opaque(const struct uufs *fs, const char *ctr, size_t len);
 void uufs_dirty_set_opaque(const struct uufs *fs, const char *ctr,
                            size_t len); /* before the mark */
 bool uufs_dirty_test_tree(const struct uufs *fs, const char *ctr, size_t len);
+/* May a path of the upper hold a name that is another on the disk? */
+bool uufs_dirty_has_escapes(const struct uufs *fs);
 /* How often a directory of the upper left its place, and one more; 0: not known. */
 uint64_t uufs_moves(const struct uufs *fs);
 void uufs_moves_add(const struct uufs *fs); /* before one leaves, and after */
+
+/* ---- escape.c ---- */
+/* Is the program's @name another on the disk, or one of @path's? */
+bool escape_needs(const char *name, size_t len);
+bool escape_needs_any(const char *path, size_t len);
+/* str_append of a path as the upper has it; @path is a program's. */
+int escape_append(char *dst, size_t cap, size_t *len, const char *path, size_t path_len);
+/* The program's name of what the upper calls @name, in place: its length, which is no larger. */
+size_t escape_undo(char *name, size_t len);
+void escape_undo_all(char *path);
 
 /* ---- whiteout.c ---- */
 #define WHITEOUT_PREFIX     ".wh."
 #define WHITEOUT_PREFIX_LEN 4
 #define WHITEOUT_OPAQUE     ".wh..wh..opq"
-bool whiteout_is(const char *name, size_t len); /* any reserved name: starts with ".wh." */
+bool whiteout_is(const char *name, size_t len); /* on the disk: a mark, starts with ".wh." */
 /* Is the lower name at container path @ctr hidden by a whiteout in the upper? 1, 0 or -errno. */
 int whiteout_test(const struct uufs *fs, const char *ctr, size_t len);
 int whiteout_make(const struct uufs *fs, const char *ctr,
@@ -198,7 +212,7 @@ int uufs_copy_up(const struct uufs *fs, struct uufs_hit *hit, enum uufs_copy_how
 /* ---- create.c, remove.c, rename.c, link.c ----
  * Hits come from uufs_walk without UUFS_FOLLOW, with UUFS_MISSING where absence is allowed. */
 /* Before a new name is created at an absent hit (open O_CREAT, mkdir, symlink, mknod, bind(2),
- * link): -EROFS, -EPERM for a reserved name; else parents are in the upper, the name is noted
+ * link): -EROFS; else parents are in the upper, the name is noted
  * dirty, and hit->host is where to create it. */
 int uufs_prepare_create(const struct uufs *fs, struct uufs_hit *hit);
 int uufs_mkdir(const struct uufs *fs, struct uufs_hit *hit, unsigned mode);

@@ -191,6 +191,7 @@ step_up(struct walk *w)
 {
     bool leaves_bind = w->hit->bind >= 0 && w->depth == w->bind_depth;
 
+    w->has_root = true;
     if (at_root(w) || !w->depth)
         return w->how & UUFS_BENEATH ? -EXDEV : 0;
     pop_component(w);
@@ -208,7 +209,8 @@ follow_link(struct walk *w, const char *target, long len)
 {
     if (++w->links > MAX_LINKS || w->how & UUFS_NO_SYMLINKS)
         return -ELOOP;
-    if (target[0] == '/' && w->how & UUFS_BENEATH)
+    if (target[0] == '/' &&
+        (w->how & UUFS_BENEATH || (w->how & UUFS_NO_XDEV && !w->has_root))) /* so does the kernel */
         return -EXDEV;
     int err = push_pending(w, target, (size_t)len);
 
@@ -445,6 +447,7 @@ uufs_walk(const struct uufs *fs, const char *base, const char *path, unsigned ho
         w.how = how;
     }
     w.rest = path;
+    w.has_root = path[0] == '/' || how & UUFS_SCOPED;
     err = !from_base && w.root ? enter_root(&w) : 0;
     if (!from_base && !w.root)
         resume_above(&w);

@@ -27,6 +27,7 @@ struct walk {
     const char *root;                /* the process's own, see UUFS_ROOTED; NULL: "/" */
     size_t way_len;                  /* more is left to walk: that is still the way to the root */
     uint64_t mount;                  /* UUFS_NO_XDEV: the one it must stay on */
+    bool has_root;                   /* has it come to "/" or asked for it by ".."? */
     const char *rest;                /* what is still to be walked */
     char target[LPMX_PATH_MAX];      /* a symlink's target as just read */
     char pending[2 * LPMX_PATH_MAX]; /* rest lives at its end once a symlink was met */

@@ -18,7 +18,7 @@ hit_compose(struct uufs_hit *hit, const char *prefix, size_t prefix_len, const c
 int
 hit_in_upper(const struct uufs *fs, struct uufs_hit *hit)
 {
-    return hit_compose(hit, fs->upper ? fs->upper : "", fs->upper_len, hit->ctr, hit->ctr_len);
+    return fs->upper ? upper_take(fs, hit) : hit_compose(hit, "", 0, hit->ctr, hit->ctr_len);
 }
 
 int

@@ -75,13 +75,7 @@ walk_in_union(struct walk *w, const char *name, size_t len, bool last, int seed)
     hit->lower_name = child != VIEW_NONE;
     hit->magic = false;
     hit->type = 0;
-    if (whiteout_is(name, len)) {
-        hit->lower_name = false;
-        child = VIEW_NONE;
-        r = -ENOENT;
-    } else {
-        r = probe_upper(w, child != VIEW_NONE || seed >= 0);
-    }
+    r = probe_upper(w, child != VIEW_NONE || seed >= 0);
     if (r > 0)
         return take_upper(w, child);
     if (r == 0 && seed >= 0) {

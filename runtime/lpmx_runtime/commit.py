@@ -15,21 +15,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .archive import Blob
-from .errors import UsageError, storage_errors
+from .errors import LpmxError, UsageError, storage_errors
 from .load import import_layer, make_view, sync_store
 from .manifest import LayerSpec, host_platform
+from .marks import PREFIX
 from .reference import check_name
 from .stream import Digest
 from .tarwrite import write_layer
+from .text import shown
 from .upper import read_upper
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from .container import Container
     from .image import Image
     from .store import Store
+    from .upper import Entry
 
 __all__ = ["Message", "change_config", "commit"]
 
@@ -124,10 +127,21 @@ def _write(container: Container, path: Path) -> str:
                 digest.update(data)
                 file.write(data)
 
-            write_layer(read_upper(container), write)
+            write_layer(_for_a_layer(read_upper(container)), write)
         return digest.hexdigest()
     finally:
         digest.close()
+
+
+def _for_a_layer(entries: Iterator[Entry]) -> Iterator[Entry]:
+    """@entries, all of whose names a layer can hold."""
+    for entry in entries:
+        if any(name.startswith(PREFIX) for name in entry.path.split(b"/")):
+            raise LpmxError(
+                f"/{shown(entry.path)}: no image can hold a name that begins with .wh.",
+                hint="it would delete what the layers below have: rename or remove it first",
+            )
+        yield entry
 
 
 def _sha256(data: bytes) -> str:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from .marks import OPAQUE, PREFIX, escape, unescape
 from .plan import PlanError, parse_plan
 from .view import check_result, load_library
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["ADDED", "CHANGED", "DELETED", "Change", "Entry", "Records", "changes", "read_upper"]
 
 ADDED, CHANGED, DELETED = "A", "C", "D"
-PREFIX = b".wh."
-OPAQUE = b".wh..wh..opq"
 _OURS = b"user.lpmx."
 _OWNER = _OURS + b"owner"
 _LIST_MAX = 1 << 16
@@ -127,16 +126,17 @@ def _listxattr(host: bytes) -> list[bytes]:
 def read_upper(container: Container) -> Iterator[Entry]:
     """All that @container has written, the root (empty path) first, in the order of names' bytes.
 
-    Parents stand before what is in them. Marks are facts of their directory, never entries. Sockets
-    are left out: no archive has them. So are the places of binds that nothing was written to.
+    Parents stand before what is in them, and names are those that programs see. Marks are facts of
+    their directory, never entries. Sockets are left out: no archive has them. So are the places of
+    binds that nothing was written to.
     """
     reader = _Reader(container)
-    yield from reader.folder(b"")
+    yield from reader.folder(b"", reader.top)
 
 
 class _Reader:
     def __init__(self, container: Container) -> None:
-        self._top = os.fsencode(container.path("upper"))
+        self.top = os.fsencode(container.path("upper"))
         self._records = Records(container)
         self._own = os.geteuid()
         shown = container.identity
@@ -145,17 +145,16 @@ class _Reader:
             os.fsencode(bind.dst.strip("/")) for bind in _binds(container) if not bind.seed
         }
 
-    def folder(self, path: bytes) -> Iterator[Entry]:
-        host = os.path.join(self._top, path) if path else self._top
+    def folder(self, path: bytes, host: bytes) -> Iterator[Entry]:
         names = sorted(os.fsencode(name) for name in os.listdir(host))
-        present = {name for name in names if not name.startswith(PREFIX)}
+        present = {unescape(name) for name in names if not name.startswith(PREFIX)}
         hidden = [
             name[len(PREFIX) :]
             for name in names
             if name.startswith(PREFIX) and not name.startswith(PREFIX + PREFIX)
         ]
         entry = self._entry(path, host)
-        below = [item for name in sorted(present) for item in self._name(path, name)]
+        below = [item for name in sorted(present) for item in self._name(path, host, name)]
         gone = tuple(name for name in hidden if name not in present)
         opaque = OPAQUE in names
         if self._is_only_a_place(path, entry, below, gone, opaque):
@@ -163,12 +162,12 @@ class _Reader:
         yield _with_marks(entry, gone, opaque)
         yield from below
 
-    def _name(self, folder: bytes, name: bytes) -> Iterator[Entry]:
+    def _name(self, folder: bytes, place: bytes, name: bytes) -> Iterator[Entry]:
         path = folder + b"/" + name if folder else name
-        host = os.path.join(self._top, path)
+        host = os.path.join(place, escape(name))
         mode = os.lstat(host).st_mode
         if stat.S_ISDIR(mode):
-            yield from self.folder(path)
+            yield from self.folder(path, host)
         elif not stat.S_ISSOCK(mode) and path not in self._mounts:
             yield self._entry(path, host)
 
@@ -233,7 +232,11 @@ def changes(container: Container, view: View) -> Iterator[Change]:
         names = {node.name for node in view.children(lower)}
         gone = names & set(entry.whiteouts)
         if entry.opaque:
-            gone |= {name for name in names if not os.path.lexists(os.path.join(entry.host, name))}
+            gone |= {
+                name
+                for name in names
+                if not os.path.lexists(os.path.join(entry.host, escape(name)))
+            }
         for name in sorted(gone):
             yield Change(DELETED, _shown_path(entry.path + b"/" + name if entry.path else name))
 

@@ -14,6 +14,7 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from . import marks
 from .view import OPAQUE, WHITEOUT, View
 
 if TYPE_CHECKING:
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "Place", "Step", "Union", "explain", "find_union", "union_of"]
 
 MAX_LINKS = 40  # as the kernel's MAXSYMLINKS and walk.c
-RESERVED = ".wh."
-OPAQUE_MARK = ".wh..wh..opq"
+OPAQUE_MARK = os.fsdecode(marks.OPAQUE)
 # below a bind of /proc: what the engine answers itself (preload/calls/procfile.c, proc.c)
 _TRANSLATED = {"exe", "cwd", "root", "fd", "maps", "smaps", "mounts", "mountinfo"}
 _KINDS = {
@@ -285,8 +285,6 @@ class _Parts:
 
     def _union_places(self, path: str) -> list[Place]:
         """What upper, generated files and layers have at @path, the highest first."""
-        if any(name.startswith(RESERVED) for name in path.split("/")):
-            return []
         places: list[Place] = []
         hider = ""  # what hides all that lies further down
         shown: Place | None = None
@@ -311,11 +309,11 @@ class _Parts:
         if not upper:
             return []
         for parent in _parents(path):
-            host = upper + parent
+            host = marks.host_path(upper, parent)
             kind = _kind_of(host) if parent != "/" else "directory"
             if kind and kind != "directory":
                 return [(None, f"the {kind} {parent} of the container's own files")]
-            if not kind and os.path.lexists(_whiteout_of(host)):
+            if not kind and os.path.lexists(marks.whiteout(upper, parent)):
                 return [(None, f"a whiteout of {parent} in the container's own files")]
             if kind and os.path.lexists(posixpath.join(host, OPAQUE_MARK)):
                 own = self._upper_own(path)
@@ -324,15 +322,14 @@ class _Parts:
         if own is not None:
             opaque = own.kind == "directory" and os.path.lexists(f"{own.host}/{OPAQUE_MARK}")
             return [(own, "it is opaque in the container's own files" if opaque else "")]
-        if path != "/" and os.path.lexists(_whiteout_of(upper + path)):
-            mark = Place(
-                "upper", "the container's own files", "whiteout", host=_whiteout_of(upper + path)
-            )
+        hides = marks.whiteout(upper, path) if path != "/" else ""
+        if os.path.lexists(hides):
+            mark = Place("upper", "the container's own files", "whiteout", host=hides)
             return [(mark, "a whiteout in the container's own files")]
         return []
 
     def _upper_own(self, path: str) -> Place | None:
-        host = self.union.upper + (path if path != "/" else "")
+        host = marks.host_path(self.union.upper, path)
         kind = _kind_of(host)
         return Place("upper", "the container's own files", "shown", kind, host) if kind else None
 
@@ -407,11 +404,6 @@ def _parents(path: str) -> list[str]:
 
 def _below(folder: str, rest: str) -> str:
     return f"{folder.rstrip('/')}/{rest.lstrip('/')}"
-
-
-def _whiteout_of(host: str) -> str:
-    folder, name = posixpath.split(host)
-    return posixpath.join(folder, RESERVED + name)
 
 
 def _kind_of(host: str) -> str:

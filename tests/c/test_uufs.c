@@ -316,18 +316,45 @@ test_whiteouts_share_a_file(void)
 }
 
 static void
-test_reserved_names_are_refused_and_never_shown(void)
+test_marks_are_never_shown(void)
 {
     struct box b;
 
     box_start(&b);
-    CHECK_EQ(u_write(&b.fs, "/etc/.wh.conf", "x"), -EPERM);
-    CHECK_EQ(u_mkdir(&b.fs, "/etc/.wh..wh..opq", 0755), -EPERM);
-    CHECK_EQ(u_rename(&b.fs, "/etc/conf", "/etc/.wh.conf", 0), -EPERM);
-    CHECK_EQ(u_link(&b.fs, "/etc/conf", "/etc/.wh.conf"), -EPERM);
     CHECK_EQ(u_unlink(&b.fs, "/etc/conf"), 0);
+    CHECK(host_has(path_in(&b, "upper/etc/.wh.conf")));
     CHECK_TEXT(u_read(&b.fs, "/etc/.wh.conf"), "E2");
     CHECK_TEXT(u_names(&b.fs, "/etc"), "");
+    box_end(&b);
+}
+
+static void
+test_names_like_marks_are_names_and_hide_nothing(void)
+{
+    static const char *const names[] = {"/etc/.wh.conf", "/etc/.wh.", "/etc/.wh+conf",
+                                        "/etc/.wh=conf", "/etc/.wh..opq"};
+    struct box b;
+
+    box_start(&b);
+    CHECK_EQ(u_mkdir(&b.fs, "/etc/.wh..wh..opq", 0755), 0);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        CHECK_EQ(u_write(&b.fs, names[i], names[i]), 0);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        CHECK_TEXT(u_read(&b.fs, names[i]), names[i]);
+    CHECK(u_read(&b.fs, "/etc/conf")[0] != 'E');
+    CHECK_TEXT(u_names(&b.fs, "/etc"),
+               ".wh+conf .wh. .wh..opq .wh..wh..opq .wh.conf .wh=conf conf ");
+    CHECK(host_has(path_in(&b, "upper/etc/.wh+conf")));
+    CHECK(host_has(path_in(&b, "upper/etc/.wh=+conf")));
+    CHECK(host_has(path_in(&b, "upper/etc/.wh==conf")));
+    CHECK(host_has(path_in(&b, "upper/etc/.wh+.wh..opq")));
+    CHECK_EQ(u_rename(&b.fs, "/etc/conf", "/etc/.wh..wh..opq/.wh.conf", 0), 0);
+    CHECK(host_has(path_in(&b, "upper/etc/.wh.conf")));
+    CHECK_EQ(u_rename(&b.fs, "/etc/.wh..wh..opq", "/etc/.wh=d", 0), 0);
+    CHECK(u_read(&b.fs, "/etc/.wh=d/.wh.conf")[0] != 'E');
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        CHECK_EQ(u_unlink(&b.fs, names[i]), 0);
+    CHECK_TEXT(u_names(&b.fs, "/etc"), ".wh=d ");
     box_end(&b);
 }
 
@@ -504,7 +531,8 @@ run_all(void)
     test_without_an_upper_everything_is_read_only();
     test_unlink_hides_the_lower_name_and_recreate_shows_the_new();
     test_whiteouts_share_a_file();
-    test_reserved_names_are_refused_and_never_shown();
+    test_marks_are_never_shown();
+    test_names_like_marks_are_names_and_hide_nothing();
     test_rmdir_looks_at_the_merged_directory();
     test_rmdir_of_a_directory_without_permissions();
     test_mkdir_on_what_exists_is_eexist();

@@ -8,6 +8,7 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lpmx_runtime import marks
 from lpmx_runtime.binds import find_bind
 from lpmx_runtime.errors import LpmxError
 
@@ -81,7 +82,7 @@ class Tree:
         if bind is not None:
             host = (bind.src.rstrip("/") + path[len(bind.dst.rstrip("/")) :]) or "/"
         else:
-            host = self.upper + path
+            host = marks.host_path(self.upper, path)
             if not os.path.lexists(host):
                 if self._is_hidden(path):
                     return None, None
@@ -97,14 +98,7 @@ class Tree:
 
     def _is_hidden(self, path: str) -> bool:
         """Does a whiteout or an opaque directory of the upper hide @path of the layers?"""
-        while path != "/":
-            folder, name = posixpath.split(path)
-            above = self.upper + folder.rstrip("/")
-            for mark in (f".wh.{name}", ".wh..wh..opq"):
-                if os.path.lexists(f"{above}/{mark}"):
-                    return True
-            path = folder
-        return False
+        return any(os.path.lexists(mark) for mark in marks.marks(self.upper, path))
 
 
 def inside_path(host: str, binds: tuple[Bind, ...], upper: str) -> str | None:
@@ -120,5 +114,5 @@ def inside_path(host: str, binds: tuple[Bind, ...], upper: str) -> str | None:
     if best is not None:
         return best[1]
     if upper and (host == upper or host.startswith(f"{upper}/")):
-        return host[len(upper) :] or "/"
+        return marks.shown_path(upper, host)
     return None

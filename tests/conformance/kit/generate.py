@@ -30,6 +30,11 @@ ODD = (
     "ü".encode(), b"\\", b"*", b"tab\t",
 )  # fmt: skip
 ONLY_MADE = (b"y" * 255, b"z" * 252)  # too long for a whiteout: no layer has them
+# what the union's marks are called, and what names like them are called on its disk
+LIKE_MARKS = (
+    b".wh.", b".wh.f0", b".wh.d0", b".wh.n1", b".wh..wh..opq", b".wh..opq", b".wh+f0", b".wh=",
+    b".wh==f0", b".wh." + b"y" * 251,
+)  # fmt: skip
 TOO_LONG = b"w" * 256
 MODES = (0o644, 0o600, 0o755, 0o444, 0o700, 0o666, 0o1777, 0o2755, 0o4755)
 OWN_MODES = (0o755, 0o700, 0o744, 0o777)  # what a user keeps the use of
@@ -50,6 +55,7 @@ class Taste:
 
     def __init__(self, *, root: bool) -> None:
         self.modes = MODES if root else OWN_MODES
+        self.roots = root  # a plain tree is none
         self.hard_links = root  # a plain tree keeps lower hard links together, a copy-up does not
         self.owners = root
         self.overlay = root
@@ -215,8 +221,10 @@ class _Writer:
             return self.rng.choice(ODD)
         if r < 0.9:
             return self.rng.choice(HARD)
-        if r < 0.94:
+        if r < 0.92:
             return self.rng.choice(ONLY_MADE)
+        if r < 0.94:
+            return self.rng.choice(LIKE_MARKS)
         if r < 0.95:
             return TOO_LONG
         return b"n%d" % self.rng.randrange(self.count + 1)
@@ -303,6 +311,24 @@ def _open(w: _Writer, worker: int) -> None:
         flags |= rng.choice(FLAGS)
     at, path = w._at(worker)
     w._do(worker, "open", slot, at, path, flags, rng.choice(w.taste.modes))
+    _taken(w, worker, slot)
+
+
+def _openat2(w: _Writer, worker: int) -> None:
+    rng, slot = w.rng, w.free_slot(worker)
+    resolve = rng.choice((0, 0, 0x8, 0x8, 0x10)) if w.taste.roots else rng.choice((0, 0x8))
+    for flag in (0x1, 0x2, 0x4):  # NO_XDEV, NO_MAGICLINKS, NO_SYMLINKS
+        resolve |= flag if rng.random() < 0.2 else 0
+    flags = rng.choice(
+        (*ACCESS, os.O_PATH, os.O_PATH | os.O_NOFOLLOW, os.O_RDONLY | os.O_DIRECTORY)
+    )
+    mode = 0
+    if not flags & (os.O_PATH | os.O_DIRECTORY) and rng.random() < 0.4:
+        flags, mode = flags | os.O_CREAT, rng.choice(w.taste.modes)
+    at, path = w._at(worker)
+    if rng.random() < 0.5:
+        path = path.removeprefix(b"/t/")
+    w._do(worker, "openat2", slot, at, path, flags, mode, resolve)
     _taken(w, worker, slot)
 
 
@@ -545,8 +571,9 @@ def _inotify(w: _Writer, worker: int) -> None:
 
 
 _ACTIONS: list[tuple[int, Callable[[_Writer, int], None]]] = [
-    (10, _open), (3, _open_folder), (3, _close), (2, _dup), (14, _descriptor), (3, _mmap),
-    (4, _locks), (2, _tmpfile), (1, _linkfd), (7, _mkdir), (2, _mknod), (9, _unlink), (4, _symlink),
-    (5, _link), (10, _rename), (3, _readlink), (7, _stat), (5, _cat), (7, _put), (7, _change),
-    (1, _chown), (4, _xattr), (6, _list), (4, _directory), (2, _process), (2, _inotify),
+    (10, _open), (4, _openat2), (3, _open_folder), (3, _close), (2, _dup), (14, _descriptor),
+    (3, _mmap), (4, _locks), (2, _tmpfile), (1, _linkfd), (7, _mkdir), (2, _mknod), (9, _unlink),
+    (4, _symlink), (5, _link), (10, _rename), (3, _readlink), (7, _stat), (5, _cat), (7, _put),
+    (7, _change), (1, _chown), (4, _xattr), (6, _list), (4, _directory), (2, _process),
+    (2, _inotify),
 ]  # fmt: skip

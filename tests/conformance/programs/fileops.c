@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,6 +92,18 @@ op_open(const struct line *l, struct reply *r) /* SLOT DIRSLOT PATH FLAGS MODE *
 
     slot_take(r, arg_slot(l, 1),
               (int)DO(openat, arg_slot(l, 2), arg_path(l, 3), flags, arg_number(l, 5)), flags);
+}
+
+static void
+op_openat2(const struct line *l, struct reply *r) /* SLOT DIRSLOT PATH FLAGS MODE RESOLVE */
+{
+    struct open_how how = {.flags = (unsigned)arg_number(l, 4) | O_NONBLOCK | O_NOCTTY,
+                           .mode = (unsigned)arg_number(l, 5),
+                           .resolve = (unsigned)arg_number(l, 6)};
+
+    slot_take(r, arg_slot(l, 1),
+              (int)syscall(SYS_openat2, arg_slot(l, 2), arg_path(l, 3), &how, sizeof(how)),
+              (int)how.flags);
 }
 
 static void
@@ -528,11 +541,12 @@ op_watch(const struct line *l, struct reply *r) /* SLOT PATH MASK */
                  inotify_add_watch(slot, arg_path(l, 2), (uint32_t)arg_number(l, 3)) < 0 ? -1 : 0);
 }
 
-/* A watch shows how the engine marks what it hides (docs/limits.md). */
+/* A watch shows how the engine marks what it hides, and what it calls names like its marks
+ * (docs/limits.md). */
 static bool
 is_of_the_union(const struct inotify_event *e)
 {
-    return e->mask == (IN_MODIFY | IN_ISDIR) || (e->len && !strncmp(e->name, ".wh.", 4));
+    return e->mask == (IN_MODIFY | IN_ISDIR) || (e->len && !strncmp(e->name, ".wh", 3));
 }
 
 static void
@@ -566,6 +580,7 @@ static const struct {
     unsigned words;
 } operations[] = {
     {"open", op_open, 6},
+    {"openat2", op_openat2, 7},
     {"close", op_close, 2},
     {"dup", op_dup, 3},
     {"read", op_read, 3},
