@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -102,6 +102,25 @@ def sge(tiny_store: Lpmx, sge_cluster: GridEngine, tmp_path: Path) -> Site:
 
 
 # ---- Slurm
+
+
+def test_a_job_of_a_store_behind_a_link_leaves_the_layers_alone(slurm: Site) -> None:
+    (slurm.work / "lnk").symlink_to(slurm.store.home.parent)
+    behind = replace(slurm, store=Lpmx(slurm.work / "lnk" / slurm.store.home.name))
+    files = sorted(slurm.store.home.glob("layers/*/fs/etc/*"))
+    before = [(path.name, path.read_bytes(), path.lstat().st_ctime_ns) for path in files]
+    slurm.write(
+        "job.sh",
+        "#!/bin/sh\n#SBATCH -o out.txt\n"
+        "cd /etc; echo changed >>marker; rm group; mkdir new; pwd; tail -n1 marker; ls\n",
+    )
+    behind.run("sbatch -W job.sh")
+    said = slurm.text("out.txt").split()
+    assert said[:2] == ["/etc", "changed"]
+    assert "new" in said
+    assert "group" not in said
+    files = sorted(slurm.store.home.glob("layers/*/fs/etc/*"))
+    assert [(path.name, path.read_bytes(), path.lstat().st_ctime_ns) for path in files] == before
 
 
 def test_sbatch_brings_a_script_back_with_arguments_and_status(slurm: Site) -> None:

@@ -19,11 +19,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support import mkimage
+from support.jupyter import Jupyter
 from support.lpmx import Lpmx, clean_environment, engine_environment, lpmx_command, run
 from support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from support.jupyter import Session
 
 SOURCE = Path(__file__).resolve().parent / "native" / "writes.c"
 IMAGE = "writes:1"
@@ -415,3 +418,26 @@ def test_the_store_is_one_whatever_it_is_called(archive_of_writes: Path, tmp_pat
     by_name("commit", "box", "changed:1")
     by_link("rm", "box")
     assert by_name("ps", "-aq").stdout == ""
+
+
+def test_a_kernel_of_a_store_behind_a_link(
+    store: Lpmx,
+    image: Callable[[str], str],
+    bare_jupyter: Jupyter,
+    start: Callable[..., Session],
+    tmp_path: Path,
+) -> None:
+    """Cells go into directories of the image and write there by relative names."""
+    name = image("demo")
+    behind = Lpmx(make_link(tmp_path / "lnk", store.home.parent) / store.home.name)
+    Jupyter(bare_jupyter.folder, behind).lpmx("kernel", "install", name, "--name", "demo")
+    (file,) = store.home.glob("layers/*/fs/etc/lpmx-image")
+    before = snapshot([file.parent])
+    kernel = start()
+    kernel.run("import os; os.chdir('/etc'); here = os.open('.', os.O_RDONLY)")
+    kernel.run("open('lpmx-image', 'a').write('changed'); os.chmod('passwd', 0o600)")
+    kernel.run("os.unlink('group', dir_fd=here); os.mkdir('new', dir_fd=here)")
+    assert kernel.value("os.getcwd()") == "/etc"
+    assert kernel.value("open('/etc/lpmx-image').read()") == "demo\nchanged"
+    assert kernel.value("'group' in os.listdir(here), os.path.isdir('new')") == (False, True)
+    assert snapshot([file.parent]) == before
