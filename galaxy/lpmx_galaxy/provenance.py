@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from lpmx_runtime import __version__
 from lpmx_runtime.errors import storage_errors
-from lpmx_runtime.store import atomic_write
+from lpmx_runtime.store import atomic_write, without_link_layers
 
 if TYPE_CHECKING:
     from lpmx_runtime.container import Container
@@ -25,7 +25,7 @@ def describe(container: Container) -> dict[str, object]:
         "image": {
             "name": container.image_name,
             "id": f"sha256:{container.image}",
-            "layers": [f"sha256:{diff_id}" for diff_id in container.diff_ids],
+            "layers": [f"sha256:{diff_id}" for diff_id in without_link_layers(container.diff_ids)],
         },
         "command": list(container.argv),
         "directory": container.cwd,

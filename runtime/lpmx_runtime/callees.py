@@ -303,7 +303,7 @@ class _Composer:
         plan = replace(
             self.plan,
             view=os.fspath(self.store.view_path(image.chain_id)),
-            layers=tuple(os.fspath(self.store.layer_fs(one)) for one in image.diff_ids),
+            layers=tuple(os.fspath(self.store.layer_fs(one)) for one in image.stack),
             argv=(),
             env=(),
             binds=(

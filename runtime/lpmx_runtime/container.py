@@ -68,7 +68,7 @@ class Container:
     name: str  # "" when it has none
     image: str  # id
     image_name: str  # as the user gave it
-    diff_ids: tuple[str, ...]
+    diff_ids: tuple[str, ...]  # the image's stack
     chain_id: str
     argv: tuple[str, ...]
     env: Mapping[str, str]  # the image's and the user's; the rest is added at each start

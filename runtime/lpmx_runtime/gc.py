@@ -136,7 +136,7 @@ def _unwanted(store: Store) -> tuple[list[str], list[str]]:
                 )
             )
             return [], []
-        wanted_layers.update(diff_ids)
+        wanted_layers.update(store.stack(diff_ids))
         wanted_views.add(f"{chain_id(diff_ids)}.view")
     layers = [name for name in os.listdir(store.layers_dir) if name not in wanted_layers]
     views = [name for name in os.listdir(store.views_dir) if name not in wanted_views]

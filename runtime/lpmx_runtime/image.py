@@ -35,7 +35,10 @@ def chain_id(diff_ids: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Image:
-    """One image: @id is the sha256 of its config, @diff_ids its layers, bottom first, in hex."""
+    """One image: @id is the sha256 of its config, @diff_ids its layers, bottom first, in hex.
+
+    @stacked is what its view is made of where that is more than the layers.
+    """
 
     id: str
     names: tuple[str, ...]
@@ -44,11 +47,17 @@ class Image:
     config: Mapping[str, Any] = field(repr=False)
     size: int
     created: str = ""  # when it was loaded here, ISO 8601
+    stacked: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """What to call it in a message: its first name, else its short id."""
         return self.names[0] if self.names else self.short_id
+
+    @property
+    def stack(self) -> tuple[str, ...]:
+        """What lies in its view, bottom first: layers, and link layers (lowerlinks.py) between."""
+        return self.stacked or self.diff_ids
 
     @property
     def short_id(self) -> str:

@@ -192,7 +192,7 @@ def draft_container(
             name=name,
             image=image.id,
             image_name=image.name,
-            diff_ids=image.diff_ids,
+            diff_ids=image.stack,
             chain_id=image.chain_id,
             argv=_argv(image, options),
             env={**image.env, **options.env},

@@ -52,6 +52,14 @@ _KEPT_XATTRS = (b"security.capability", b"trusted.")
 _NOT_KEPT = (b"trusted.overlay.",)
 
 
+class _NoFolderError(ArchiveError):
+    """A folder is asked for that the layer does not have; @path is what layers below may have."""
+
+    def __init__(self, message: str, path: bytes) -> None:
+        super().__init__(message)
+        self.path = path
+
+
 class _Node:
     """One name of the layer."""
 
@@ -90,6 +98,7 @@ class Extraction:
         self._known: dict[bytes, _Node] = {
             b"": self._root
         }  # folders by the path archives call them
+        self._lower: dict[_Node, bytes] = {}  # empty files that stand for links to lower layers
         self._again: list[_Node] = []  # hard links change what the first name's stat said
         self._umask = _umask()
         self.entries = 0
@@ -149,6 +158,8 @@ class Extraction:
             raise ArchiveError(f"{_show(member.name)}: a path of {node.length} bytes")
         if source is not None:
             self._hardlink(node, source)
+        elif kind == HARDLINK:
+            self._lower_link(node, member)
         elif kind == REGULAR:
             self._file(node, member, stream)
         elif kind == SYMLINK:
@@ -224,16 +235,35 @@ class Extraction:
         node.uid = member.uid
         node.gid = member.gid
 
-    def _link_source(self, member: Member) -> _Node:
-        """What a hard link's target names, inside this layer."""
+    def _link_source(self, member: Member) -> _Node | None:
+        """What a hard link's target names, inside this layer; None where that has no such name."""
         path = clean_name(member.link)
         parent_path, _, name = path.rpartition(b"/")
-        parent = self._known.get(parent_path) or self._resolve(parent_path, make=False)
+        parent = self._known.get(parent_path) or self._find(parent_path)
         source = parent.children.get(name) if parent and parent.children is not None else None
-        if source is None or source.children is not None:
+        if not name or (source is not None and source.children is not None):
             what = f"a hard link to {_show(member.link)}"
-            raise ArchiveError(f"{_show(member.name)}: {what}, not a file of its layer")
+            raise ArchiveError(f"{_show(member.name)}: {what}, which is a directory")
         return source
+
+    def _lower_link(self, node: _Node, member: Member) -> None:
+        """A hard link to what a layer below may have: lowerlinks.py settles it for each chain."""
+        fd = os.open(node.name, _NEW_FILE, 0o400, dir_fd=self._fd(node.parent))
+        try:
+            node.status = os.fstat(fd)
+        finally:
+            os.close(fd)
+        node.tar_mode |= stat.S_IFREG
+        parent_path, _, name = clean_name(member.link).rpartition(b"/")
+        try:
+            above = _path_of(self._resolve(parent_path, make=False))
+        except _NoFolderError as error:
+            above = error.path
+        self._lower[node] = above + b"/" + name if above else name
+
+    def lower_links(self) -> list[tuple[bytes, bytes]]:
+        """The names (relative) that are links to paths of the layers below, with these."""
+        return sorted((_path_of(node), path) for node, path in self._lower.items() if node.name)
 
     def _hardlink(self, node: _Node, source: _Node) -> None:
         self._fd(source.parent)
@@ -250,6 +280,8 @@ class Extraction:
         )
         for field in ("tar_mode", "uid", "gid", "rdev", "link"):
             setattr(node, field, getattr(source, field))
+        if source in self._lower:
+            self._lower[node] = self._lower[source]
         self._again += (source, node)
 
     def _folder(self, member: Member, parent: _Node, name: bytes, old: _Node | None) -> None:
@@ -288,6 +320,13 @@ class Extraction:
         return False
 
     # ---- folders
+    def _find(self, path: bytes) -> _Node | None:
+        """The folder @path, symlinks followed inside the layer; None where one of it is missing."""
+        try:
+            return self._resolve(path, make=False)
+        except _NoFolderError:
+            return None
+
     def _resolve(self, path: bytes, *, make: bool = True) -> _Node:
         """The folder @path, symlinks followed inside the layer, missing folders made if @make."""
         current = self._root
@@ -304,7 +343,8 @@ class Extraction:
             child = current.children.get(name)
             if child is None:
                 if not make:
-                    raise ArchiveError(f"{_show(path)}: no such folder in this layer")
+                    rest = b"/".join((_path_of(current), name, *reversed(pending))).lstrip(b"/")
+                    raise _NoFolderError(f"{_show(path)}: no such folder in this layer", rest)
                 child = self._make_folder(current, name)
             elif child.link:
                 links += 1

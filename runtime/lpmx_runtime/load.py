@@ -19,6 +19,7 @@ from .archive import Archive, open_archive
 from .errors import ArchiveError, UsageError, storage_errors
 from .image import Image, chain_id
 from .layer import extract_layer
+from .lowerlinks import make_link_layers, write_note
 from .manifest import ImageSpec, LayerSpec, read_images
 from .reference import check_name
 from .store import fsync_folder, remove_tree
@@ -201,6 +202,7 @@ def _extract(raw: Iterator[bytes], kind: str, layer: LayerSpec, folder: Path) ->
             if diff_id != layer.diff_id:
                 raise ArchiveError("checksum differs from the image configuration's")
             extraction.write_view(folder / "layer.view", diff_id)
+            write_note(folder, extraction.lower_links())
             record = {
                 "version": 1,
                 "diff_id": diff_id,
@@ -245,7 +247,12 @@ def make_view(store: Store, diff_ids: Sequence[str], workspace: Path) -> Path:
     path = store.view_path(chain)
     if not path.exists():
         temporary = workspace / f"{chain}.view"
-        merge_views([store.layer_view(diff_id) for diff_id in diff_ids], temporary, chain)
+        if make_link_layers(
+            store, diff_ids, workspace, lambda folder, link_id: _publish(store, folder, link_id)
+        ):
+            sync_store(store)
+        stack = store.stack(diff_ids)
+        merge_views([store.layer_view(one) for one in stack], temporary, chain)
         os.rename(temporary, path)
         fsync_folder(store.views_dir)
     return path

@@ -45,6 +45,7 @@ __all__ = [
 ]
 
 VERSION = 1
+LOWER_LINKS = "lower-links.json"  # in a layer's folder
 _ANY = object()  # stands for any image
 _FOLDERS = ("layers", "views", "images", "refs", "containers", "tmp", "locks")
 _ID_PREFIX = 4  # fewer hex digits than this are taken for a name only
@@ -279,6 +280,19 @@ class Store:
         """The diff ids of all layers."""
         return sorted(name for name in os.listdir(self.layers_dir) if is_hex_digest(name))
 
+    def has_lower_links(self, diff_id: str) -> bool:
+        """Has the layer hard links to files of layers below it (lowerlinks.py)?"""
+        return os.path.exists(self.layers_dir / diff_id / LOWER_LINKS)
+
+    def stack(self, diff_ids: Sequence[str]) -> tuple[str, ...]:
+        """The layers of a chain as they lie in its view, with the link layers between them."""
+        stack = []
+        for number, diff_id in enumerate(diff_ids):
+            stack.append(diff_id)
+            if self.has_lower_links(diff_id):
+                stack.append(link_layer_id(chain_id(diff_ids[: number + 1])))
+        return tuple(stack)
+
     def view_path(self, chain: str) -> Path:
         """The merged view of a chain of layers."""
         return self.views_dir / f"{chain}.view"
@@ -287,11 +301,13 @@ class Store:
     def add_image(self, config: bytes, image_id: str, diff_ids: Sequence[str]) -> Image:
         """Record an image whose layers and view are in the store already."""
         size = sum(int(self.layer_info(diff_id)["size"]) for diff_id in diff_ids)
+        stack = list(self.stack(diff_ids))
         record = {
             "id": image_id,
             "diff_ids": list(diff_ids),
             "chain_id": chain_id(diff_ids),
             "size": size,
+            **({"stack": stack} if stack != list(diff_ids) else {}),
             "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
         folder = self.images_dir / image_id
@@ -313,6 +329,7 @@ class Store:
                 id=image_id,
                 names=tuple(sorted(names)),
                 diff_ids=tuple(record["diff_ids"]),
+                stacked=tuple(record.get("stack", ())),
                 chain_id=record["chain_id"],
                 config=config,
                 size=int(record["size"]),
@@ -603,6 +620,20 @@ def _no_image(name: str, known: Iterable[str] = ()) -> ImageNotFoundError:
         hint=did_you_mean_image(name, known)
         or "`lpmx images` lists what is here, `lpmx load FILE` brings one in",
     )
+
+
+def link_layer_id(chain: str) -> str:
+    """What the link layer on top of chain @chain is called; no layer's digest, nor a chain's."""
+    return digest_of(b"lower links of " + chain.encode())
+
+
+def without_link_layers(stack: Sequence[str]) -> list[str]:
+    """The layers that an image names, of a stack that has link layers between them."""
+    named: list[str] = []
+    for one in stack:
+        if not named or one != link_layer_id(chain_id(named)):
+            named.append(one)
+    return named
 
 
 def digest_of(data: bytes) -> str:

@@ -16,6 +16,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from support import busybox
+from support import mkimage as mk
+from support.storecheck import check_collected
 
 CHANGES = """
 set -e; mkdir /opt; cd /opt
@@ -313,3 +316,49 @@ def test_capabilities_of_files_survive(store, base, tmp_path):
     kept = member.pax_headers["SCHILY.xattr.security.capability"]
     assert kept.encode("utf-8", "surrogateescape") == value
     assert store("diff", "--json", "nobody", check=False).returncode == 1
+
+
+# ---- hard links to files of lower layers
+
+CONFIG = {"Env": ["PATH=/bin"], "Cmd": ["sh"]}
+
+
+@pytest.fixture
+def linked(empty_store, tmp_path):
+    """An image whose top layer has hard links to a lower layer's file."""
+    if busybox.available() is None:
+        pytest.skip("no static busybox here (Debian: busybox-static)")
+    lower = mk.layer(mk.file("opt/one", b"one\n", mode=0o4751, uid=5, gid=6))
+    top = mk.layer(mk.hardlink("opt/two", "opt/one"), mk.hardlink("srv/three", "/opt/one"))
+    spec = mk.Spec("linked:1", [*busybox.base_layers(), lower, top], CONFIG)
+    empty_store("load", mk.docker_archive(tmp_path / "linked.tar", [spec]))
+    return spec
+
+
+def test_a_link_to_a_lower_layers_file_is_a_file_like_any(empty_store, linked, tmp_path):
+    def sh(image, script):
+        return empty_store("run", "--rm", "--fakeroot", image, "sh", "-c", script).stdout
+
+    names = "/opt/one /opt/two /srv/three"
+    assert sh("linked:1", f"cat {names}") == "one\n" * 3
+    assert sh("linked:1", f"stat -c '%a %u:%g %s %h' {names}") == "4751 5:6 4 3\n" * 3
+    assert len(set(sh("linked:1", f"stat -c %i {names}").split())) == 1
+    empty_store("create", "--fakeroot", "--name", "box", "linked:1")
+    empty_store("exec", "box", "sh", "-c", "echo more >> /opt/two; rm /srv/three")
+    assert empty_store("diff", "box").stdout.split("\n")[:-1] == [
+        "C /opt", "C /opt/two", "C /srv", "D /srv/three"
+    ]  # fmt: skip
+    empty_store("commit", "box", "changed:1")
+    assert sh("changed:1", "cat /opt/one /opt/two; test ! -e /srv/three") == "one\none\nmore\n"
+    assert "opt/two" in empty_store("why", "linked:1", "/opt/two").stdout
+    empty_store("cp", "box:/opt/one", tmp_path / "one")
+    assert (tmp_path / "one").read_text() == "one\n"
+    empty_store("export", "-o", tmp_path / "box.tar", "box")
+    with tarfile.open(tmp_path / "box.tar") as tar:
+        assert tar.extractfile("opt/two").read() == b"one\nmore\n"
+    empty_store("save", "-o", tmp_path / "saved.tar", "changed:1")
+    empty_store("rm", "box")
+    empty_store("rmi", "changed:1", "linked:1")
+    check_collected(empty_store.home)
+    empty_store("load", tmp_path / "saved.tar")
+    assert sh("changed:1", "cat /opt/one /opt/two; test ! -e /srv/three") == "one\none\nmore\n"

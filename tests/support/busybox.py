@@ -33,9 +33,7 @@ def write_archive(
     path: Path, *, name: str = "busybox:test", config: Mapping[str, object] | None = None
 ) -> Path:
     """Write the archive to @path."""
-    busybox = available()
-    assert busybox
-    layers = [_lower(busybox), _upper()]
+    layers = base_layers()
     diff_ids = [hashlib.sha256(layer).hexdigest() for layer in layers]
     image = {
         "architecture": "amd64",
@@ -53,6 +51,13 @@ def write_archive(
         _add(archive, config_name, text)
         _add(archive, "manifest.json", json.dumps(manifest).encode())
     return path
+
+
+def base_layers() -> list[bytes]:
+    """The layers of the image, for tests that put others on top."""
+    busybox = available()
+    assert busybox
+    return [_lower(busybox), _upper()]
 
 
 def _lower(busybox: str) -> bytes:

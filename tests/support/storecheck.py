@@ -25,10 +25,10 @@ def check_store(root: Path) -> Store:
     for diff_id in store.layers():
         check_layer(store, diff_id)
     for image in images:
-        missing = set(image.diff_ids) - set(store.layers())
+        missing = set(image.stack) - set(store.layers())
         assert not missing, f"{image.name} lacks {missing}"
         with View(store.view_path(image.chain_id)) as view:
-            assert [layer for layer, _ in view.layers] == list(image.diff_ids)
+            assert [layer for layer, _ in view.layers] == list(image.stack)
             assert sum(1 for _ in view.walk()) == len(view)
     return store
 
@@ -53,5 +53,5 @@ def check_collected(root: Path) -> None:
     gc.collect(store)
     check_store(root)
     assert os.listdir(store.tmp_dir) == []
-    needed = {diff_id for image in store.images() for diff_id in image.diff_ids}
+    needed = {diff_id for image in store.images() for diff_id in image.stack}
     assert set(store.layers()) == needed

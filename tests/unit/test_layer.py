@@ -29,6 +29,7 @@ class Layer:
     fs: Path
     nodes: dict[bytes, Node]
     size: int
+    lower_links: list[tuple[bytes, bytes]]
 
     def on_disk(self) -> dict[str, str]:
         """Relative path to kind or content."""
@@ -57,9 +58,9 @@ def extract(tmp_path: Path) -> Generator[Callable[..., Layer], None, None]:
         target.mkdir(parents=True)
         with extract_layer(iter([mk.layer(*members)]), target) as extraction:
             extraction.write_view(tmp_path / "layer" / "view", DIFF_ID)
-            size = extraction.size
+            size, links = extraction.size, extraction.lower_links()
         with View(tmp_path / "layer" / "view") as view:
-            return Layer(target, dict(view.walk()), size)
+            return Layer(target, dict(view.walk()), size, links)
 
     yield work
     remove_tree(tmp_path / "layer")  # pytest's own clean-up recurses: deep trees end it
@@ -201,14 +202,34 @@ def test_a_file_as_parent_is_refused(extract: Callable[..., Layer]) -> None:
         extract(mk.file("a"), mk.file("a/x"))
 
 
-@pytest.mark.parametrize(
-    "target", ["/etc/passwd", "../../etc/passwd", "missing", "d", "esc/passwd"]
-)
-def test_a_hard_link_to_what_is_no_file_of_the_layer_is_refused(
+@pytest.mark.parametrize("target", ["../../etc/passwd", "d", "/", "f/x"])
+def test_a_hard_link_to_what_can_be_no_file_is_refused(
     extract: Callable[..., Layer], target: str
 ) -> None:
-    with pytest.raises(ArchiveError, match=r"hard link|leads out|no such folder"):
-        extract(mk.folder("d"), mk.symlink("esc", "/etc"), mk.hardlink("h", target))
+    with pytest.raises(ArchiveError, match=r"hard link|leads out|a file stands"):
+        extract(mk.folder("d"), mk.file("f"), mk.hardlink("h", target))
+
+
+@pytest.mark.parametrize(
+    ("target", "meant"),
+    [("/etc/passwd", "etc/passwd"), ("missing", "missing"), ("esc/passwd", "etc/passwd"),
+     ("no/such/folder", "no/such/folder")],
+)  # fmt: skip
+def test_a_hard_link_to_what_the_layer_lacks_is_noted_for_the_layers_below(
+    extract: Callable[..., Layer], target: str, meant: str
+) -> None:
+    layer = extract(
+        mk.folder("etc"),
+        mk.symlink("esc", "/etc"),
+        mk.hardlink("h", target),
+        mk.hardlink("twin", "h"),
+        mk.hardlink("gone", target),
+        mk.file("gone", b"replaced"),
+    )
+    assert layer.lower_links == [(b"h", meant.encode()), (b"twin", meant.encode())]
+    assert layer.on_disk() == {
+        "etc": "/", "esc": "-> /etc", "h": "", "twin": "", "gone": "replaced"
+    }  # fmt: skip
 
 
 def test_a_hard_link_to_a_symlink_does_not_follow_it(extract: Callable[..., Layer]) -> None:

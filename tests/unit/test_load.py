@@ -7,21 +7,25 @@ import json
 import os
 import re
 import resource
+import stat
+import tarfile
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from support import mkimage as mk
+from support.storecheck import check_collected, check_store
 
 from lpmx_runtime import gc
 from lpmx_runtime.errors import ArchiveError, LpmxError, NotFoundError, StorageError, UsageError
 from lpmx_runtime.load import Loaded, load
+from lpmx_runtime.save import save
 from lpmx_runtime.store import Store
 from lpmx_runtime.view import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 BASE = mk.layer(mk.file("etc/motd", b"base"), mk.file("bin/sh", b"#!", mode=0o755))
 TOP = mk.layer(mk.file("etc/.wh.motd"), mk.file("etc/top", b"top"))
@@ -277,6 +281,119 @@ def test_an_archives_name_that_looks_like_an_id_is_not_given(
     assert len(said) == 1
     with pytest.raises(UsageError, match="looks like an image's id"):
         load(store, tmp_path / "a.tar", name=name)
+
+
+# ---- hard links to layers below
+
+
+def shown(store: Store, loaded: Loaded) -> dict[str, str]:
+    """What the files of an image hold, by path; directories left out."""
+    found = {}
+    with View(store.view_path(loaded.image.chain_id)) as view:
+        assert [one for one, _ in view.layers] == list(loaded.image.stack)
+        for path, node in view.walk():
+            host = os.path.join(store.layer_fs(view.layers[node.layer][0]), os.fsdecode(path))
+            status = os.lstat(host)
+            assert (status.st_ino, status.st_mode) == (node.ino, node.mode), path
+            if stat.S_ISREG(node.mode):
+                found[os.fsdecode(path)] = Path(host).read_text()
+            elif not stat.S_ISDIR(node.mode):
+                found[os.fsdecode(path)] = os.fsdecode(node.link)
+    return found
+
+
+LINK = mk.layer(mk.hardlink("deep/b", "a"), mk.hardlink("c", "/a"), mk.hardlink("d", "c"))
+
+
+def test_a_hard_link_to_a_lower_layer_is_a_link_to_what_that_image_has(
+    store: Store, tmp_path: Path
+) -> None:
+    """One layer, two images: what it links to is each image's own."""
+    one = mk.layer(mk.file("a", b"one", mode=0o4755, uid=5, gid=6, mtime=1_000))
+    first = mk.Spec("first:1", [one, LINK])
+    second = mk.Spec("second:1", [mk.layer(mk.file("a", b"two")), OTHER, LINK])
+    path = mk.docker_archive(tmp_path / "a.tar", [first, second])
+    loaded = load(store, path)
+    links = ("a", "c", "d", "deep/b")
+    assert shown(store, loaded[0]) == dict.fromkeys(links, "one")
+    assert shown(store, loaded[1]) == {**dict.fromkeys(links, "two"), "other": "o" * 3000}
+    with View(store.view_path(loaded[0].image.chain_id)) as view:
+        nodes = [view.lookup(name) for name in links]
+    assert len({node.ino for node in nodes if node}) == 1
+    assert {(n.nlink, n.tar_mode, n.tar_uid, n.tar_gid, n.mtime_ns) for n in nodes if n} == {
+        (4, 0o104755, 5, 6, 1_000 * 10**9)
+    }
+    assert [one.image.diff_ids for one in loaded] == [
+        tuple(first.diff_ids), tuple(second.diff_ids)
+    ]  # fmt: skip
+    assert [one.new_layers for one in load(store, path)] == [0, 0]
+    check_store(store.root)
+
+
+def test_what_is_linked_below_may_be_gone_or_other_by_now(store: Store, tmp_path: Path) -> None:
+    lower = mk.layer(mk.file("a", b"1"), mk.file("z", b"z"), mk.symlink("s", "a"), mk.fifo("p"))
+    same = mk.layer(mk.hardlink("b", "a"), mk.file("a", b"2"), mk.file(".wh.z"),
+                    mk.hardlink("y", "z"), mk.hardlink("t", "s"), mk.hardlink("q", "p"),
+                    mk.hardlink("s", "s"))  # fmt: skip
+    later = mk.layer(mk.file(".wh.y"), mk.hardlink("e/f", "b"), mk.file("a", b"3"))
+    (one,) = load(
+        store, mk.docker_archive(tmp_path / "a.tar", [mk.Spec("x:1", [lower, same, later])])
+    )
+    assert shown(store, one) == {
+        "a": "3", "b": "1", "e/f": "1", "s": "a", "t": "a", "p": "", "q": ""
+    }  # fmt: skip
+
+
+def test_names_on_the_way_to_a_lower_file_are_followed(store: Store, tmp_path: Path) -> None:
+    lower = mk.layer(mk.file("usr/lib/x", b"x"), mk.symlink("lib", "usr/lib"))
+    upper = mk.layer(mk.hardlink("lib64/y", "lib/x"), mk.symlink("new", "usr"),
+                     mk.hardlink("z", "new/lib/x"))  # fmt: skip
+    (one,) = load(store, mk.docker_archive(tmp_path / "a.tar", [mk.Spec("x:1", [lower, upper])]))
+    assert {name: text for name, text in shown(store, one).items() if text == "x"} == dict.fromkeys(
+        ("usr/lib/x", "lib64/y", "z"), "x"
+    )
+
+
+@pytest.mark.parametrize("target", ["no-such", "etc", "bin/sh/x"])
+def test_a_hard_link_to_what_no_layer_has_is_one_clear_error(
+    store: Store, tmp_path: Path, target: str
+) -> None:
+    spec = mk.Spec("x:1", [BASE, mk.layer(mk.hardlink("b", target))])
+    path = mk.docker_archive(tmp_path / "a.tar", [spec])
+    with pytest.raises(ArchiveError, match=f"'b': a hard link to '{target}', which is no file"):
+        load(store, path)
+    gc.collect(store)
+    assert is_clean(store)
+    bottom = mk.Spec("x:1", [mk.layer(mk.hardlink("b", target))])
+    assert "a hard link to" in outcome(
+        lambda: load(store, mk.docker_archive(tmp_path / "b.tar", [bottom]))
+    )
+
+
+def test_link_layers_go_with_the_last_image_that_needs_them(store: Store, tmp_path: Path) -> None:
+    lower = mk.layer(mk.file("a", b"one"))
+    first, more = mk.Spec("first:1", [lower, LINK]), mk.Spec("more:1", [lower, LINK, OTHER])
+    load(store, mk.docker_archive(tmp_path / "a.tar", [first, more]))
+    assert len(store.layers()) == 4
+    gc.remove_image(store, "more:1")
+    check_collected(store.root)
+    assert len(store.layers()) == 3
+    gc.remove_image(store, "first:1")
+    gc.collect(store)
+    assert is_clean(store)
+
+
+def test_an_image_with_links_to_lower_layers_is_saved_as_it_came(
+    store: Store, tmp_path: Path
+) -> None:
+    spec = mk.Spec("x:1", [mk.layer(mk.file("a", b"one")), LINK])
+    load(store, mk.docker_archive(tmp_path / "a.tar", [spec]))
+    save(store, ["x:1"], str(tmp_path / "saved.tar"))
+    with tarfile.open(tmp_path / "saved.tar") as tar:
+        names = [name for name in tar.getnames() if name.endswith(".tar")]
+        assert names == [f"{diff_id}.tar" for diff_id in spec.diff_ids]
+        data = [tar.extractfile(name) for name in names]
+        assert [one.read() for one in data if one] == list(spec.layers)
 
 
 def test_more_layers_than_lpmx_takes_are_one_clear_error(store: Store, tmp_path: Path) -> None:
