@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from lpmx_runtime.errors import NotFoundError, UsageError
+from lpmx_runtime.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -359,6 +360,7 @@ def _launch(args: argparse.Namespace) -> int:
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:
     """Columns as wide as their widest cell; the last one as it is."""
+    rows = [[shown(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
@@ -366,4 +368,4 @@ def _print_table(rows: Sequence[Sequence[str]]) -> None:
 
 
 def _print_json(value: object) -> None:
-    print(json.dumps(value, indent=1, ensure_ascii=False))
+    print(json.dumps(value, indent=1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lpmx_runtime.errors import LpmxError
+from lpmx_runtime.text import shown
 
 
 class KernelSpecError(LpmxError):
@@ -20,12 +21,14 @@ class NoPayloadError(LpmxError):
 class KernelStartError(LpmxError):
     """A kernel could not be started; the text is complete, for a dialog of a Jupyter client."""
 
+    many_lines = True
+
     @classmethod
     def of(cls, display_name: str, error: LpmxError) -> KernelStartError:
         """The start error that says what `error` says."""
         if isinstance(error, cls):
             return error
-        lines = [f'The kernel "{display_name}" cannot start: {error.message}']
+        lines = [f'The kernel "{shown(display_name)}" cannot start: {shown(error.message)}']
         if error.hint:
-            lines += ["", f"What to do: {error.hint}"]
+            lines += ["", f"What to do: {shown(error.hint)}"]
         return cls("\n".join(lines), exit_code=error.exit_code)

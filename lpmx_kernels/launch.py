@@ -49,6 +49,7 @@ from lpmx_runtime.launch import (
 from lpmx_runtime.plan import Bind
 from lpmx_runtime.store import Store
 from lpmx_runtime.streams import begin_program, without_coerced_locale
+from lpmx_runtime.text import say_error
 
 if TYPE_CHECKING:
     import subprocess
@@ -386,7 +387,5 @@ if __name__ == "__main__":
     try:
         main()
     except LpmxError as error:
-        print(f"lpmx: {error.message}", file=sys.stderr)
-        if error.hint:
-            print(f"  ({error.hint})", file=sys.stderr)
+        say_error("lpmx", error)
         sys.exit(error.exit_code)

@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from lpmx_runtime.store import make_private
+from lpmx_runtime.text import shown, without_colours
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,8 +63,8 @@ def tail(path: Path, lines: int = TAIL_LINES, *, start: int = 0) -> list[str]:
     except OSError:
         return []
     wanted = [
-        line.rstrip()
-        for line in text.splitlines()
+        shown(without_colours(line).rstrip().expandtabs())
+        for line in text.split("\n")
         if line.strip() and not any(words in line for words in HARMLESS)
     ]
     return wanted[-lines:]

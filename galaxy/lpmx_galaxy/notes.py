@@ -11,6 +11,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from lpmx_runtime.text import shown
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -47,7 +49,7 @@ def note(store: Store, command: str, reasons: Mapping[str, str]) -> None:
         return
     if sys.stderr.isatty():
         for line in new:
-            print(f"note: {line}", file=sys.stderr)
+            print(f"note: {shown(line)}", file=sys.stderr)
 
 
 def _unknown(store: Store, lines: Iterable[str]) -> list[str]:

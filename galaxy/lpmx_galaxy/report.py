@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING
 
 from lpmx_runtime.errors import LpmxError
 from lpmx_runtime.streams import begin_program, finish_output, os_error_text
+from lpmx_runtime.text import say_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,9 +17,7 @@ __all__ = ["guarded", "say"]
 
 def say(program: str, error: LpmxError) -> None:
     """Print @error on stderr."""
-    print(f"{program}: {error.message}", file=sys.stderr)
-    if error.hint:
-        print(f"  ({error.hint})", file=sys.stderr)
+    say_error(program, error)
 
 
 def guarded(program: str, action: Callable[[], int]) -> int:

@@ -41,7 +41,7 @@ def render(row: Mapping[str, Any], template: str) -> str:
             f"--format {template}: more template code than is known here",
             hint="use json, {{json .}} or {{.Field}}",
         )
-    return _unescape(_FIELD.sub(lambda match: _value(row, match, template), template))
+    return _FIELD.sub(lambda match: _value(row, match, template), _unescape(template))
 
 
 def _unescape(text: str) -> str:

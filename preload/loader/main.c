@@ -26,22 +26,44 @@ say(const char *s)
     sys3(SYS_write, 2, s, strlen(s));
 }
 
-/* Names are an image's or a stranger's: none of them moves the terminal's cursor. */
+/* How many bytes at @s are a character that a terminal obeys: a control of ASCII or of C1, or one
+ * that turns the direction of text. */
+COLD static int
+obeyed(const unsigned char *s)
+{
+    if (s[0] < 0x20 || s[0] == 0x7f)
+        return 1;
+    if (s[0] == 0xc2 && s[1] >= 0x80 && s[1] < 0xa0)
+        return 2;
+    if (s[0] == 0xe2 && s[1] == 0x80 && ((s[2] >= 0xa8 && s[2] <= 0xae) || (s[2] & ~1) == 0x8e))
+        return 3;
+    return s[0] == 0xe2 && s[1] == 0x81 && s[2] >= 0xa6 && s[2] <= 0xa9 ? 3 : 0;
+}
+
+/* Print @s, which may be anybody's; what a terminal obeys as \xNN, much as text.py does. */
 COLD static void
 say_shown(const char *s)
 {
-    while (*s) {
-        size_t n = 0;
+    static const char digits[] = "0123456789abcdef";
+    const char *from = s;
 
-        while ((unsigned char)s[n] >= ' ' && s[n] != 0x7f)
-            n++;
-        sys3(SYS_write, 2, s, n);
-        s += n;
-        if (*s) {
-            say("?");
+    while (*s) {
+        int n = obeyed((const unsigned char *)s);
+
+        if (n == 0) {
             s++;
+            continue;
         }
+        sys3(SYS_write, 2, from, s - from);
+        for (; n > 0; n--, s++) {
+            unsigned char c = *s;
+            char escape[] = {'\\', 'x', digits[c >> 4], digits[c & 15], 0};
+
+            say(escape);
+        }
+        from = s;
     }
+    say(from);
 }
 
 COLD void

@@ -12,6 +12,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from .text import shown
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -34,6 +36,8 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 class LpmxError(Exception):
     """An error with a message for the user, perhaps a hint, and the exit status it asks for."""
+
+    many_lines = False  # are line ends in the message meant as such?
 
     def __init__(self, message: str, *, hint: str | None = None, exit_code: int = 1) -> None:
         super().__init__(message)
@@ -78,7 +82,7 @@ def pass_over(error: LpmxError) -> None:
     if error.message not in _passed_over:
         _passed_over.add(error.message)
         hint = f" ({error.hint})" if error.hint else ""
-        print(f"lpmx: passed over: {error.message}{hint}", file=sys.stderr)
+        print(f"lpmx: passed over: {shown(error.message + hint)}", file=sys.stderr)
 
 
 @contextmanager

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .errors import ArchiveError
+from .text import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Image", "chain_id", "parse_config", "is_hex_digest"]
 
 SHORT = 12  # hex digits shown for an id
+_ENGINE = ("LPMX_EXEC", "LPMX_CALLER_", "LPMX_HOST:")  # what the engine tells itself
 
 
 def is_hex_digest(text: object) -> bool:
@@ -73,7 +74,7 @@ class Image:
     def env(self) -> dict[str, str]:
         """The environment that the image asks for."""
         pairs = (line.partition("=") for line in _strings(self._run.get("Env")))
-        return {key: value for key, _, value in pairs if key}
+        return {key: value for key, _, value in pairs if key and not key.startswith(_ENGINE)}
 
     @property
     def entrypoint(self) -> tuple[str, ...]:
@@ -116,8 +117,8 @@ def _strings(value: object) -> tuple[str, ...]:
 def parse_config(raw: bytes) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The config and its diff ids (hex), checked as far as we rely on it."""
     try:
-        config = json.loads(raw)
-    except (ValueError, RecursionError) as error:
+        config = parse_json(raw)
+    except ValueError as error:
         raise ArchiveError("the image configuration is not JSON") from error
     rootfs = config.get("rootfs") if isinstance(config, dict) else None
     listed = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None

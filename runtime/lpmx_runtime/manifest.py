@@ -7,7 +7,6 @@ other artifacts (signatures, lists of software) and other platforms' images are 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from contextlib import suppress
@@ -18,6 +17,7 @@ from .archive import read_small
 from .errors import ArchiveError, UsageError
 from .image import is_hex_digest, parse_config
 from .reference import parse_reference
+from .text import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -127,8 +127,8 @@ def _no_manifest(archive: Archive) -> ArchiveError:
 
 def _json(archive: Archive, raw: bytes, what: str) -> Any:
     try:
-        return json.loads(raw)
-    except (ValueError, RecursionError) as error:
+        return parse_json(raw)
+    except ValueError as error:
         raise ArchiveError(f"{archive.label}: {what} is not JSON") from error
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .errors import LpmxError, UsageError
+from .text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -169,7 +170,7 @@ class LaunchPlan:
 
     def describe(self) -> str:
         """Say what would be done, one fact a line."""
-        return "\n".join(f"{name:<10} {value}" for name, value in self._facts())
+        return "\n".join(f"{name:<10} {shown(value)}" for name, value in self._facts())
 
     def _facts(self) -> Iterator[tuple[str, str]]:
         import shlex

@@ -29,6 +29,7 @@ from .errors import (
 )
 from .image import Image, chain_id, is_hex_digest, parse_config
 from .reference import check_name, parse_reference
+from .text import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -655,7 +656,7 @@ def _images_in(record: dict[str, Any]) -> Iterator[object]:
 def _read_json(path: Path) -> dict[str, Any]:
     data = path.read_bytes()
     try:
-        value = json.loads(data)
+        value = parse_json(data)
     except ValueError as error:
         raise StorageError(
             f"{path}: damaged", hint="remove its folder and load the image again"

@@ -5,6 +5,8 @@ would take their place and be read or written as input or output. A placeholder 
 execve, so that a container's program finds what the caller left. And the locale that Python chose
 for itself (PEP 538) is taken out of the environment: it is not the caller's.
 
+What is printed passes a guard (text.py).
+
 Last: what was printed is written while it can still be said that it could not be.
 """
 
@@ -15,6 +17,8 @@ import errno
 import os
 import sys
 from typing import TYPE_CHECKING
+
+from .text import guard_output
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +40,7 @@ _PLACEHOLDERS = (
 def begin_program() -> None:
     """To be called by every main function, before it opens anything."""
     _hold_descriptors()
+    guard_output()
     if _locale_is_coerced(os.environ):
         del os.environ["LC_CTYPE"]
 

@@ -2,19 +2,32 @@
 
 A terminal takes some characters for commands: it may move, clear, rename its window or answer in
 the user's name. So whatever comes from an image, an archive, a notebook or another program passes
-`shown` on its way into a message or a table, and all that is printed passes `Guard` besides.
+`shown` on its way into a message or a table, and all that our programs print passes `Guard`
+besides. What the programs of a container print is theirs: it passes none of this.
 """
 
 from __future__ import annotations
 
-import contextlib
+import json
+import re
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from lpmx_runtime.errors import LpmxError
 
-__all__ = ["guarded_output", "printable", "raw", "shown", "whole"]
+__all__ = [
+    "guard_output",
+    "parse_json",
+    "printable",
+    "raw",
+    "say_error",
+    "shown",
+    "without_colours",
+]
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def shown(text: str | bytes) -> str:
@@ -36,23 +49,31 @@ def printable(text: str) -> str:
     return "".join(char if char in "\n\t" or char.isprintable() else _escape(char) for char in text)
 
 
-def whole(value: Any) -> Any:
-    """@value, read from JSON, with U+FFFD for halves of characters, as other engines read it.
+def without_colours(text: str) -> str:
+    """@text without what sets colours: tracebacks are full of it."""
+    return _COLOUR.sub("", text)
 
-    JSON can spell a surrogate without its other half, which no file name, variable or terminal can
-    hold.
+
+def say_error(program: str, error: LpmxError) -> None:
+    """Print an error as all our programs do: what it says in a line, what to do in another."""
+    show = printable if error.many_lines else shown
+    print(f"{program}: {show(error.message)}", file=sys.stderr)
+    if error.hint:
+        print(f"  ({shown(error.hint)})", file=sys.stderr)
+
+
+def parse_json(data: bytes) -> Any:
+    """The value of a stranger's JSON, with U+FFFD for what is no character, as other engines do.
+
+    JSON can spell half a character (a lone surrogate), which no file name, variable or terminal can
+    hold. Raises ValueError.
     """
-    if isinstance(value, str):
-        return (
-            value
-            if value.isascii()
-            else value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
-        )
-    if isinstance(value, list):
-        return [whole(item) for item in value]
-    if isinstance(value, dict):
-        return {whole(key): whole(item) for key, item in value.items()}
-    return value
+    text = data.decode("utf-8", "replace")
+    try:
+        value = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("too deep") from error
+    return _whole(value) if "\\ud" in text or "\\uD" in text else value
 
 
 class Guard:
@@ -63,7 +84,12 @@ class Guard:
 
     def write(self, text: str) -> int:
         """Write @text; answers how much of it was taken, which is all."""
-        self.stream.write(printable(text))
+        fit = printable(text)
+        try:
+            self.stream.write(fit)
+        except UnicodeEncodeError:  # a locale that has not all characters
+            encoding = self.stream.encoding
+            self.stream.write(fit.encode(encoding, "backslashreplace").decode(encoding))
         return len(text)
 
     def writelines(self, lines: list[str]) -> None:
@@ -76,22 +102,27 @@ class Guard:
         return getattr(self.stream, name)
 
 
-@contextlib.contextmanager
-def guarded_output() -> Iterator[None]:
-    """Let all that is printed meanwhile pass a Guard."""
-    before = sys.stdout, sys.stderr
-    # A stream that was closed before we began is None.
-    sys.stdout = Guard(before[0]) if before[0] else before[0]
-    sys.stderr = Guard(before[1]) if before[1] else before[1]
-    try:
-        yield
-    finally:
-        sys.stdout, sys.stderr = before
+def guard_output() -> None:
+    """Let all that this process prints pass a Guard."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is not None and not isinstance(stream, Guard):
+            setattr(sys, name, Guard(stream))
 
 
 def raw(stream: TextIO) -> TextIO:
     """The stream behind a Guard, for what we ourselves tell a terminal."""
     return stream.stream if isinstance(stream, Guard) else stream
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, str):
+        return _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    if isinstance(value, dict):
+        return {_whole(key): _whole(item) for key, item in value.items()}
+    return value
 
 
 def _escape(char: str) -> str:
@@ -101,6 +132,6 @@ def _escape(char: str) -> str:
     common = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
     if char in common:
         return common[char]
-    if number < 0x100:
+    if number < 0x100 and number != 0x7F:  # which JSON may hold, and knows by \u alone
         return f"\\x{number:02x}"
     return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from lpmx_galaxy.words import Flag, parse, table
 from lpmx_runtime.containernames import meant
 from lpmx_runtime.errors import LpmxError, NotFoundError, UsageError
+from lpmx_runtime.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,10 +57,10 @@ def _each(names: Sequence[str], command: str, action: Callable[[Store, str], Non
         try:
             action(store, name)
         except NotFoundError:
-            print(f"Error response: No such container: {name}", file=sys.stderr)
+            print(f"Error response: No such container: {shown(name)}", file=sys.stderr)
             status = 1
         except LpmxError as error:
-            print(f"Error response: {error.message}", file=sys.stderr)
+            print(f"Error response: {shown(error.message)}", file=sys.stderr)
             status = 1
         else:
             print(name)
@@ -191,7 +192,7 @@ def _row(container: Container, *, full: bool) -> dict[str, str]:
     running = bool(container.runs())
     last = container.last_exit() or {}
     state = "running" if running else "exited" if last else "created"
-    command = shlex.join(container.argv)
+    command = shown(shlex.join(container.argv))
     if not full and len(command) > 22:
         command = command[:21] + "\u2026"
     status = {"running": "Up", "created": "Created"}.get(state, f"Exited ({last.get('status')})")

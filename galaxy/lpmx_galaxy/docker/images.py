@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lpmx_galaxy.words import Flag, parse, table
 from lpmx_runtime.errors import InUseError, UsageError
+from lpmx_runtime.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -276,5 +277,5 @@ def _same(canonical: str, name: str) -> bool:
     try:
         return canonical == str(parse_reference(name))
     except LpmxError as error:
-        print(error.message, file=sys.stderr)
+        print(shown(error.message), file=sys.stderr)
         return False

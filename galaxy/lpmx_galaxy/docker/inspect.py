@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lpmx_galaxy.words import Flag, parse, table
 from lpmx_runtime.containernames import meant
 from lpmx_runtime.errors import NotFoundError, UsageError
+from lpmx_runtime.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +55,7 @@ def inspect_command(words: Sequence[str]) -> int:
     else:
         print(json.dumps(found, indent=4))
     for name in missing:
-        print(f"Error: No such object: {name}", file=sys.stderr)
+        print(f"Error: No such object: {shown(name)}", file=sys.stderr)
     return 1 if missing else 0
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lpmx_galaxy.docker.flags import switch, value
 from lpmx_galaxy.words import parse, table
 from lpmx_runtime.errors import InUseError, UsageError
+from lpmx_runtime.text import shown
 
 from .reference import Reference, in_folder, write_reference
 from .sources import file_name, find_image
@@ -139,9 +140,10 @@ def inspect_command(words: Sequence[str]) -> int:
     if parsed.is_on("json"):
         print(json.dumps({"data": {"attributes": attributes}, "type": "container"}, indent=4))
         return 0
-    for shown in attributes.values():
-        for name, text in shown.items() if isinstance(shown, dict) else [("", shown)]:
-            print(f"{name}: {text}" if name else text)
+    for attribute, found in attributes.items():
+        for name, text in found.items() if isinstance(found, dict) else [("", found)]:
+            line = shown(text) if attribute == "labels" else text  # the others are scripts
+            print(f"{shown(name)}: {line}" if name else line)
     return 0
 
 
@@ -155,7 +157,8 @@ def describe(image: Image) -> dict[str, Any]:
         "org.lpmx.image.name": image.name,
         **image.labels,
     }
-    exports = "\n".join(f"export {name}={shlex.quote(v)}" for name, v in image.env.items())
+    named = {name: value for name, value in image.env.items() if name.isidentifier()}
+    exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in named.items())
     command = shlex.join([*image.entrypoint, *image.cmd])
     return {
         "labels": labels,

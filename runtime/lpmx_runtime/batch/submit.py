@@ -20,6 +20,7 @@ from lpmx_runtime.environment import HOST_PASSED
 from lpmx_runtime.errors import LpmxError
 from lpmx_runtime.plan import Bind
 from lpmx_runtime.streams import begin_program
+from lpmx_runtime.text import say_error
 
 from . import jobs
 from .files import Tree, inside_path
@@ -51,9 +52,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         return _submit(system, command, words, caller, host)
     except LpmxError as error:
-        print(f"lpmx: {program}: {error.message}", file=sys.stderr)
-        if error.hint:
-            print(f"  ({error.hint})", file=sys.stderr)
+        say_error(f"lpmx: {program}", error)
         return EXIT_LPMX
 
 

@@ -22,6 +22,7 @@ def run(args: argparse.Namespace) -> int:
     from lpmx_runtime import container as containers
     from lpmx_runtime.errors import storage_errors
     from lpmx_runtime.store import Store
+    from lpmx_runtime.text import shown
     from lpmx_runtime.upper import changes
     from lpmx_runtime.view import View
 
@@ -37,5 +38,5 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps([change.as_dict() for change in found], indent=2))
     else:
         for change in found:
-            print(change.kind, change.path)
+            print(change.kind, shown(change.path))
     return 0

@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from lpmx_runtime.errors import LpmxError
+from lpmx_runtime.text import shown
 
 if TYPE_CHECKING:
     import argparse
@@ -85,9 +86,9 @@ def _check(file: str, as_json: bool) -> int:
 
 
 def _print_error(error: LpmxError) -> None:
-    hint = f"\n  ({error.hint})" if error.hint else ""
-    for line in (f"{error.message}{hint}", *getattr(error, "more", ())):
-        print(line, file=sys.stderr)
+    hint = [f"  ({error.hint})"] if error.hint else []
+    for line in (error.message, *hint, *getattr(error, "more", ())):
+        print(shown(line), file=sys.stderr)
 
 
 def _error_rows(error: LpmxError) -> list[dict[str, Any]]:
@@ -160,7 +161,7 @@ def _show(file: str, as_json: bool) -> int:
         if number:
             print()
         for name, value in _facts(member):
-            print(f"{name:<10} {value}")
+            print(f"{name:<10} {shown(value)}")
     print(f"\nlock       {'yes' if composition.locked else 'none: `lpmx env lock` makes one'}")
     return 0
 

@@ -12,6 +12,7 @@ from lpmx_runtime.cli.format import size_text
 from lpmx_runtime.enginefile import NOEXEC_HINT, is_noexec
 from lpmx_runtime.load import load
 from lpmx_runtime.store import Store
+from lpmx_runtime.text import raw, shown
 
 if TYPE_CHECKING:
     import argparse
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     def report(line: str) -> None:
         if progress is not None:
             progress.end()
-        print(f"lpmx: {line}", file=sys.stderr)
+        print(f"lpmx: {shown(line)}", file=sys.stderr)
 
     store = Store.open()
     loaded = load(store, args.source, name=args.tag, progress=progress, report=report)
@@ -102,7 +103,7 @@ class Bar:
     def end(self) -> None:
         """It is over."""
         if self._shown:
-            sys.stderr.write("\r\033[K")
+            raw(sys.stderr).write("\r\033[K")
             sys.stderr.flush()
             self._shown = False
 
@@ -114,5 +115,5 @@ class Bar:
             bar = f" [{'#' * filled}{'.' * (WIDTH - filled)}] of {size_text(self._total)}"
         else:
             bar = ""
-        sys.stderr.write(f"\r\033[K{self._what} {size_text(self._done)}{bar}")
+        raw(sys.stderr).write(f"\r\033[K{shown(self._what)} {size_text(self._done)}{bar}")
         sys.stderr.flush()

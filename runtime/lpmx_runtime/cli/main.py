@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from lpmx_runtime.errors import LpmxError, UsageError
 from lpmx_runtime.streams import begin_program, finish_output, os_error_text
+from lpmx_runtime.text import say_error
 
 if TYPE_CHECKING:
     import argparse
@@ -172,9 +173,7 @@ def _dispatch(argv: Sequence[str]) -> int:
 
 
 def _report(error: LpmxError) -> None:
-    print(f"lpmx: {error.message}", file=sys.stderr)
-    if error.hint:
-        print(f"  ({error.hint})", file=sys.stderr)
+    say_error("lpmx", error)
 
 
 def _unexpected(error: BaseException) -> int:

@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from lpmx_runtime.errors import LpmxError, UsageError
+from lpmx_runtime.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -222,7 +223,7 @@ def _entrypoint(text: str | None) -> tuple[str, ...] | None:
 def tell(start: Launch) -> None:
     """Say on stderr what the user should know about a start."""
     for note in start.notes:
-        print(f"lpmx: {note}", file=sys.stderr)
+        print(f"lpmx: {shown(note)}", file=sys.stderr)
 
 
 def tell_hidden(
@@ -233,7 +234,7 @@ def tell_hidden(
 
     without = without | {"cwd"} if args.workdir else without
     for note in hidden_places(here.place, container.binds, without):
-        print(f"lpmx: {note}", file=sys.stderr)
+        print(f"lpmx: {shown(note)}", file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,8 @@ import shlex
 import time
 from typing import TYPE_CHECKING, Any
 
+from lpmx_runtime.text import shown
+
 if TYPE_CHECKING:
     import argparse
 
@@ -31,15 +33,15 @@ def run(args: argparse.Namespace) -> int:
     from lpmx_runtime.store import Store
 
     found = [_describe(container) for container in list_containers(Store.open())]
-    shown = [row for row in found if args.all or row["runs"]]
+    listed = [row for row in found if args.all or row["runs"]]
     if args.json:
-        print(json.dumps(shown, indent=2))
+        print(json.dumps(listed, indent=2))
     elif args.quiet:
-        for row in shown:
+        for row in listed:
             print(row["id"])
     else:
         head = ("CONTAINER", "NAME", "IMAGE", "COMMAND", "CREATED", "STATUS")
-        print(table(head, [_cells(row) for row in shown]))
+        print(table(head, [_cells(row) for row in listed]))
     return 0
 
 
@@ -62,10 +64,9 @@ def _describe(container: Container) -> dict[str, Any]:
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    command = shlex.join(row["command"])
+    command = shown(shlex.join(row["command"]))
     if len(command) > _COMMAND_WIDTH:
         command = command[: _COMMAND_WIDTH - 3] + "..."
-    command = "".join(c if c.isprintable() else "?" for c in command)
     return (row["id"], row["name"], row["image"], command, row["created"], _status(row))
 
 

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from lpmx_runtime.errors import LpmxError, UsageError
+from lpmx_runtime.text import shown
 
 if TYPE_CHECKING:
     import argparse
@@ -55,5 +56,5 @@ def run(args: argparse.Namespace) -> int:
 def _later(error: LpmxError, previous: LpmxError | None) -> LpmxError:
     """Keep @error to be raised at the end; report the one before it now."""
     if previous:
-        print(f"lpmx: {previous.message}", file=sys.stderr)
+        print(f"lpmx: {shown(previous.message)}", file=sys.stderr)
     return error

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lpmx_runtime.cli import options
 from lpmx_runtime.errors import UsageError
+from lpmx_runtime.text import shown
 
 if TYPE_CHECKING:
     import argparse
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"in": union.label, **answer.as_dict()}, indent=2))
     else:
-        print("\n".join(_lines(union, answer)))
+        print("\n".join(map(shown, _lines(union, answer))))
     return 0 if answer.found else 1
 
 
@@ -74,7 +75,7 @@ def _why_command(store: Store, args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"in": started.label, **answer.as_dict()}, indent=2))
     else:
-        print("\n".join(_command_lines(started.label, answer)))
+        print("\n".join(map(shown, _command_lines(started.label, answer))))
     return 0 if answer.found else 1
 
 
