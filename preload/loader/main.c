@@ -40,11 +40,16 @@ obeyed(const unsigned char *s)
     return s[0] == 0xe2 && s[1] == 0x81 && s[2] >= 0xa6 && s[2] <= 0xa9 ? 3 : 0;
 }
 
+COLD static char
+hex(int digit)
+{
+    return digit < 10 ? '0' + digit : 'a' + digit - 10;
+}
+
 /* Print @s, which may be anybody's; what a terminal obeys as \xNN, much as text.py does. */
 COLD static void
 say_shown(const char *s)
 {
-    static const char digits[] = "0123456789abcdef";
     const char *from = s;
 
     while (*s) {
@@ -57,7 +62,7 @@ say_shown(const char *s)
         sys3(SYS_write, 2, from, s - from);
         for (; n > 0; n--, s++) {
             unsigned char c = *s;
-            char escape[] = {'\\', 'x', digits[c >> 4], digits[c & 15], 0};
+            char escape[] = {'\\', 'x', hex(c >> 4), hex(c & 15), 0};
 
             say(escape);
         }

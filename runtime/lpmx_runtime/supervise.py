@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from . import container as containers
 from . import runs
 from .errors import LpmxError, StorageError, storage_errors
+from .text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,7 +111,9 @@ def check_start(launch: Launch) -> None:
         text = said.read().decode(errors="replace").strip()
     end = End.of(os.waitpid(child, 0)[1])
     if end.status:
-        raise LpmxError(text.removeprefix("lpmx: ") or "it does not start", exit_code=end.status)
+        message, _, hint = text.removeprefix("lpmx: ").partition("\n")
+        hint = hint.strip().removeprefix("(").removesuffix(")")
+        raise LpmxError(message or "it does not start", hint=hint or None, exit_code=end.status)
 
 
 # ---- in place
@@ -215,7 +218,7 @@ def _fork_program(
         _execute(launch, dies_with=us if dies_with_us else 0)
     except LpmxError as error:
         status = error.exit_code if error.exit_code == EXIT_NOT_EXECUTABLE else EXIT_LPMX
-        os.write(2, os.fsencode(f"lpmx: {error.message}\n"))
+        os.write(2, os.fsencode(f"lpmx: {shown(error.message)}\n"))
     except BaseException as error:  # noqa: BLE001  the child must not return into the parent's code
         os.write(2, os.fsencode(f"lpmx: {launch.container.label}: {error!r}\n"))
     os._exit(status)

@@ -80,7 +80,7 @@ def test_missing_interpreter_of_a_script_is_named(tmp_path, told):
     for text, words in (
         ("#!/usr/bin/perl -w\n", "needs /usr/bin/perl, which the container does not have"),
         ("#!/bin/sh\r\necho\r\n", "its first line ends with a carriage return"),
-        ("#!/no\x1b[1m\n", "needs /no?[1m, which the container does not have"),
+        ("#!/no\x1b[1m\n", "needs /no\\x1b[1m, which the container does not have"),
     ):
         script.write_text(text)
         script.chmod(0o755)
