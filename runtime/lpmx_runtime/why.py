@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from . import marks
+from .store import without_link_layers
 from .view import OPAQUE, WHITEOUT, View
 
 if TYPE_CHECKING:
@@ -50,9 +51,11 @@ class LayerPlace:
     diff_id: str
     tree: str  # host path of its files
     view: str  # host path of its view
+    links: bool = False  # of that layer: its hard links to lower ones (lowerlinks.py)
 
     def __str__(self) -> str:
-        return f"layer {self.number} ({self.diff_id[:12]})"
+        label = f"layer {self.number} ({self.diff_id[:12]})"
+        return f"links of {label}" if self.links else label
 
 
 @dataclass(frozen=True)
@@ -166,16 +169,21 @@ def find_union(store: Store, name: str, here: Surroundings) -> Union:
 
 def union_of(store: Store, container: Container, plan: LaunchPlan, label: str) -> Union:
     """What a start in @container by @plan sees."""
-    layers = tuple(
-        LayerPlace(
-            number,
-            diff_id,
-            os.fspath(store.layer_fs(diff_id)),
-            os.fspath(store.layer_view(diff_id)),
+    layers: list[LayerPlace] = []
+    named = without_link_layers(container.diff_ids)
+    for one in container.diff_ids:
+        links = one not in named
+        number = layers[-1].number + (not links) if layers else 1
+        layers.append(
+            LayerPlace(
+                number,
+                layers[-1].diff_id if links else one,
+                os.fspath(store.layer_fs(one)),
+                os.fspath(store.layer_view(one)),
+                links,
+            )
         )
-        for number, diff_id in enumerate(container.diff_ids, 1)
-    )
-    return Union(label, layers, plan.binds, plan.upper if os.path.isdir(plan.upper) else "")
+    return Union(label, tuple(layers), plan.binds, plan.upper if os.path.isdir(plan.upper) else "")
 
 
 def explain(union: Union, path: str, *, cwd: str = "/", follow: bool = True) -> Answer:
