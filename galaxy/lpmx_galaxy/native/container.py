@@ -43,10 +43,10 @@ def run_line(container: Any, command: str) -> str:
     words = [f"{name}={shlex.quote(str(value))}" for name, value in given.items()]
     words += [shlex.quote(container.prop("cmd", "lpmx-docker")), "run", "--rm"]
     for name in dict.fromkeys((*container.tool_info.env_pass_through, *given)):
-        words += ["-e", name]
+        words += ["-e", shlex.quote(name)]
     words += _ports(container.tool_info.guest_ports)
     if container.container_name:
-        words += ["--name", container.container_name]
+        words += ["--name", shlex.quote(container.container_name)]
     raw = container._expand_volume_str(info.get(f"{TYPE}_volumes", "$defaults"))  # noqa: SLF001
     for volume in _parse_volumes(raw, "docker"):  # the words that docker's volumes are written in
         words += ["-v", str(volume)]
@@ -56,7 +56,8 @@ def run_line(container: Any, command: str) -> str:
     extra = container.prop("run_extra_arguments", None)
     if extra:
         words.append(extra)  # as it stands: it may hold variables of the job script
-    words += ["--user", '"$(id -u):$(id -g)"', shlex.quote(container.container_id), command]
+    # Behind `--`, what the tool calls its image is a name, whatever it looks like.
+    words += ["--user", '"$(id -u):$(id -g)"', "--", shlex.quote(container.container_id), command]
     return " ".join(words)
 
 
@@ -65,4 +66,4 @@ def _ports(asked: object) -> list[str]:
     if asked is True:
         return ["-P"]
     ports = asked if isinstance(asked, list) else [asked] if asked else []
-    return [word for port in ports for word in ("-p", str(port))]
+    return [word for port in ports for word in ("-p", shlex.quote(str(port)))]

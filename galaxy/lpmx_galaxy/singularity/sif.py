@@ -102,6 +102,7 @@ def _unpack(store: Store, path: str) -> Image:
             hint="install squashfs-tools, or give the image's docker:// name instead",
         )
     print(f"unpacking {path}, once", file=sys.stderr)
+    path = os.path.abspath(path)  # a name that begins with a dash is no option
     with store.workspace() as workspace:
         tree = workspace / "tree"
         run(
@@ -120,12 +121,14 @@ def read_config(tree: Path) -> dict[str, Any]:
     """What Apptainer keeps of an image's configuration in its files: variables and runscript."""
     env: dict[str, str] = {}
     folder = tree / ".singularity.d" / "env"
-    for script in sorted(folder.glob("*.sh")) if folder.is_dir() else ():
-        if not script.is_symlink():  # it would lead to a file of this host
+    # Symlinks would lead to files of this host.
+    own = folder.is_dir() and not folder.is_symlink() and not folder.parent.is_symlink()
+    for script in sorted(folder.glob("*.sh")) if own else ():
+        if not script.is_symlink():
             with contextlib.suppress(OSError):
                 env.update(read_exports(read_small_text(script, errors="replace")))
     config: dict[str, Any] = {"Env": [f"{name}={value}" for name, value in env.items()]}
-    if (tree / ".singularity.d" / "runscript").exists():
+    if os.path.lexists(tree / ".singularity.d" / "runscript"):
         config["Entrypoint"] = ["/.singularity.d/runscript"]
     return config
 
