@@ -146,6 +146,8 @@ bool call_is_descriptor(const struct call *c);
 /* path.c: where descriptor @fd is of a lower file, copy that up and move the descriptor over. 0,
  * -EROFS ... */
 int call_descriptor_up(int fd);
+/* Replace what descriptor @fd refers to by the upper's copy at @host, same flags and position. */
+int call_reopen(int fd, const char *host);
 /* path.c: that for the call's first argument, and then the call as it came. */
 long call_descriptor(struct call *c);
 /* resolve.c: run the row's handler; once more where root emulation has opened the way. */

@@ -10,6 +10,39 @@
 #include "call.h"
 #include "lower.h"
 
+#define COPIES 64
+
+HOT bool inode_has_copies;
+static struct copy {
+    uint64_t ino, dev, lower_ino, lower_dev;
+} copies[COPIES];
+static unsigned next_copy;
+
+void
+inode_note_copy(const struct stat *copy, const struct stat *lower)
+{
+    struct copy *c = &copies[__atomic_fetch_add(&next_copy, 1, __ATOMIC_RELAXED) % COPIES];
+
+    __atomic_store_n(&c->ino, 0, __ATOMIC_RELEASE);
+    c->dev = copy->st_dev;
+    c->lower_ino = lower->st_ino;
+    c->lower_dev = lower->st_dev;
+    __atomic_store_n(&c->ino, copy->st_ino, __ATOMIC_RELEASE);
+    inode_has_copies = true;
+}
+
+void
+inode_show_copy(struct stat *st)
+{
+    for (unsigned i = 0; i < COPIES; i++)
+        if (__atomic_load_n(&copies[i].ino, __ATOMIC_ACQUIRE) == st->st_ino &&
+            copies[i].dev == st->st_dev && S_ISREG(st->st_mode)) {
+            st->st_ino = copies[i].lower_ino;
+            st->st_dev = copies[i].lower_dev;
+            return;
+        }
+}
+
 /* In a copied store the disk is asked. */
 static OWN_FRAME void
 show_from_disk(const struct view_node *n, const char *ctr, struct stat *st)

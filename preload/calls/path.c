@@ -73,9 +73,8 @@ call_path(struct call *c)
     return perform(c, hit.in_union && hit.type == S_IFDIR);
 }
 
-/* Replace what descriptor @fd refers to by the upper's copy at @host, same flags and position. */
-static int
-reopen(int fd, const char *host)
+int
+call_reopen(int fd, const char *host)
 {
     long flags = sys3(SYS_fcntl, fd, F_GETFL, 0), cloexec = sys3(SYS_fcntl, fd, F_GETFD, 0), pos,
          copy;
@@ -118,7 +117,7 @@ call_descriptor_up(int fd)
         return -EROFS; /* its name is gone: what is left of it is the layer's */
     if (hit.where == UUFS_LOWER)
         err = uufs_copy_up(&engine.fs, &hit, UUFS_COPY_DATA);
-    return err ? err : reopen(fd, hit.host);
+    return err ? err : call_reopen(fd, hit.host);
 }
 
 long

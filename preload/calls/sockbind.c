@@ -122,6 +122,7 @@ sockname_bind(int fd, const struct uufs_hit *hit, const char *given)
         return bind_from(text, fd, given);
     }
     if (!hit->in_union || host_len < sizeof(((struct sockaddr_un *)0)->sun_path) ||
+        escape_needs_any(hit->ctr, hit->ctr_len) ||
         str_append(text, sizeof(text), &len, SOCKBIND_ROOTED, SOCKBIND_ROOTED_LEN) ||
         str_append(text, sizeof(text), &len, hit->ctr, hit->ctr_len))
         return 1;

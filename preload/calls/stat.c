@@ -94,6 +94,8 @@ show(const struct uufs_hit *hit, int fd, struct stat *st)
     } else {
         identity_show_fd(fd, st);
     }
+    if (inode_has_copies)
+        inode_show_copy(st);
 }
 
 /* A magic link to a layer's directory that was copied up since means the merged one. */

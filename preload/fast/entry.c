@@ -6,6 +6,7 @@
  * ours is given back. A call that may wait is declined before it does anything: the site's own
  * `syscall` then traps. */
 #include "../calls/call.h"
+#include "../calls/inode.h"
 #include "../calls/known.h"
 #include "../calls/lower.h"
 #include "../trap/slots.h"
@@ -244,6 +245,13 @@ run_on_own_stack(struct call *c, const void *sp)
     return result;
 }
 
+static bool
+tells_inode(long nr)
+{
+    return nr == SYS_newfstatat || nr == SYS_fstat || nr == SYS_stat || nr == SYS_lstat ||
+           nr == SYS_statx;
+}
+
 static long
 carry_out(struct fast_frame *f)
 {
@@ -258,6 +266,8 @@ carry_out(struct fast_frame *f)
     };
     long result = FAST_DECLINE;
 
+    if (inode_has_copies && tells_inode(c.row->nr))
+        return run_on_own_stack(&c, f);
     switch (c.row->nr) {
     case SYS_rt_sigprocmask:
         return change_mask(c.a, f);

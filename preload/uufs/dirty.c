@@ -21,6 +21,7 @@
 #define FNV_PRIME   0x100000001b3u
 #define TREE_SALT   0x9e3779b97f4a7c15u
 #define OPAQUE_SALT 0xc2b2ae3d27d4eb4fu
+#define WATCH_SALT  0x165667b19e3779f9u
 
 static uint64_t
 dirty_hash(const char *path, size_t len, uint64_t salt)
@@ -133,6 +134,19 @@ uufs_dirty_set_opaque(const struct uufs *fs, const char *ctr, size_t len)
 {
     if (fs->dirty)
         hash_set(fs, dirty_hash(ctr, len, OPAQUE_SALT));
+}
+
+void
+uufs_watched_set(const struct uufs *fs, const char *ctr, size_t len)
+{
+    if (fs->dirty)
+        hash_set(fs, dirty_hash(ctr, len, WATCH_SALT));
+}
+
+bool
+uufs_watched_test(const struct uufs *fs, const char *ctr, size_t len)
+{
+    return fs->dirty && hash_test(fs, dirty_hash(ctr, len, WATCH_SALT));
 }
 
 uint64_t

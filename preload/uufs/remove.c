@@ -20,6 +20,25 @@ in_bind(const struct uufs *fs, const struct uufs_hit *hit, int flags)
     return (int)sys3(SYS_unlinkat, AT_FDCWD, hit->host, flags);
 }
 
+static bool
+is_watched(const struct uufs *fs, const struct uufs_hit *hit)
+{
+    size_t len = path_parent(hit->ctr, hit->ctr_len);
+
+    return uufs_watched_test(fs, hit->ctr, len ? len : 1);
+}
+
+/* Whoever watches its directory is told of the end of a name that the upper has. */
+static void
+come_up_to_go(const struct uufs *fs, struct uufs_hit *hit)
+{
+    const struct view_node *n = view_node(&fs->view, hit->node);
+
+    if (hit->where == UUFS_LOWER && is_watched(fs, hit) &&
+        (!n || !S_ISREG(n->mode) || n->size <= WATCH_COPIES_MAX))
+        uufs_copy_up(fs, hit, UUFS_COPY_DATA);
+}
+
 /* ---- unlink ---- */
 
 /* *@no_parent: the whiteout's directory is not in the upper yet. */
@@ -83,6 +102,7 @@ uufs_unlink(const struct uufs *fs, struct uufs_hit *hit)
         extra_forget(fs, hit->host);
         return (int)sys3(SYS_unlinkat, AT_FDCWD, hit->host, 0);
     }
+    come_up_to_go(fs, hit);
     return unlink_lower(fs, hit);
 }
 
@@ -191,6 +211,20 @@ rmdir_upper_only(const struct uufs *fs, struct uufs_hit *hit)
     return (int)r;
 }
 
+/* In its place, if there is no mark in it, so that it is told to have been removed, not moved. */
+static int
+remove_watched_dir(const struct uufs *fs, const char *host)
+{
+    long r;
+
+    uufs_moves_add(fs);
+    r = sys3(SYS_unlinkat, AT_FDCWD, host, AT_REMOVEDIR);
+    if (r)
+        return upper_discard_dir(fs, host);
+    uufs_moves_add(fs);
+    return 0;
+}
+
 static OWN_FRAME int
 rmdir_locked(const struct uufs *fs, struct uufs_hit *hit)
 {
@@ -209,7 +243,7 @@ rmdir_locked(const struct uufs *fs, struct uufs_hit *hit)
     r = whiteout_make(fs, hit->ctr, hit->ctr_len);
     if (r || now.where == UUFS_LOWER)
         return r;
-    return upper_discard_dir(fs, now.host);
+    return is_watched(fs, hit) ? remove_watched_dir(fs, now.host) : upper_discard_dir(fs, now.host);
 }
 
 int
@@ -234,6 +268,7 @@ uufs_rmdir(const struct uufs *fs, struct uufs_hit *hit)
     err = uufs_make_parents(fs, hit->ctr, hit->ctr_len);
     if (err)
         return err;
+    come_up_to_go(fs, hit);
     lock = uufs_lock(fs);
     if (lock < 0)
         return lock;

@@ -166,6 +166,10 @@ void uufs_dirty_set_opaque(const struct uufs *fs, const char *ctr,
 bool uufs_dirty_test_tree(const struct uufs *fs, const char *ctr, size_t len);
 /* May a path of the upper hold a name that is another on the disk? */
 bool uufs_dirty_has_escapes(const struct uufs *fs);
+#define WATCH_COPIES_MAX (16 << 20) /* a larger file is not copied up for a watch's sake */
+/* Somebody watches the directory @ctr: what is removed from it has to have been in the upper. */
+void uufs_watched_set(const struct uufs *fs, const char *ctr, size_t len);
+bool uufs_watched_test(const struct uufs *fs, const char *ctr, size_t len);
 /* How often a directory of the upper left its place, and one more; 0: not known. */
 uint64_t uufs_moves(const struct uufs *fs);
 void uufs_moves_add(const struct uufs *fs); /* before one leaves, and after */
