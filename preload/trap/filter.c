@@ -7,6 +7,7 @@
 #include <linux/filter.h>
 #include <linux/fs.h>
 #include <linux/fsverity.h>
+#include <linux/netlink.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
@@ -59,6 +60,7 @@ enum when {
     WHEN_sets_flags, /* ioctl: what changes a file through a descriptor for reading */
     WHEN_refuse,
     WHEN_new_mount_ns, /* unshare, clone: EPERM for CLONE_NEWNS */
+    WHEN_audit, /* socket, where other ids are shown: no audit, which would refuse a shown root */
 };
 
 struct rule {
@@ -71,6 +73,7 @@ static const struct rule rules[] = {
 #include "../calls.def"
 #undef CALL
 #undef REFUSE
+    [SYS_socket] = {WHEN_audit, EPROTONOSUPPORT},
     [SYS_unshare] = {WHEN_new_mount_ns, EPERM},
     [SYS_clone] = {WHEN_new_mount_ns, EPERM},
 };
@@ -163,6 +166,14 @@ emit_rule(struct program *p, struct rule rule)
         ANSWER(SECCOMP_RET_ERRNO | rule.error);
         ANSWER(SECCOMP_RET_ALLOW);
         return;
+    case WHEN_audit:
+        LOAD(ARG(0));
+        emit(p, BPF_JMP | BPF_JEQ | BPF_K, 0, 3, AF_NETLINK);
+        LOAD(ARG(2));
+        emit(p, BPF_JMP | BPF_JEQ | BPF_K, 0, 1, NETLINK_AUDIT);
+        ANSWER(SECCOMP_RET_ERRNO | rule.error);
+        ANSWER(SECCOMP_RET_ALLOW);
+        return;
     case WHEN_sets_mask:
         LOAD(ARG(0));
         emit(p, BPF_JMP | BPF_JEQ | BPF_K, 0, 1, SIG_UNBLOCK_HOW);
@@ -247,6 +258,8 @@ decide(struct rule rule, uint32_t plan_flags, unsigned late)
         rule.when = WHEN_never;
     if (rule.when == WHEN_identity)
         rule.when = plan_flags & PLAN_IDENTITY ? WHEN_always : WHEN_never;
+    if (rule.when == WHEN_audit && !(plan_flags & PLAN_IDENTITY))
+        return (struct rule){WHEN_never, 0};
     if (rule.when == WHEN_fakeroot)
         rule.when = plan_flags & PLAN_FAKEROOT ? WHEN_always : WHEN_never;
     if ((rule.when == WHEN_peer_option || rule.when == WHEN_pass_option) &&

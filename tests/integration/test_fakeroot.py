@@ -238,6 +238,20 @@ def test_status_tells_the_emulated_ids(python):
     }
 
 
+def test_there_is_no_audit_socket(run_lpmx, image):
+    """The kernel's would refuse what a shown root sends; sudo and useradd take that for an error."""
+    script = (
+        "import errno, socket\n"
+        "for protocol in (9, 0):\n"
+        "    try: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol); print('made')\n"
+        "    except OSError as error: print(errno.errorcode[error.errno])\n"
+    )
+    done = run_lpmx("run", "--fakeroot", image("demo"), "python3", "-c", script)
+    assert done.stdout.split() == ["EPROTONOSUPPORT", "made"]
+    done = run_lpmx("run", image("demo"), "python3", "-c", script)
+    assert done.stdout.split() == ["made", "made"]
+
+
 def test_records_outlive_the_processes(container):
     container(
         "cd /opt/t && touch f && chown 1234:4321 f && chmod 2750 f && ln -s f l && chown -h 7 l"
