@@ -293,7 +293,8 @@ open_at(struct call *c, int dirfd, unsigned long path, struct open_request r)
         err = refuse_directory(&r, path);
     if (err)
         return err;
-    if (!hit.in_union && !r.writes && !(flags & (O_PATH | O_DIRECTORY)) && procfile_is(&hit))
+    if (!hit.in_union && !r.writes && !r.exclusive && !(flags & (O_PATH | O_DIRECTORY)) &&
+        procfile_is(&hit))
         return procfile_open(c, &hit, flags);
     if (hit.magic && r.writes)
         err = call_leave_magic(&hit);

@@ -1,8 +1,10 @@
 /* Files of /proc that tell host paths: maps, smaps, mounts, mountinfo. Opening one for reading
- * gives a snapshot in memory with the container's paths. Other processes' files are treated alike:
- * only our own are of interest there. */
+ * gives a snapshot in memory with the container's paths, which can be read alone. Other processes'
+ * files are treated alike: only our own are of interest there. */
 #include "cred.h"
 #include "root.h"
+
+#include "../uufs/proclink.h"
 
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -332,13 +334,101 @@ procfile_is(const struct uufs_hit *hit)
     return kind_of(hit) != KIND_none;
 }
 
+/* ---- the descriptor ---- */
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 8U
+#endif
+#define ALL_SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
+/* The memory is named after the file, so that what asks about the descriptor can be answered. */
+#define NAME_PREFIX "lpmx:"
+#define LINK_PREFIX "/memfd:" NAME_PREFIX "/proc/"
+#define LINK_SUFFIX " (deleted)"
+
+/* "lpmx:/proc/PID/...", as the kernel would name the file. */
+static void
+name_memory(const struct uufs_hit *hit, char *name, size_t cap)
+{
+    const char *rel = hit->ctr + engine.fs.binds[hit->bind].dst_len;
+    char pid[24], tid[24];
+    size_t len = 0, pid_len = str_decimal(pid, (uint64_t)sys0(SYS_getpid));
+
+    str_append(name, cap, &len, NAME_PREFIX "/proc/", sizeof(NAME_PREFIX) + 5);
+    if (!strcmp(rel, "/mounts") || !strncmp(rel, "/self/", 6)) {
+        rel += rel[1] == 's' ? 5 : 0;
+        str_append(name, cap, &len, pid, pid_len);
+    } else if (!strncmp(rel, "/thread-self/", 13)) {
+        rel += 12;
+        str_append(name, cap, &len, pid, pid_len);
+        str_append(name, cap, &len, "/task/", 6);
+        str_append(name, cap, &len, tid, str_decimal(tid, (uint64_t)sys0(SYS_gettid)));
+    } else {
+        rel++;
+    }
+    str_append(name, cap, &len, rel, strlen(rel));
+}
+
+bool
+procfile_named(const char *link, char *path, size_t cap)
+{
+    long n = sys4(SYS_readlinkat, AT_FDCWD, link, path, cap - 1);
+    const size_t head = sizeof(LINK_PREFIX) - 1, tail = sizeof(LINK_SUFFIX) - 1;
+
+    if (n < (long)(head + tail) || strncmp(path, LINK_PREFIX, head))
+        return false;
+    n -= (long)tail;
+    path[n] = '\0';
+    memmove(path, path + head - 6, (size_t)n - head + 7);
+    return true;
+}
+
+bool
+procfile_behind(int fd, char *path, size_t cap)
+{
+    char link[PROC_LINK_SIZE];
+
+    proc_link_fd(fd, link);
+    return procfile_named(link, path, cap);
+}
+
+/* Nothing can be written to what @fd holds, and the descriptor becomes one that only reads. */
+static void
+close_to_writing(int fd, bool cloexec)
+{
+    char link[PROC_LINK_SIZE];
+    long reader;
+
+    sys2(SYS_fchmod, fd, PROCFILE_MODE & 07777);
+    sys3(SYS_fcntl, fd, F_ADD_SEALS, ALL_SEALS);
+    proc_link_fd(fd, link);
+    reader = sys4(SYS_openat, AT_FDCWD, link, O_RDONLY | O_CLOEXEC, 0);
+    if (reader < 0) { /* no /proc, or no descriptor left: the seals must do */
+        sys3(SYS_lseek, fd, 0, SEEK_SET);
+        return;
+    }
+    sys3(SYS_dup3, reader, fd, cloexec ? O_CLOEXEC : 0);
+    sys1(SYS_close, reader);
+}
+
+static long
+new_memory(const char *name, bool cloexec)
+{
+    unsigned flags = MFD_ALLOW_SEALING | (cloexec ? MFD_CLOEXEC : 0);
+    long fd = sys2(SYS_memfd_create, name, flags | MFD_NOEXEC_SEAL);
+
+    return fd == -EINVAL ? sys2(SYS_memfd_create, name, flags) : fd; /* before Linux 6.3 */
+}
+
 long
 procfile_open(const struct call *c, const struct uufs_hit *hit, unsigned long flags)
 {
     enum kind kind = kind_of(hit);
     struct text t = {.mask = is_of_thread(hit) ? c->mask : NULL};
-    long r = sys2(SYS_memfd_create, "proc", flags & O_CLOEXEC ? MFD_CLOEXEC : 0);
+    char name[200] = "";
+    long r;
 
+    name_memory(hit, name, sizeof(name));
+    r = new_memory(name, flags & O_CLOEXEC);
     if (r < 0)
         return r;
     t.fd = (int)r;
@@ -349,10 +439,10 @@ procfile_open(const struct call *c, const struct uufs_hit *hit, unsigned long fl
     else
         list_mounts(&t, kind == KIND_mountinfo);
     flush(&t);
-    sys3(SYS_lseek, t.fd, 0, 0);
     if (r < 0) {
         sys1(SYS_close, t.fd);
         return r;
     }
+    close_to_writing(t.fd, flags & O_CLOEXEC);
     return t.fd;
 }

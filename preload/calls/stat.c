@@ -119,6 +119,22 @@ find_to_look_at(int dirfd, unsigned long path, unsigned how, struct uufs_hit *hi
     return err;
 }
 
+/* A descriptor that calls/procfile.c has made is shown as the file that it stands for: @link names
+ * it, or @fd is it. */
+static OWN_FRAME void
+show_procfile(const char *link, int fd, struct stat *st)
+{
+    char path[LPMX_PATH_MAX];
+
+    if (!(link ? procfile_named(link, path, sizeof(path))
+               : procfile_behind(fd, path, sizeof(path))))
+        return;
+    if (!sys4(SYS_newfstatat, AT_FDCWD, path, st, 0))
+        return;
+    st->st_mode &= ~(uint32_t)S_ISVTX; /* the process has ended */
+    st->st_size = st->st_blocks = 0;
+}
+
 static long
 stat_at(int dirfd, unsigned long path, unsigned how, unsigned long buf)
 {
@@ -137,6 +153,8 @@ stat_at(int dirfd, unsigned long path, unsigned how, unsigned long buf)
         err = sys4(SYS_newfstatat, AT_FDCWD, hit.host, &st, host_flags(&hit, how));
     if (err)
         return err;
+    if (hit.magic && st.st_mode == PROCFILE_MODE)
+        show_procfile(hit.host, -1, &st);
     show(&hit, -1, &st);
     return user_put(buf, &st, sizeof(st));
 }
@@ -168,6 +186,8 @@ stat_descriptor(int fd, unsigned long buf)
     }
     if (err)
         return err;
+    if (st.st_mode == PROCFILE_MODE)
+        show_procfile(NULL, fd, &st);
     show(hit, fd, &st);
     return user_put(buf, &st, sizeof(st));
 }
@@ -237,6 +257,21 @@ show_statx(const struct uufs_hit *hit, int fd, struct statx *sx)
     sx->stx_rdev_minor = gnu_dev_minor(st.st_rdev);
 }
 
+/* As show_procfile. */
+static OWN_FRAME long
+statx_procfile(const struct call *c, struct statx *sx)
+{
+    char path[LPMX_PATH_MAX];
+
+    if (!procfile_behind((int)c->a[0], path, sizeof(path)))
+        return 0;
+    if (!sys5(SYS_statx, AT_FDCWD, path, c->a[2] & ~(unsigned long)AT_EMPTY_PATH, c->a[3], sx))
+        return 0;
+    sx->stx_mode &= (uint16_t)~S_ISVTX;
+    sx->stx_size = sx->stx_blocks = 0;
+    return 0;
+}
+
 /* As stat_descriptor. */
 static OWN_FRAME long
 statx_descriptor(const struct call *c, struct statx *sx)
@@ -252,6 +287,8 @@ statx_descriptor(const struct call *c, struct statx *sx)
         err = sys5(SYS_statx, AT_FDCWD, merged.host,
                    (c->a[2] & ~(unsigned long)AT_EMPTY_PATH) | AT_SYMLINK_NOFOLLOW, c->a[3], sx);
     }
+    if (!err && sx->stx_mode == PROCFILE_MODE)
+        err = statx_procfile(c, sx);
     if (!err)
         show_statx(hit, fd, sx);
     return err;
@@ -398,6 +435,8 @@ read_magic(const struct uufs_hit *hit, unsigned long buf, long size)
     if (n < 0)
         return n;
     host[n] = '\0';
+    if (!strncmp(host, "/memfd:lpmx", 11))
+        procfile_named(hit->host, host, sizeof(host));
     n = (long)strlen(hit->ctr);
     if (n > 5 && !strcmp(hit->ctr + n - 5, "/root"))
         return put_link(buf, size, "/", 1);

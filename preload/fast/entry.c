@@ -198,6 +198,8 @@ stat_descriptor(int fd, unsigned long buf, const void *sp)
         return r;
     if (user_copy_near(sp, &st, buf, offsetof(struct stat, st_mode) + sizeof(st.st_mode)))
         return -EFAULT;
+    if (st.st_mode == PROCFILE_MODE)
+        return FAST_DECLINE;
     if (!S_ISDIR(st.st_mode) || known_outside(st.st_dev, st.st_ino))
         return 0;
     if (!known_find(st.st_dev, st.st_ino, &known))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SOURCES = Path(__file__).resolve().parent / "native"
 LEAST = {  # lines that it prints
     "execs": 70, "links": 150, "traced": 4, "deep": 60, "resolve": 800, "arguments": 1500,
-    "peers": 100, "layout": 20, "names": 700,
+    "peers": 100, "layout": 20, "names": 700, "procfiles": 10,
 }  # fmt: skip
 # Of what an emulated root may do, in the union alone: what is in binds belongs to the host
 AS_ROOT = {"permissions": 540, "credentials": 38}
@@ -55,6 +55,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         "peers",
         "layout",
         "names",
+        "procfiles",
         pytest.param("traced", marks=pytest.mark.needs_ptrace),
     ],
 )
