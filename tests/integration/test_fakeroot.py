@@ -239,7 +239,7 @@ def test_status_tells_the_emulated_ids(python):
 
 
 def test_there_is_no_audit_socket(run_lpmx, image):
-    """The kernel's would refuse what a shown root sends; sudo and useradd take that for an error."""
+    """The kernel's refuses what a shown root sends; sudo and useradd take that for an error."""
     script = (
         "import errno, socket\n"
         "for protocol in (9, 0):\n"
