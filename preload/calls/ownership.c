@@ -4,6 +4,7 @@
 
 #include "../uufs/proclink.h"
 #include "../uufs/upper.h"
+#include "acl.h"
 #include "chown.h"
 
 /* ---- showing ---- */
@@ -372,6 +373,11 @@ ownership_access(const struct uufs_hit *hit, unsigned want, bool effective)
     if (r)
         return (int)r;
     ownership_show(hit, &st);
+    if (!overrides && uid != st.st_uid && hit->where != UUFS_LOWER) {
+        r = acl_check(hit->host, false, &(struct acl_question){&st, want, uid, gid});
+        if (r <= 0)
+            return (int)r;
+    }
     in_group = st.st_gid == gid;
     for (uint32_t i = 0; i < c->n_groups && !in_group; i++)
         in_group = c->groups[i] == st.st_gid;

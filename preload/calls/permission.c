@@ -2,6 +2,8 @@
  * are those of path_resolution(7), inode(7) and the kernel's generic_permission. */
 #include "permission.h"
 
+#include "acl.h"
+#include "../uufs/proclink.h"
 #include "chown.h"
 
 #include <sys/stat.h>
@@ -17,11 +19,14 @@ is_restricted(void)
     return emulates_root() && (cred_now()->effective & all) != all;
 }
 
+/* @path: where the file's ACL is, with @follow at the end of the link; NULL: it has none. */
 static int
-judge(const struct stat *st, unsigned want)
+judge(const struct stat *st, unsigned want, const char *path, bool follow)
 {
     const struct cred *c = cred_now();
+    struct acl_question question = {st, want, c->user.fs, c->group.fs};
     unsigned bits = st->st_mode;
+    int r;
 
     if (cred_has(c, CRED_CAP_DAC_READ_SEARCH) && !(want & PERMISSION_WRITE) &&
         (S_ISDIR(bits) || !(want & PERMISSION_EXECUTE)))
@@ -29,6 +34,11 @@ judge(const struct stat *st, unsigned want)
     if (cred_has(c, CRED_CAP_DAC_OVERRIDE) &&
         (S_ISDIR(bits) || !(want & PERMISSION_EXECUTE) || bits & 0111))
         return 0;
+    if (path && c->user.fs != st->st_uid) {
+        r = acl_check(path, follow, &question);
+        if (r <= 0)
+            return r;
+    }
     bits = c->user.fs == st->st_uid ? bits >> 6 : cred_in_group(c, st->st_gid) ? bits >> 3 : bits;
     return (bits & want) == want ? 0 : -EACCES;
 }
@@ -54,14 +64,14 @@ permission_search(const struct view_node *lower, const char *upper)
         st.st_uid = lower->tar_uid;
         st.st_gid = lower->tar_gid;
         st.st_mode = lower->tar_mode;
-        return judge(&st, PERMISSION_EXECUTE);
+        return judge(&st, PERMISSION_EXECUTE, NULL, false);
     }
     r = owner_file_stat(&file);
     if (r)
         return r;
     st = file.st;
     ownership_show_upper(&file, &st);
-    return judge(&st, PERMISSION_EXECUTE);
+    return judge(&st, PERMISSION_EXECUTE, upper, false);
 }
 
 /* ---- what was found ---- */
@@ -101,10 +111,18 @@ look_behind(int fd, struct stat *st)
 int
 permission_check_fd(int fd, unsigned want)
 {
+    char link[PROC_LINK_SIZE];
     struct stat st;
     int r = look_behind(fd, &st);
 
-    return r > 0 ? judge(&st, want) : r;
+    proc_link_fd(fd, link);
+    return r > 0 ? judge(&st, want, link, true) : r;
+}
+
+static int
+judge_hit(const struct uufs_hit *hit, const struct stat *st, unsigned want)
+{
+    return judge(st, want, hit->where == UUFS_LOWER ? NULL : hit->host, hit->magic);
 }
 
 int
@@ -113,47 +131,50 @@ permission_check(const struct uufs_hit *hit, unsigned want)
     struct stat st;
     int r = want ? look(hit, &st) : 0;
 
-    return r > 0 ? judge(&st, want) : r;
+    return r > 0 ? judge_hit(hit, &st, want) : r;
 }
 
-/* The directory that holds the name @hit; 1, 0 where there is nothing to judge, or -errno. */
+/* May names be changed in the directory that holds @hit? 1 and its metadata, 0 where there is
+ * nothing to judge, or -errno. */
 static OWN_FRAME int
-look_at_parent(const struct uufs_hit *hit, struct stat *st)
+judge_parent(const struct uufs_hit *hit, struct stat *st)
 {
     char path[LPMX_PATH_MAX];
     size_t len = path_parent(hit->ctr, hit->ctr_len);
     struct uufs_hit parent;
-    int err;
+    int err, r;
 
     if (!is_restricted() || !hit->in_union)
         return 0;
     memcpy(path, hit->ctr, len);
     path[len] = '\0';
     err = uufs_walk(&engine.fs, "/", len ? path : "/", 0, &parent);
-    return err ? err : look(&parent, st);
+    if (err)
+        return err;
+    r = look(&parent, st);
+    if (r > 0)
+        err = judge_hit(&parent, st, PERMISSION_WRITE | PERMISSION_EXECUTE);
+    return err ? err : r;
 }
 
 int
 permission_to_make(const struct uufs_hit *hit)
 {
     struct stat st;
-    int r = look_at_parent(hit, &st);
+    int r = judge_parent(hit, &st);
 
-    return r > 0 ? judge(&st, PERMISSION_WRITE | PERMISSION_EXECUTE) : r;
+    return r < 0 ? r : 0;
 }
 
 int
 permission_to_remove(const struct uufs_hit *hit)
 {
     struct stat parent, st;
-    int r = look_at_parent(hit, &parent);
+    int r = judge_parent(hit, &parent);
     const struct cred *c;
 
-    if (r <= 0)
-        return r;
-    r = judge(&parent, PERMISSION_WRITE | PERMISSION_EXECUTE);
-    if (r || !(parent.st_mode & S_ISVTX))
-        return r;
+    if (r <= 0 || !(parent.st_mode & S_ISVTX))
+        return r < 0 ? r : 0;
     c = cred_now();
     if (c->user.fs == parent.st_uid || cred_has(c, CRED_CAP_FOWNER))
         return 0;
@@ -212,24 +233,26 @@ how_touched(const struct call *c)
 }
 
 static int
-to_touch(const struct call *c, const struct stat *st)
+to_touch(const struct call *c, const struct stat *st, const char *path, bool follow)
 {
     const struct cred *now = cred_now();
     enum touch how = how_touched(c);
 
     if (how == TOUCH_NOTHING || now->user.fs == st->st_uid || cred_has(now, CRED_CAP_FOWNER))
         return 0;
-    return how == TOUCH_SET ? -EPERM : judge(st, PERMISSION_WRITE);
+    return how == TOUCH_SET ? -EPERM : judge(st, PERMISSION_WRITE, path, follow);
 }
 
 int
 permission_for_descriptor(const struct call *c)
 {
     bool touches = c->row->nr == SYS_utimensat || c->row->nr == SYS_futimesat;
+    char link[PROC_LINK_SIZE];
     struct stat st;
     int r = touches ? look_behind((int)c->a[0], &st) : 0;
 
-    return r > 0 ? to_touch(c, &st) : r;
+    proc_link_fd((int)c->a[0], link);
+    return r > 0 ? to_touch(c, &st, link, true) : r;
 }
 
 int
@@ -252,7 +275,8 @@ permission_for_call(const struct call *c, const struct uufs_hit *hit)
     case SYS_futimesat:
     case SYS_utimensat:
         r = look(hit, &st);
-        return r > 0 ? to_touch(c, &st) : r;
+        return r > 0 ? to_touch(c, &st, hit->where == UUFS_LOWER ? NULL : hit->host, hit->magic)
+                     : r;
     }
     return 0;
 }

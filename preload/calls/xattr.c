@@ -1,6 +1,8 @@
 /* Extended attributes. What is ours (user.lpmx.*) is never shown nor set by a program. Under root
  * emulation attributes of the security and trusted namespaces, which no ordinary user may set, are
  * remembered (uufs/owner.h), file capabilities above all. */
+#include "acl.h"
+#include "chown.h"
 #include "ownership.h"
 #include "permission.h"
 
@@ -33,7 +35,7 @@ is_ours(const char *name)
     return has_prefix(name, OWNER_ATTR_PREFIX);
 }
 
-/* Kept by us rather than by the disk? POSIX ACLs, in system.*, are the kernel's. */
+/* Kept by us rather than by the disk? POSIX ACLs, in system.*, are the disk's (acl.h). */
 static bool
 is_kept(const struct subject *s, const char *name)
 {
@@ -93,13 +95,87 @@ owner_file(const struct subject *s, struct owner_file *file)
     return owner_file_stat(file);
 }
 
-/* A user's attribute is read and written as the file is. */
+static bool
+is_acl(const char *name)
+{
+    return !strcmp(name, ACL_ACCESS) || !strcmp(name, ACL_DEFAULT);
+}
+
+/* Only its owner and root may change who may use a file. */
+static int
+may_set_acl(const struct subject *s)
+{
+    struct owner_file file;
+    int err = cred_has(cred_now(), CRED_CAP_FOWNER) ? 0 : owner_file(s, &file);
+
+    if (err || cred_has(cred_now(), CRED_CAP_FOWNER))
+        return err;
+    if (s->descriptor)
+        ownership_show_fd(s->fd, &file.st);
+    else
+        ownership_show(&s->hit, &file.st);
+    return file.st.st_uid == cred_now()->user.fs ? 0 : -EPERM;
+}
+
+/* A user's attribute is read and written as the file is, an ACL written as the mode is. */
 static int
 may_use(const struct subject *s, const char *name, unsigned want)
 {
+    if (emulates_root() && s->in_union && want == PERMISSION_WRITE && is_acl(name))
+        return may_set_acl(s);
     if (!has_prefix(name, "user."))
         return 0;
     return s->descriptor ? permission_check_fd(s->fd, want) : permission_check(&s->hit, want);
+}
+
+/* The access ACL as it is on the disk, with the owner's entry as it is shown. */
+static long
+get_acl(const struct call *c, const struct subject *s)
+{
+    char value[ACL_MAX];
+    struct owner_file file;
+    struct stat shown;
+    int err = owner_file(s, &file);
+    long r = err ? err
+                 : sys4(s->follow ? SYS_getxattr : SYS_lgetxattr, s->path, ACL_ACCESS, value,
+                        sizeof(value));
+
+    if (r <= 0 || !c->a[3])
+        return r;
+    if ((unsigned long)r > c->a[3])
+        return -ERANGE;
+    shown = file.st;
+    ownership_show_upper(&file, &shown);
+    acl_show_owner(value, (size_t)r, shown.st_mode);
+    err = user_put(c->a[2], value, (size_t)r);
+    return err ? err : r;
+}
+
+/* The disk gets the ACL with an owner's entry that we can work with, and the mode is remembered. */
+static long
+set_acl(const struct call *c, const struct subject *s)
+{
+    char value[ACL_MAX];
+    struct owner_file file;
+    struct stat shown;
+    uint32_t mode;
+    int err = c->a[3] > sizeof(value) ? -EINVAL : user_copy(value, c->a[2], c->a[3]);
+    long r;
+
+    if (!err)
+        err = owner_file(s, &file);
+    if (!err)
+        err = acl_open_owner(value, c->a[3], file.st.st_mode & S_IFMT, &mode);
+    if (err)
+        return err;
+    shown = file.st;
+    ownership_show_upper(&file, &shown);
+    r = sys5(s->follow ? SYS_setxattr : SYS_lsetxattr, s->path, ACL_ACCESS, value, c->a[3],
+             c->a[4]);
+    if (r || owner_file_stat(&file))
+        return r;
+    shown.st_mode = (shown.st_mode & ~0777u) | mode;
+    return ownership_store(&file, &shown);
 }
 
 long
@@ -120,6 +196,8 @@ call_getxattr(struct call *c)
     err = may_use(&s, name, PERMISSION_READ);
     if (err)
         return err;
+    if (emulates_root() && s.in_union && !strcmp(name, ACL_ACCESS))
+        return get_acl(c, &s);
     if (!is_kept(&s, name))
         return perform(c, &s);
     if (has_prefix(name, "trusted.") && !cred_has(cred_now(), CRED_CAP_SYS_ADMIN))
@@ -190,6 +268,8 @@ call_setxattr(struct call *c)
         err = make_writable(c, &s);
     if (err)
         return err;
+    if (emulates_root() && s.in_union && !strcmp(name, ACL_ACCESS))
+        return set_acl(c, &s);
     return is_kept(&s, name) ? set_kept(c, &s, name) : perform(c, &s);
 }
 

@@ -23,7 +23,7 @@ LEAST = {  # lines that it prints
     "peers": 100, "layout": 20, "names": 700, "procfiles": 10,
 }  # fmt: skip
 # Of what an emulated root may do, in the union alone: what is in binds belongs to the host
-AS_ROOT = {"permissions": 540, "credentials": 38}
+AS_ROOT = {"permissions": 540, "acl": 250, "credentials": 38}
 
 
 @pytest.fixture(scope="session")
