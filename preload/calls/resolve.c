@@ -172,7 +172,7 @@ skip_dots(const char *path)
 }
 
 /* @rest of a path, from the parent of the removed directory at host path @host. */
-static int
+COLD static int
 walk_parent(char *host, size_t len, const char *rest, unsigned how, struct uufs_hit *hit)
 {
     char base[LPMX_PATH_MAX];
@@ -190,7 +190,7 @@ walk_parent(char *host, size_t len, const char *rest, unsigned how, struct uufs_
 
 /* The directory that @dirfd means was removed and has no name any more, but it can still be looked
  * at: the kernel does it by the descriptor. One of a layer must not be changed by it. */
-static int
+COLD static int
 walk_removed(int dirfd, const char *path, unsigned how, struct uufs_hit *hit)
 {
     char target[LPMX_PATH_MAX];
