@@ -204,7 +204,11 @@ def load_command(words: Sequence[str]) -> int:
     parsed = parse(words, _LOAD, command="lpmx-docker load", interspersed=True)
     if parsed.rest:
         raise UsageError("lpmx-docker load: the archive comes on stdin, or with -i FILE")
-    for one in load(_store(), parsed.last("input") or "-"):
+
+    def report(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    for one in load(_store(), parsed.last("input") or "-", report=report):
         if one.image.names:
             for name in one.image.names:
                 print(f"Loaded image: {name}")
