@@ -61,6 +61,17 @@ decide(const struct change *change, struct stat *st)
     return old.st_uid != st->st_uid || old.st_gid != st->st_gid || old.st_mode != st->st_mode;
 }
 
+/* What changes nothing on the disk is a change all the same: the time of the last one moves, and
+ * watches tell it unless no owner was named. */
+static void
+touch(const struct owner_file *file, const struct change *change)
+{
+    bool names_none = !change->mode_only && change->uid == KEEP && change->gid == KEEP;
+
+    sys5(SYS_fchownat, AT_FDCWD, file->path, names_none ? KEEP : file->st.st_uid, KEEP,
+         file->follow ? 0 : AT_SYMLINK_NOFOLLOW);
+}
+
 /* @file is in the upper. */
 static int
 change_upper(struct owner_file *file, const struct change *change)
@@ -80,6 +91,8 @@ change_upper(struct owner_file *file, const struct change *change)
         r = ownership_store(file, &shown);
     if (!r && !change->mode_only && !S_ISDIR(shown.st_mode))
         extra_remove(&engine.fs, file, "security.capability");
+    if (!r)
+        touch(file, change);
     uufs_unlock(lock);
     return r;
 }
