@@ -32,9 +32,13 @@ call_is_descriptor(const struct call *c)
 static long
 perform(struct call *c, bool directory)
 {
-    long r = call_raw(c);
+    bool closes = directory && c->row->run == call_chmod;
+    long r;
 
-    if (!r && directory && c->row->run == call_chmod)
+    if (closes && !(c->a[c->row->dirfd == 0 && c->row->path == 1 ? 2 : 1] & S_IXUSR))
+        uufs_dirty_set_closed(&engine.fs);
+    r = call_raw(c);
+    if (!r && closes)
         uufs_moves_add(&engine.fs);
     return r;
 }

@@ -50,7 +50,7 @@ permission_how(void)
 {
     bool searches_all = !emulates_root() || cred_has(cred_now(), CRED_CAP_DAC_OVERRIDE);
 
-    return UUFS_ROOTED | (searches_all ? 0 : UUFS_GUARDED);
+    return UUFS_ROOTED | (searches_all ? 0 : UUFS_GUARDED) | (emulates_root() ? 0 : UUFS_ASKED);
 }
 
 int

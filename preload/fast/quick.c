@@ -94,6 +94,8 @@ step(struct quick *q, size_t at, size_t end, uint32_t hash, bool last)
         return FAST_DECLINE;
     if (!S_ISDIR(n->mode))
         return -ENOTDIR;
+    if (!(n->mode & S_IXUSR))
+        return FAST_DECLINE;
     if (!q->base_len && (uufs_bind_at(&engine.fs, q->path, end) >= 0 ||
                          (at == 1 && engine.fs.upper && may_be_upper(q->path, end))))
         return FAST_DECLINE;
@@ -229,11 +231,11 @@ walk(struct quick *q)
     long r;
 
     if (q->base_len && q->base_moves)
-        return walk_in_known(q);
+        return uufs_dirty_has_closed(&engine.fs) ? FAST_DECLINE : walk_in_known(q);
     if (!directory)
         return walk_from(q, q->base_len ? 0 : 1);
     if (!is_all_lower(q->path, directory))
-        return walk_in_place(q, directory);
+        return uufs_dirty_has_closed(&engine.fs) ? FAST_DECLINE : walk_in_place(q, directory);
     node = known_node(q->path, directory);
     if (node == KNOWN_ABSENT)
         return -ENOENT;
@@ -452,7 +454,7 @@ quick_readlink(const void *sp, int dirfd, unsigned long path, unsigned long buf,
 
     if (r == IN_UPPER) {
         r = sys4(SYS_readlinkat, AT_FDCWD, q.host, buf, size);
-        return r == -ENOENT && q.lower != VIEW_NONE ? FAST_DECLINE : r;
+        return (r == -ENOENT && q.lower != VIEW_NONE) || r == -EACCES ? FAST_DECLINE : r;
     }
     if (r)
         return r;

@@ -74,6 +74,8 @@ dir_copy_up(const struct uufs *fs, const struct view_node *n, const char *ctr, s
     if (err)
         return err;
     uufs_dirty_set(fs, ctr, len);
+    if (!(n->mode & S_IXUSR))
+        uufs_dirty_set_closed(fs);
     err = upper_guard(&guard, host, host_len);
     if (!err) {
         err = upper_publish(temp, host, true);

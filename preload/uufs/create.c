@@ -99,6 +99,8 @@ uufs_mkdir(const struct uufs *fs, struct uufs_hit *hit, unsigned mode)
 
     if (err)
         return err;
+    if (!(mode & S_IXUSR))
+        uufs_dirty_set_closed(fs);
     if (hit_needs_whiteout(fs, hit))
         return mkdir_opaque(fs, hit, mode);
     return (int)sys3(SYS_mkdirat, AT_FDCWD, hit->host, mode);

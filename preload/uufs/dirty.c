@@ -14,7 +14,9 @@
  *
  * On a network file system another machine writes without our seeing its marks. So a process that
  * finds the map there uses none, and sets bit 0 for those that have it on a disk of their own:
- * "trust nothing". Bit 1 says that some name of the upper is another on the disk (escape.c). */
+ * "trust nothing". Bit 1 says that some name of the upper is another on the disk (escape.c), bit 2
+ * that some directory of it may not be searched: then names are not known to be absent there by the
+ * map alone. */
 #include "uufs.h"
 
 #define FNV_BASIS   0xcbf29ce484222325u
@@ -89,6 +91,20 @@ uufs_dirty_has_escapes(const struct uufs *fs)
     return !fs->moves || !fs->dirty ||
            __atomic_load_n(&fs->dirty[0], __ATOMIC_ACQUIRE) &
                (UUFS_DIRTY_ELSEWHERE | UUFS_DIRTY_ESCAPES);
+}
+
+bool
+uufs_dirty_has_closed(const struct uufs *fs)
+{
+    return fs->dirty && fs->moves &&
+           __atomic_load_n(&fs->dirty[0], __ATOMIC_ACQUIRE) & UUFS_DIRTY_CLOSED;
+}
+
+void
+uufs_dirty_set_closed(const struct uufs *fs)
+{
+    if (fs->dirty && fs->moves)
+        __atomic_fetch_or(&fs->dirty[0], UUFS_DIRTY_CLOSED, __ATOMIC_SEQ_CST);
 }
 
 static bool

@@ -86,6 +86,8 @@ enum uufs_how {
         16, /* every component is known to be a directory and no symlink (the base of a walk) */
     UUFS_ROOTED = 32,  /* a program's own path: it counts from fs->root */
     UUFS_GUARDED = 64, /* its program may not search every directory: fs->may_search is asked */
+    UUFS_ASKED =
+        4096, /* what is known without the disk is refused where the disk would refuse it */
     /* as RESOLVE_* of openat2(2) */
     UUFS_NO_SYMLINKS = 128,
     UUFS_NO_MAGIC = 256,
@@ -154,6 +156,7 @@ int uufs_leave_magic(const struct uufs *fs, struct uufs_hit *hit);
 #define UUFS_DIRTY_HEAD 16 /* bytes of a map that has a head: no name's */
 #define UUFS_DIRTY_ELSEWHERE                                                                       \
     1u                        /* in the first word: somebody writes whose marks are not seen here */
+#define UUFS_DIRTY_CLOSED  4u /* there: the upper has a folder that its owner may not search */
 #define UUFS_DIRTY_ESCAPES 2u /* there: the upper has a name that is another on the disk */
 bool uufs_dirty_test(const struct uufs *fs, const char *ctr, size_t len);
 void uufs_dirty_set(const struct uufs *fs, const char *ctr,
@@ -164,6 +167,9 @@ bool uufs_dirty_test_opaque(const struct uufs *fs, const char *ctr, size_t len);
 void uufs_dirty_set_opaque(const struct uufs *fs, const char *ctr,
                            size_t len); /* before the mark */
 bool uufs_dirty_test_tree(const struct uufs *fs, const char *ctr, size_t len);
+/* Has the upper, as far as we saw, a directory that its owner may not search? */
+bool uufs_dirty_has_closed(const struct uufs *fs);
+void uufs_dirty_set_closed(const struct uufs *fs); /* before it has */
 /* May a path of the upper hold a name that is another on the disk? */
 bool uufs_dirty_has_escapes(const struct uufs *fs);
 #define WATCH_COPIES_MAX (16 << 20) /* a larger file is not copied up for a watch's sake */

@@ -338,6 +338,42 @@ search(struct walk *w)
     return err ? err : w->fs->may_search(n, hit->host);
 }
 
+/* Would the kernel look up the name @name of @len bytes in the directory where the walk stands? It
+ * is asked where nobody else will ask it: of "." and "..", which are no names here, and of names in
+ * a directory that may be closed, since what is not there is known without the disk. */
+COLD static int
+ask(struct walk *w)
+{
+    struct uufs_hit *hit = w->hit;
+    size_t len = 0;
+    struct stat st;
+    int err;
+
+    if (hit->bind >= 0)
+        err = hit_in_bind(w->fs, hit);
+    else
+        err = hit->where == UUFS_LOWER && walk_shows_node(w) ? hit_in_layer(w->fs, hit, w->node)
+                                                             : hit_in_upper(w->fs, hit);
+    len = hit->host_len;
+    if (!err)
+        err = str_append(hit->host, sizeof(hit->host), &len, "/.", 2);
+    return err ? err : (int)sys4(SYS_newfstatat, AT_FDCWD, hit->host, &st, 0);
+}
+
+static bool
+is_to_be_asked(const struct walk *w, bool dots, bool up, bool last)
+{
+    const struct uufs_hit *hit = w->hit;
+    const struct view_node *n;
+
+    if (hit->bind >= 0)
+        return dots && (up || last);
+    if (hit->where == UUFS_UPPER)
+        return uufs_dirty_has_closed(w->fs) || (dots && !w->fs->dirty);
+    n = walk_shows_node(w) ? &w->fs->view.nodes[w->node] : NULL;
+    return n && !(n->mode & S_IXUSR);
+}
+
 static int
 walk_all(struct walk *w)
 {
@@ -375,6 +411,12 @@ walk_all(struct walk *w)
             return -ENOTDIR;
         if (w->how & UUFS_GUARDED && !on_way && (!hit->type || hit->type == S_IFDIR)) {
             err = search(w);
+            if (err)
+                return err;
+        }
+        if (w->how & UUFS_ASKED && !on_way && (!hit->type || hit->type == S_IFDIR) &&
+            is_to_be_asked(w, dots, len == 2, last)) {
+            err = ask(w);
             if (err)
                 return err;
         }
