@@ -38,6 +38,7 @@ MARKERS = {
     "full": "of the full tier, whatever its folder",
     "long": "of the long tier: takes minutes",
     "needs_root": "only root can do it; not selected for others",
+    "needs_user": "of what root is refused nothing; not selected for root",
     "needs_checkout": "looks at the sources; not selected for an installed package",
     "needs_ptrace": "traces a program; not selected under the denier of privileges",
 }
@@ -77,6 +78,7 @@ def _possible(item: pytest.Item) -> bool:
     ).exists()
     return not (
         (item.get_closest_marker("needs_root") and os.geteuid() != 0)
+        or (item.get_closest_marker("needs_user") and os.geteuid() == 0)
         or (item.get_closest_marker("needs_ptrace") and DENIED)
         or (item.get_closest_marker("needs_checkout") and not checkout)
     )

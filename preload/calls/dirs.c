@@ -55,8 +55,13 @@ getdents(struct call *c)
 
     if (!emulates_root() && is_known_merged(fd, &known))
         return fill(c, known.ctr, known.len, known.node, NULL);
-    if (call_fd_path(fd, ctr, sizeof(ctr), &lower) || uufs_walk(&engine.fs, "/", ctr, 0, &hit) ||
-        !hit.in_union || hit.type != S_IFDIR)
+    int err = call_fd_path(fd, ctr, sizeof(ctr), &lower);
+
+    if (!err)
+        err = uufs_walk(&engine.fs, "/", ctr, 0, &hit);
+    if (err == -EACCES && !engine.fs.anchored && !emulates_root())
+        return err; /* see anchored.h */
+    if (err || !hit.in_union || hit.type != S_IFDIR)
         return sys3(SYS_getdents64, fd, c->a[1], c->a[2]);
     return fill(c, hit.ctr, hit.ctr_len, hit.node, &hit);
 }

@@ -257,22 +257,14 @@ open_found(struct call *c, struct uufs_hit *hit, struct open_request *r)
     return open_present(c, hit, r);
 }
 
-static unsigned
+COLD static unsigned
 how_resolved(uint64_t resolve)
 {
-    static const struct {
-        uint64_t flag;
-        unsigned how;
-    } rows[] = {{RESOLVE_NO_SYMLINKS, UUFS_NO_SYMLINKS},
-                {RESOLVE_NO_MAGICLINKS, UUFS_NO_MAGIC},
-                {RESOLVE_NO_XDEV, UUFS_NO_XDEV},
-                {RESOLVE_BENEATH, UUFS_BENEATH},
-                {RESOLVE_IN_ROOT, UUFS_IN_ROOT}};
-    unsigned how = 0;
-
-    for (size_t i = 0; resolve && i < ARRAY_LEN(rows); i++)
-        how |= resolve & rows[i].flag ? rows[i].how : 0;
-    return how;
+    return (resolve & RESOLVE_NO_SYMLINKS ? UUFS_NO_SYMLINKS : 0) |
+           (resolve & RESOLVE_NO_MAGICLINKS ? UUFS_NO_MAGIC : 0) |
+           (resolve & RESOLVE_NO_XDEV ? UUFS_NO_XDEV : 0) |
+           (resolve & RESOLVE_BENEATH ? UUFS_BENEATH : 0) |
+           (resolve & RESOLVE_IN_ROOT ? UUFS_IN_ROOT : 0);
 }
 
 static long
@@ -284,7 +276,8 @@ open_at(struct call *c, int dirfd, unsigned long path, struct open_request r)
     uint64_t moves = uufs_moves(&engine.fs);
     long result;
     unsigned how = (r.creates ? UUFS_MISSING | UUFS_LAST : 0) |
-                   (flags & O_NOFOLLOW || r.exclusive ? 0 : UUFS_FOLLOW) | how_resolved(r.resolve);
+                   (flags & O_NOFOLLOW || r.exclusive ? 0 : UUFS_FOLLOW) |
+                   (r.resolve ? how_resolved(r.resolve) : 0);
     int err = check_flags(&r);
 
     if (!err)

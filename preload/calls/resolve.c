@@ -3,7 +3,9 @@
 #include "ownership.h"
 
 #include "../trap/slots.h"
+#include "../uufs/anchor.h"
 #include "../uufs/upper.h"
+#include "anchored.h"
 #include "arguments.h"
 #include "chown.h"
 #include "known.h"
@@ -316,6 +318,8 @@ call_blocking(const struct call *c, long nr, unsigned long a0, unsigned long a1,
     uint64_t all = ~0UL;
     long r;
 
+    if (engine.fs.anchored)
+        anchors_drop(&engine.fs);
     call_guard_signal_stack(c);
     pending_leave(*c->mask, c->sp ? (unsigned long)c->sp : c->interrupted);
     sys4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, c->mask, 0, 8);
@@ -342,6 +346,9 @@ call_run(struct call *c)
     if (r == -EACCES && emulates_root() && ownership_open_up(&again)) {
         *c = again;
         r = c->row->run(c);
+    } else if (r == -EACCES && !emulates_root()) {
+        *c = again;
+        r = anchored_retry(c, r);
     }
     return r < 0 ? arguments_first(&again, r) : r;
 }

@@ -64,7 +64,7 @@ proc_number(const char *path, unsigned blanks)
 
 /* The first process of a pid namespace cannot name its parent to the kernel. But /proc is of an
  * outer one and knows it, and a mapping of ours makes it larger if it has our memory. */
-static int
+COLD static int
 parent_grows_with_us(void)
 {
     const long pages = 4801; /* what is mapped at that moment by another thread has another size */

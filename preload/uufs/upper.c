@@ -2,6 +2,8 @@
  * write meanwhile. */
 #include "upper.h"
 
+#include "anchor.h"
+
 size_t
 path_parent(const char *path, size_t len)
 {
@@ -30,6 +32,11 @@ upper_path(const struct uufs *fs, const char *ctr, size_t len, char *host)
     if (!err && len > 1)
         err = uufs_dirty_has_escapes(fs) ? escape_append(host, LPMX_PATH_MAX, &host_len, ctr, len)
                                          : str_append(host, LPMX_PATH_MAX, &host_len, ctr, len);
+    if (!err && fs->anchored) {
+        long by_anchor = anchors_path(fs, -1, ctr, len > 1 ? len : 0, host);
+
+        return by_anchor ? by_anchor : (long)host_len;
+    }
     return err ? err : (long)host_len;
 }
 

@@ -64,6 +64,7 @@ struct uufs {
     uint64_t *dirty;            /* shared bitmap, see dirty.c; NULL: always probe the upper */
     uint32_t dirty_bits;        /* a power of two */
     uint64_t *moves;            /* in the map's head; NULL: an older one, without */
+    uint32_t anchored;          /* threads that have anchors, see anchor.h */
     struct uufs_places *places; /* see places.h; NULL: none are kept. Only with moves. */
 };
 

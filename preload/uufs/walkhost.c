@@ -1,4 +1,5 @@
 /* Where a hit is on the host: in the upper, in a layer, below a bind. */
+#include "anchor.h"
 #include "upper.h"
 #include "walk.h"
 
@@ -41,5 +42,11 @@ hit_in_bind(const struct uufs *fs, struct uufs_hit *hit)
 
     if (hit->ctr_len > b->dst_len && src_len == 1 && src[0] == '/')
         src_len = 0;
-    return hit_compose(hit, src, src_len, hit->ctr + b->dst_len, hit->ctr_len - b->dst_len);
+    int err = hit_compose(hit, src, src_len, hit->ctr + b->dst_len, hit->ctr_len - b->dst_len);
+    long n =
+        err || !fs->anchored ? 0 : anchors_path(fs, hit->bind, hit->ctr, hit->ctr_len, hit->host);
+
+    if (n > 0)
+        hit->host_len = (uint32_t)n;
+    return n < 0 ? (int)n : err;
 }

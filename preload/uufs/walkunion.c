@@ -1,5 +1,6 @@
 /* The walk in the union: one component, looked up in the view and, where the dirty map says that
  * something may be, in the upper. */
+#include "anchor.h"
 #include "walk.h"
 
 #include <sys/stat.h>
@@ -27,6 +28,11 @@ probe_upper(struct walk *w, bool lower_has)
     if (err)
         return err;
     r = sys4(SYS_newfstatat, AT_FDCWD, hit->host, &st, AT_SYMLINK_NOFOLLOW);
+    if (r == -EACCES && fs->anchored && w->how & (UUFS_CANONICAL | UUFS_PLAIN) &&
+        anchors_prove(fs, hit->ctr, hit->ctr_len)) {
+        hit->type = S_IFDIR;
+        return 1;
+    }
     if (r == 0) {
         hit->type = st.st_mode & S_IFMT;
         return 1;

@@ -21,9 +21,10 @@ SOURCES = Path(__file__).resolve().parent / "native"
 LEAST = {  # lines that it prints
     "execs": 70, "links": 150, "traced": 4, "deep": 60, "resolve": 800, "arguments": 1500,
     "peers": 100, "layout": 20, "names": 700, "procfiles": 10,
+    "closed": 250,
 }  # fmt: skip
 # Of what an emulated root may do, in the union alone: what is in binds belongs to the host
-AS_ROOT = {"permissions": 540, "acl": 250, "credentials": 38}
+AS_ROOT = {"permissions": 540, "acl": 250, "credentials": 38, "ctimes": 70, "closed": 250}
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +57,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         "layout",
         "names",
         "procfiles",
+        pytest.param("closed", marks=pytest.mark.needs_user),
         pytest.param("traced", marks=pytest.mark.needs_ptrace),
     ],
 )
