@@ -91,18 +91,46 @@ copy_bytes(const char *s, size_t len)
     return copy;
 }
 
+#define NAMES_SIZE (1U << 20)
+
+struct vb_names {
+    struct vb_names *next;
+    size_t used;
+    char bytes[];
+};
+
+/* A name lives as long as the tree. */
+static char *
+copy_name(struct vb *vb, const char *name, size_t len)
+{
+    struct vb_names *names = vb->names;
+    char *copy;
+
+    if (!names || NAMES_SIZE - names->used < len + 1) {
+        names = malloc(sizeof(*names) + NAMES_SIZE);
+        if (!names)
+            return NULL;
+        names->used = 0;
+        names->next = vb->names;
+        vb->names = names;
+    }
+    copy = names->bytes + names->used;
+    names->used += len + 1;
+    memcpy(copy, name, len);
+    copy[len] = '\0';
+    return copy;
+}
+
 int
 tree_add_child(struct vb *vb, uint32_t parent, const char *name, size_t len, uint32_t hash,
                uint32_t *index)
 {
-    char *copy = copy_bytes(name, len);
+    char *copy = copy_name(vb, name, len);
     uint32_t i;
     int err = copy ? new_item(vb, &i) : -ENOMEM;
 
-    if (err) {
-        free(copy);
+    if (err)
         return err;
-    }
     struct item *it = &vb->items[i], *dir = &vb->items[parent];
     uint32_t b = bucket_of(vb, parent, hash);
 
@@ -135,7 +163,6 @@ bury(struct vb *vb, uint32_t i)
 {
     unhash(vb, i);
     vb->items[i].alive = false;
-    free(vb->items[i].name);
     free(vb->items[i].link);
     vb->items[i].name = vb->items[i].link = NULL;
 }
@@ -187,9 +214,8 @@ current_layer(const struct vb *vb)
     return vb->n_layers ? vb->n_layers - 1 : 0;
 }
 
-/* Whatever the name was: a directory now, with nothing known of it. */
-static void
-make_implicit(struct vb *vb, uint32_t i)
+void
+tree_make_implicit(struct vb *vb, uint32_t i)
 {
     struct item *it = &vb->items[i];
 
@@ -206,6 +232,15 @@ make_implicit(struct vb *vb, uint32_t i)
     };
 }
 
+void
+tree_make_whiteout(struct vb *vb, uint32_t i)
+{
+    tree_make_implicit(vb, i);
+    vb->items[i].node.mode = vb->items[i].node.tar_mode = vb->items[i].node.nlink = 0;
+    vb->items[i].node.flags = VIEW_WHITEOUT;
+    vb->items[i].node.link = 0;
+}
+
 struct vb *
 vb_new(void)
 {
@@ -214,11 +249,11 @@ vb_new(void)
 
     if (!vb)
         return NULL;
-    if (new_item(vb, &root) || !(vb->items[root].name = copy_bytes("", 0))) {
+    if (new_item(vb, &root) || !(vb->items[root].name = copy_name(vb, "", 0))) {
         vb_free(vb);
         return NULL;
     }
-    make_implicit(vb, root);
+    tree_make_implicit(vb, root);
     return vb;
 }
 
@@ -227,9 +262,13 @@ vb_free(struct vb *vb)
 {
     if (!vb)
         return;
-    for (uint32_t i = 0; i < vb->n; i++) {
-        free(vb->items[i].name);
+    for (uint32_t i = 0; i < vb->n; i++)
         free(vb->items[i].link);
+    while (vb->names) {
+        struct vb_names *next = vb->names->next;
+
+        free(vb->names);
+        vb->names = next;
     }
     free(vb->items);
     free(vb->buckets);
@@ -337,7 +376,7 @@ descend(struct vb *vb, uint32_t dir, const char *name, size_t len, uint32_t *chi
     int err;
 
     if (!is_dir(&vb->items[dir].node)) {
-        make_implicit(vb, dir);
+        tree_make_implicit(vb, dir);
         if (removed)
             vb->items[dir].node.flags |= VIEW_OPAQUE;
     }
@@ -346,7 +385,7 @@ descend(struct vb *vb, uint32_t dir, const char *name, size_t len, uint32_t *chi
         return 0;
     err = tree_add_child(vb, dir, name, len, hash, child);
     if (!err)
-        make_implicit(vb, *child);
+        tree_make_implicit(vb, *child);
     return err;
 }
 

@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 static void
@@ -136,7 +137,30 @@ merge_root(struct vb *vb, const struct view *v)
 }
 
 int
-vb_merge(struct vb *vb, const void *map, uint64_t size)
+vb_is_image(const void *map, uint64_t size)
+{
+    struct view v;
+    int err = view_open(&v, map, size);
+
+    if (err || v.n_layers != 1)
+        return err;
+    for (uint32_t i = 0; i < v.n_nodes; i++)
+        if (v.nodes[i].flags & (VIEW_WHITEOUT | VIEW_OPAQUE))
+            return 0;
+    return 1;
+}
+
+#define KEPT_MASK 0xffffU /* nodes after which what was read of the file is given back */
+
+/* The file is read once, from its nodes' first to their last: it need not stay in memory. */
+static void
+give_back(const void *map, uint64_t size)
+{
+    madvise((void *)(uintptr_t)map, size, MADV_DONTNEED);
+}
+
+static int
+merge_view(struct vb *vb, const void *map, uint64_t size, bool is_file)
 {
     struct view v;
     uint32_t *targets;
@@ -154,10 +178,40 @@ vb_merge(struct vb *vb, const void *map, uint64_t size)
     err = vb_layer(vb, v.layers[0].diff_id, v.layers[0].root_ino);
     if (!err)
         err = merge_root(vb, &v);
-    for (uint32_t i = 0; i < v.n_nodes && !err; i++)
+    for (uint32_t i = 0; i < v.n_nodes && !err; i++) {
         if (targets[i] != VIEW_NONE && S_ISDIR(v.nodes[i].mode))
             err = merge_children(vb, &v, i, targets[i], targets);
+        if (is_file && (i & KEPT_MASK) == KEPT_MASK)
+            give_back(map, size);
+    }
     free(targets);
+    return err;
+}
+
+int
+vb_merge(struct vb *vb, const void *map, uint64_t size)
+{
+    return merge_view(vb, map, size, false);
+}
+
+int
+vb_merge_file(struct vb *vb, int fd)
+{
+    struct stat st;
+    size_t size;
+    void *map;
+    int err;
+
+    if (fstat(fd, &st))
+        return -errno;
+    size = (size_t)st.st_size;
+    if (!size)
+        return -EBADMSG;
+    map = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (map == MAP_FAILED)
+        return -errno;
+    err = merge_view(vb, map, size, true);
+    munmap(map, size);
     return err;
 }
 

@@ -5,7 +5,10 @@
 
 #include "view_build.h"
 
-struct item { /* a node of the tree; index 0 is the root */
+/* A node of the tree; index 0 is the root. What only the file has of a node holds other things
+ * meanwhile: link the importer's number of the content; name, first_child and n_children, when the
+ * file is made, the node's own number and its children's. */
+struct item {
     struct view_node node;
     char *name;
     char *link;
@@ -13,9 +16,13 @@ struct item { /* a node of the tree; index 0 is the root */
     uint32_t bucket_next;
     uint32_t hash;
     bool alive;
+    bool hides; /* its name is removed from the layers below: a whiteout, or an opaque folder */
 };
 
+struct vb_names; /* names lie one behind the other: a million of them is not a million mallocs */
+
 struct vb {
+    struct vb_names *names;
     struct item *items;
     uint32_t n, cap;
     uint32_t *buckets; /* (parent, name) -> item; a power of two */
@@ -40,6 +47,10 @@ void tree_drop_children(struct vb *vb, uint32_t top);
 void tree_drop(struct vb *vb, uint32_t i);
 /* Give item @i the metadata of @e, which entry_link_ok has passed, and the current layer. */
 int tree_set_entry(struct vb *vb, uint32_t i, const struct vb_entry *e);
+
+/* Whatever item @i was: a folder now, with nothing known of it; a whiteout. */
+void tree_make_implicit(struct vb *vb, uint32_t i);
+void tree_make_whiteout(struct vb *vb, uint32_t i);
 
 bool name_is_clean(const char *name, size_t len);
 /* A link needs a target that a kernel would take. */

@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 int
@@ -20,20 +21,37 @@ child_compare(const void *a, const void *b)
     return order ? order : (x->len > y->len) - (x->len < y->len);
 }
 
+/* The items in the order of the file. The nodes themselves are made as they are written: a million
+ * of them would be as large as the tree. */
 struct output {
     uint32_t *order; /* node index -> item */
-    struct view_node *nodes;
-    uint32_t *hashes;
-    char *bytes;
-    uint64_t n_bytes;
     uint32_t n;
 };
+
+#define CHUNK 4096 /* nodes, hashes or bytes of names that are written at once */
+
+struct sorted {
+    uint32_t item, hash;
+};
+
+static int
+sorted_compare(const void *a, const void *b, void *tree)
+{
+    const struct sorted *x = a, *y = b;
+    const struct vb *vb = tree;
+    const struct item *left = &vb->items[x->item], *right = &vb->items[y->item];
+
+    if (x->hash != y->hash)
+        return x->hash < y->hash ? -1 : 1;
+    return child_compare(&(struct child){x->item, x->hash, left->name, left->node.name_len},
+                         &(struct child){y->item, y->hash, right->name, right->node.name_len});
+}
 
 /* Number the tree breadth first, children sorted. */
 static int
 number_tree(struct vb *vb, struct output *o)
 {
-    struct child *children = NULL;
+    struct sorted *children = NULL;
     uint32_t cap = 0;
 
     o->order[0] = 0;
@@ -45,7 +63,7 @@ number_tree(struct vb *vb, struct output *o)
         for (uint32_t k = dir->first; k != VIEW_NONE; k = vb->items[k].next) {
             if (n == cap) {
                 cap = cap ? cap * 2 : 256;
-                struct child *more = realloc(children, cap * sizeof(*children));
+                struct sorted *more = realloc(children, cap * sizeof(*children));
 
                 if (!more) {
                     free(children);
@@ -53,48 +71,18 @@ number_tree(struct vb *vb, struct output *o)
                 }
                 children = more;
             }
-            children[n++] =
-                (struct child){k, vb->items[k].hash, vb->items[k].name, vb->items[k].node.name_len};
+            children[n++] = (struct sorted){k, vb->items[k].hash};
         }
-        if (n)
-            qsort(children, n, sizeof(*children), child_compare);
-        o->nodes[i].first_child = n ? o->n : 0;
-        o->nodes[i].n_children = n;
-        for (uint32_t k = 0; k < n; k++) {
-            o->nodes[o->n].parent = i;
+        if (n > 1)
+            qsort_r(children, n, sizeof(*children), sorted_compare, vb);
+        dir->node.name = i;
+        dir->node.first_child = n ? o->n : 0;
+        dir->node.n_children = n;
+        for (uint32_t k = 0; k < n; k++)
             o->order[o->n++] = children[k].item;
-        }
     }
     free(children);
     return 0;
-}
-
-static uint32_t
-put_bytes(struct output *o, const char *s, uint32_t len)
-{
-    uint32_t at = (uint32_t)o->n_bytes;
-
-    memcpy(o->bytes + at, s, len);
-    o->bytes[at + len] = '\0';
-    o->n_bytes += len + 1;
-    return at;
-}
-
-static void
-fill_nodes(const struct vb *vb, struct output *o)
-{
-    for (uint32_t i = 0; i < o->n; i++) {
-        const struct item *it = &vb->items[o->order[i]];
-        struct view_node n = it->node;
-
-        n.parent = o->nodes[i].parent;
-        n.first_child = o->nodes[i].first_child;
-        n.n_children = o->nodes[i].n_children;
-        n.name = put_bytes(o, it->name, n.name_len);
-        n.link = it->link ? put_bytes(o, it->link, n.link_len) : n.name + n.name_len;
-        o->nodes[i] = n;
-        o->hashes[i] = it->hash;
-    }
 }
 
 static int
@@ -117,12 +105,90 @@ write_all(int fd, const void *data, uint64_t size)
     return 0;
 }
 
+/* Node @i; its name begins at *@at of the bytes, which goes on behind it and the link. */
+static void
+fill_node(const struct vb *vb, const struct output *o, uint32_t i, struct view_node *n,
+          uint32_t *at)
+{
+    const struct item *it = &vb->items[o->order[i]];
+
+    *n = it->node;
+    n->parent = vb->items[n->parent].node.name;
+    n->name = *at;
+    *at += n->name_len + 1;
+    n->link = it->link ? *at : n->name + n->name_len;
+    if (it->link)
+        *at += n->link_len + 1;
+    if (it->hides && !(n->flags & VIEW_WHITEOUT) && S_ISDIR(n->mode))
+        n->flags |= VIEW_OPAQUE;
+}
+
 static int
-write_output(const struct vb *vb, const struct output *o, int fd, const uint8_t chain_id[32])
+write_nodes(const struct vb *vb, const struct output *o, int fd)
+{
+    struct view_node *nodes = malloc(CHUNK * sizeof(*nodes));
+    uint32_t at = 0, n = 0;
+    int err = nodes ? 0 : -ENOMEM;
+
+    for (uint32_t i = 0; i < o->n && !err; i++) {
+        fill_node(vb, o, i, &nodes[n++], &at);
+        if (n == CHUNK || i + 1 == o->n) {
+            err = write_all(fd, nodes, n * sizeof(*nodes));
+            n = 0;
+        }
+    }
+    free(nodes);
+    return err;
+}
+
+static int
+write_hashes(const struct vb *vb, const struct output *o, int fd)
+{
+    uint32_t hashes[CHUNK], n = 0;
+    int err = 0;
+
+    for (uint32_t i = 0; i < o->n && !err; i++) {
+        hashes[n++] = vb->items[o->order[i]].hash;
+        if (n == CHUNK || i + 1 == o->n) {
+            err = write_all(fd, hashes, n * sizeof(*hashes));
+            n = 0;
+        }
+    }
+    return err;
+}
+
+static int
+write_bytes(const struct vb *vb, const struct output *o, int fd)
+{
+    char *bytes = malloc(CHUNK + LPMX_NAME_MAX + LPMX_PATH_MAX + 2);
+    size_t n = 0;
+    int err = bytes ? 0 : -ENOMEM;
+
+    for (uint32_t i = 0; i < o->n && !err; i++) {
+        const struct item *it = &vb->items[o->order[i]];
+
+        memcpy(bytes + n, it->name, it->node.name_len + 1);
+        n += it->node.name_len + 1;
+        if (it->link) {
+            memcpy(bytes + n, it->link, it->node.link_len + 1);
+            n += it->node.link_len + 1;
+        }
+        if (n >= CHUNK || i + 1 == o->n) {
+            err = write_all(fd, bytes, n);
+            n = 0;
+        }
+    }
+    free(bytes);
+    return err;
+}
+
+static int
+write_output(const struct vb *vb, const struct output *o, int fd, const uint8_t chain_id[32],
+             uint64_t n_bytes)
 {
     static const char padding[8];
     struct view_header h = {.magic = VIEW_MAGIC, .version = VIEW_VERSION, .header_size = sizeof(h)};
-    uint64_t layers_size = vb->n_layers * sizeof(struct view_layer), pad;
+    uint64_t layers_size = vb->n_layers * sizeof(struct view_layer), pad = (8 - n_bytes % 8) % 8;
     int err;
 
     h.n_layers = vb->n_layers;
@@ -131,19 +197,18 @@ write_output(const struct vb *vb, const struct output *o, int fd, const uint8_t 
     h.nodes = h.layers + layers_size;
     h.hashes = h.nodes + o->n * sizeof(struct view_node);
     h.bytes = h.hashes + o->n * sizeof(uint32_t);
-    pad = (8 - o->n_bytes % 8) % 8;
-    h.bytes_size = o->n_bytes + pad;
+    h.bytes_size = n_bytes + pad;
     h.file_size = h.bytes + h.bytes_size;
     memcpy(h.chain_id, chain_id, sizeof(h.chain_id));
     err = write_all(fd, &h, sizeof(h));
     if (!err)
         err = write_all(fd, vb->layers, layers_size);
     if (!err)
-        err = write_all(fd, o->nodes, o->n * sizeof(struct view_node));
+        err = write_nodes(vb, o, fd);
     if (!err)
-        err = write_all(fd, o->hashes, o->n * sizeof(uint32_t));
+        err = write_hashes(vb, o, fd);
     if (!err)
-        err = write_all(fd, o->bytes, o->n_bytes);
+        err = write_bytes(vb, o, fd);
     return err ? err : write_all(fd, padding, pad);
 }
 
@@ -174,19 +239,11 @@ vb_write(struct vb *vb, int fd, const uint8_t chain_id[32])
     if (size >= UINT32_MAX)
         return -EFBIG;
     o.order = malloc(n * sizeof(*o.order));
-    o.nodes = calloc(n, sizeof(*o.nodes));
-    o.hashes = malloc(n * sizeof(*o.hashes));
-    o.bytes = malloc(size);
-    if (o.order && o.nodes && o.hashes && o.bytes)
+    if (o.order)
         err = number_tree(vb, &o);
-    if (!err) {
-        fill_nodes(vb, &o);
-        err = write_output(vb, &o, fd, chain_id);
-    }
+    if (!err)
+        err = write_output(vb, &o, fd, chain_id, size);
     free(o.order);
-    free(o.nodes);
-    free(o.hashes);
-    free(o.bytes);
     return err;
 }
 

@@ -25,7 +25,7 @@ from .reference import check_name
 from .store import fsync_folder, remove_tree
 from .stream import Digest, decompress, file_blocks, kind_of, prefetch
 from .tarsplit import SplitWriter
-from .view import merge_views
+from .view import View, compress_view, merge_views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -245,17 +245,35 @@ def make_view(store: Store, diff_ids: Sequence[str], workspace: Path) -> Path:
     """The merged view of a chain of layers that the store holds; made when it is not there."""
     chain = chain_id(diff_ids)
     path = store.view_path(chain)
-    if not path.exists():
-        temporary = workspace / f"{chain}.view"
-        if make_link_layers(
-            store, diff_ids, workspace, lambda folder, link_id: _publish(store, folder, link_id)
-        ):
-            sync_store(store)
-        stack = store.stack(diff_ids)
-        merge_views([store.layer_view(one) for one in stack], temporary, chain)
-        os.rename(temporary, path)
-        fsync_folder(store.views_dir)
+    if path.exists():
+        return path
+    temporary = workspace / f"{chain}.view"
+    if make_link_layers(
+        store, diff_ids, workspace, lambda folder, link_id: _publish(store, folder, link_id)
+    ):
+        sync_store(store)
+    layers = [store.layer_view(one) for one in store.stack(diff_ids)]
+    if not _share_view(layers, temporary):
+        merge_views(layers, temporary, chain)
+    os.rename(temporary, path)
+    fsync_folder(store.views_dir)
+    for layer in layers if len(layers) > 1 else ():
+        compress_view(layer, workspace / f"{chain}.compressed")
     return path
+
+
+def _share_view(layers: Sequence[Path], target: Path) -> bool:
+    """Let an image of one layer have the layer's own view, where that says the same."""
+    if len(layers) > 1:
+        return False
+    with View(layers[0]) as view:
+        if view.is_compressed or not view.is_image:
+            return False
+    try:
+        os.link(layers[0], target)
+    except OSError:
+        return False  # no hard links here, or too many
+    return True
 
 
 def sync_store(store: Store) -> None:

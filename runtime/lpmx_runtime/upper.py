@@ -154,12 +154,15 @@ class _Reader:
             if name.startswith(PREFIX) and not name.startswith(PREFIX + PREFIX)
         ]
         entry = self._entry(path, host)
-        below = [item for name in sorted(present) for item in self._name(path, host, name)]
+        below = (item for name in sorted(present) for item in self._name(path, host, name))
         gone = tuple(name for name in hidden if name not in present)
         opaque = OPAQUE in names
-        if self._is_only_a_place(path, entry, below, gone, opaque):
+        first = next(below, None)
+        if first is None and self._is_only_a_place(path, entry, gone, opaque):
             return
         yield _with_marks(entry, gone, opaque)
+        if first is not None:
+            yield first
         yield from below
 
     def _name(self, folder: bytes, place: bytes, name: bytes) -> Iterator[Entry]:
@@ -172,10 +175,10 @@ class _Reader:
             yield self._entry(path, host)
 
     def _is_only_a_place(
-        self, path: bytes, entry: Entry, below: list[Entry], gone: tuple[bytes, ...], opaque: bool
+        self, path: bytes, entry: Entry, gone: tuple[bytes, ...], opaque: bool
     ) -> bool:
-        """Was the directory made only for a bind to be seen at, or below, it?"""
-        if not path or below or gone or opaque or entry.recorded:
+        """Was the directory, empty, made only for a bind to be seen at, or below, it?"""
+        if not path or gone or opaque or entry.recorded:
             return False
         return path in self._mounts or any(m.startswith(path + b"/") for m in self._mounts)
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import tempfile
+import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from .errors import StorageError
 from .native import library_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 __all__ = [
     "IMPLICIT",
@@ -26,12 +28,16 @@ __all__ = [
     "View",
     "ViewBuilder",
     "check_result",
+    "compress_view",
     "load_library",
     "merge_views",
 ]
 
 WHITEOUT, OPAQUE, IMPLICIT = 1, 2, 4  # enum view_node_flags
 NONE = 0xFFFFFFFF
+WORTH_COMPRESSING = 1 << 20  # bytes of a layer's view
+_GZIP = b"\x1f\x8b"
+_BLOCK = 1 << 20
 _library: tuple[Any, Any] | None = None
 
 
@@ -61,7 +67,8 @@ def check_result(result: int, what: str) -> int:
 class ViewBuilder:
     """A tree being built: layers of entries, or views applied one on top of the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
+        self._folder = folder  # for temporary files
         self._ffi, self._lib = load_library()
         builder = self._lib.vb_new()
         if builder == self._ffi.NULL:
@@ -116,11 +123,11 @@ class ViewBuilder:
         entry.link = self._ffi.from_buffer(b"")
         check_result(self._add(self._builder, path, len(path), entry), os.fsdecode(path))
 
-    def merge(self, view: View) -> None:
-        """Apply a layer view on top of the tree."""
-        check_result(
-            self._lib.vb_merge(self._builder, view.address, view.size), os.fspath(view.path)
-        )
+    def merge(self, path: str | os.PathLike[str]) -> None:
+        """Apply the layer view at @path on top of the tree."""
+        with _open_plain(path, self._folder) as file:
+            result = self._lib.vb_merge_file(self._builder, file.fileno())
+        check_result(result, os.fspath(path))
 
     def write(self, path: str | os.PathLike[str], chain_id: str) -> None:
         """Write the tree to the new file @path, durably."""
@@ -132,6 +139,51 @@ class ViewBuilder:
             os.fsync(fd)
         finally:
             os.close(fd)
+
+
+def _open_plain(
+    path: str | os.PathLike[str], folder: str | os.PathLike[str] | None = None
+) -> IO[bytes]:
+    """The view file @path to be mapped; of a compressed one a plain copy, in @folder."""
+    file = open(path, "rb")  # noqa: SIM115  the caller closes it
+    if file.read(2) != _GZIP:
+        return file
+    with file:
+        plain = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  as above
+        try:
+            file.seek(0)
+            unzip = zlib.decompressobj(31)
+            while block := file.read(_BLOCK):
+                plain.write(unzip.decompress(block))
+            plain.write(unzip.flush())
+            plain.flush()
+        except BaseException as error:
+            plain.close()
+            if isinstance(error, zlib.error):
+                check_result(-errno.EBADMSG, os.fspath(path))
+            raise
+    return plain
+
+
+def compress_view(path: str | os.PathLike[str], temporary: str | os.PathLike[str]) -> None:
+    """Replace the view file @path by a compressed one, unless it is small or has other names.
+
+    For a layer's view once the image's is there: only a view to be made needs it again.
+    """
+    with open(path, "rb") as file:
+        status = os.fstat(file.fileno())
+        if status.st_size < WORTH_COMPRESSING or status.st_nlink > 1 or file.read(2) == _GZIP:
+            return
+        file.seek(0)
+        squeeze = zlib.compressobj(1, zlib.DEFLATED, 31)
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with open(fd, "wb") as out:
+            while block := file.read(_BLOCK):
+                out.write(squeeze.compress(block))
+            out.write(squeeze.flush())
+            out.flush()
+            os.fsync(out.fileno())
+    os.rename(temporary, path)
 
 
 @dataclass(frozen=True)
@@ -166,6 +218,8 @@ class View:
         self._ffi, self._lib = load_library()
         self.path = path
         with open(path, "rb") as file:
+            self.is_compressed = file.read(2) == _GZIP
+        with _open_plain(path) as file:
             self.size = os.fstat(file.fileno()).st_size
             if self.size == 0:
                 check_result(-errno.EBADMSG, os.fspath(path))
@@ -241,6 +295,12 @@ class View:
             return None
         return self.node(check_result(found, os.fsdecode(path)))
 
+    @property
+    def is_image(self) -> bool:
+        """Is it, of one layer, as good as the view of an image of that layer alone?"""
+        found = self._lib.vb_is_image(self.address, self.size)
+        return bool(check_result(found, os.fspath(self.path)))
+
     def children(self, node: Node) -> list[Node]:
         """The names in a directory, in listing order."""
         raw = self._view.nodes[node.index]
@@ -258,11 +318,10 @@ class View:
 
 
 def merge_views(
-    layers: list[str | os.PathLike[str]], target: str | os.PathLike[str], chain_id: str
+    layers: Sequence[str | os.PathLike[str]], target: str | os.PathLike[str], chain_id: str
 ) -> None:
     """Write to @target the image view that the layer views @layers, bottom first, make."""
-    builder = ViewBuilder()
+    builder = ViewBuilder(os.path.dirname(os.path.abspath(target)))
     for path in layers:
-        with View(path) as view:
-            builder.merge(view)
+        builder.merge(path)
     builder.write(target, chain_id)
