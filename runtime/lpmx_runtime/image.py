@@ -122,7 +122,9 @@ def parse_config(raw: bytes) -> tuple[dict[str, Any], tuple[str, ...]]:
         raise ArchiveError("the image configuration is not JSON") from error
     rootfs = config.get("rootfs") if isinstance(config, dict) else None
     listed = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
-    if not isinstance(listed, list) or not listed:
+    if listed == []:
+        raise ArchiveError("an image without layers: there are no files in it")
+    if not isinstance(listed, list):
         raise ArchiveError("the image configuration names no layers (rootfs.diff_ids)")
     diff_ids = []
     for item in listed:

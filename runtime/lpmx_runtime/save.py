@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
@@ -301,10 +302,11 @@ def _names_of(image: Image, asked: str) -> list[str]:
     """The name by which the image was asked for; none when that was its id."""
     from .reference import parse_reference
 
-    bare = asked.removeprefix("sha256:")
-    if image.id.startswith(bare):
-        return []
-    return [str(parse_reference(asked))]
+    with suppress(UsageError):
+        name = str(parse_reference(asked))
+        if name in image.names or not image.id.startswith(asked.removeprefix("sha256:")):
+            return [name]
+    return []
 
 
 def _json(value: Any) -> bytes:

@@ -396,6 +396,18 @@ def test_an_image_with_links_to_lower_layers_is_saved_as_it_came(
         assert [one.read() for one in data if one] == list(spec.layers)
 
 
+def test_an_image_is_saved_by_a_name_of_hex_digits(store: Store, tmp_path: Path) -> None:
+    load(store, mk.docker_archive(tmp_path / "a.tar", [mk.Spec(None, [BASE])]))
+    (image,) = store.images()
+    store.tag(image.id[:6], image.id)
+    for asked, names in ((image.id[:6], [f"{image.id[:6]}:latest"]), (image.id[:7], [])):
+        save(store, [asked], str(tmp_path / "saved.tar"))
+        with tarfile.open(tmp_path / "saved.tar") as tar:
+            manifest = tar.extractfile("manifest.json")
+            assert manifest is not None
+            assert json.load(manifest)[0]["RepoTags"] == names
+
+
 def test_more_layers_than_lpmx_takes_are_one_clear_error(store: Store, tmp_path: Path) -> None:
     spec = mk.Spec("deep:1", [BASE] * 1001)
     with pytest.raises(ArchiveError, match="an image of 1001 layers, lpmx takes up to 1000"):
