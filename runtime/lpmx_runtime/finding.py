@@ -41,8 +41,10 @@ class Finding:
         return {**vars(self), "good": self.good}
 
     def __str__(self) -> str:
-        advice = f"\n    {self.advice}" if self.advice else ""
-        return f"({_SIGNS[self.verdict]}) {self.what}: {self.detail}{advice}"
+        advice = f"\n{self.advice}" if self.advice else ""
+        text = f"({_SIGNS[self.verdict]}) {self.what}: {self.detail}{advice}"
+        # So that no line of a detail looks like a finding.
+        return text.replace("\n", "\n    ").replace("\n    \n", "\n\n")
 
 
 def worst(findings: Iterable[Finding]) -> Verdict:

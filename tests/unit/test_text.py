@@ -14,6 +14,7 @@ from support import mkimage as mk
 
 from lpmx_runtime import text
 from lpmx_runtime.errors import LpmxError
+from lpmx_runtime.finding import Finding
 from lpmx_runtime.image import Image, parse_config
 
 if TYPE_CHECKING:
@@ -73,6 +74,11 @@ def test_guard_leaves_json_what_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_errors_are_a_line_and_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
     text.say_error("lpmx", LpmxError("x\nlpmx: y\x1b", hint="do\nthat"))
     assert capsys.readouterr().err == "lpmx: x\\nlpmx: y\\x1b\n  (do\\nthat)\n"
+
+
+def test_no_line_of_a_finding_looks_like_another() -> None:
+    finding = Finding("x", "problem", "a\n(v) forged", "do\n(v) that")
+    assert str(finding) == "(x) x: a\n    (v) forged\n    do\n    (v) that"
 
 
 def test_half_a_character_in_a_configuration_is_replaced(tmp_path: Path) -> None:
