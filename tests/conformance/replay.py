@@ -27,6 +27,7 @@ def main(words: list[str]) -> int:
         oracle = bench.overlay if words[0] == "overlay" else bench.plain
         if len(words) > 2:
             size = int(words[3]) if len(words) > 3 else 120
+            bench.behind_a_link = int(words[2]) % 2 == 1  # as test_random.py has it
             taste = Taste(root=words[0] == "overlay" and os.geteuid() == 0)
             case = generate(int(words[2]), operations=size, taste=taste)
             case, found = shrink(

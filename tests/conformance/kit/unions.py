@@ -77,6 +77,7 @@ class Bench:
     loader: str = field(default_factory=loader_path)
     environment: tuple[str, ...] = ()
     user: int | None = None  # the engine's side runs as this one, with --fakeroot. For root
+    behind_a_link: bool = False  # the plan has other names than the kernel, as at many sites
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -112,14 +113,14 @@ class Bench:
         plan = LaunchPlan(
             loader=self.loader,
             view=str(root / "image.view"),
-            layers=tuple(map(str, layers)),
-            stores=(str(self.store),),
+            layers=tuple(map(self._called, layers)),
+            stores=(self._called(self.store),),
             argv=("/ops", "serve"),
             env=self.environment,
             binds=(Bind("/proc", "/proc", proc=True),),
-            upper=str(place / "upper"),
-            work=str(place / "work"),
-            dirty=str(place / "dirty"),
+            upper=self._called(place / "upper"),
+            work=self._called(place / "work"),
+            dirty=self._called(place / "dirty"),
             cwd="/",
             clear_env=True,
             engine=os.environ.get("LPMX_TEST_ENGINE")
@@ -132,6 +133,15 @@ class Bench:
             for tree in (root, self.store):
                 _give(tree, self.user)
         return root / "plan"
+
+    def _called(self, path: Path) -> str:
+        """What the plan calls @path."""
+        if not self.behind_a_link or not path.is_relative_to(self.folder):
+            return str(path)
+        link = self.folder.with_name(f"{self.folder.name}.link")
+        if not link.is_symlink():
+            link.symlink_to(self.folder)
+        return str(link / path.relative_to(self.folder))
 
     def follow(self, plan: Path, case: Case) -> list[str]:
         """The answers to the script of @case in the container of @plan, used before or not."""
