@@ -126,6 +126,7 @@ def _unwanted(store: Store) -> tuple[list[str], list[str]]:
     """Layers and views that no image needs; none while nobody can say what an image needs."""
     wanted_layers: set[str] = set()
     wanted_views: set[str] = set()
+    chains: set[tuple[str, ...]] = set()  # seen already
     for image_id in store.image_ids():
         diff_ids = store.layers_of(image_id)
         if diff_ids is None:
@@ -136,6 +137,9 @@ def _unwanted(store: Store) -> tuple[list[str], list[str]]:
                 )
             )
             return [], []
+        if diff_ids in chains:
+            continue
+        chains.add(diff_ids)
         wanted_layers.update(store.stack(diff_ids))
         wanted_views.add(f"{chain_id(diff_ids)}.view")
     layers = [name for name in os.listdir(store.layers_dir) if name not in wanted_layers]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from .errors import ArchiveError
 from .text import parse_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
-__all__ = ["Image", "chain_id", "parse_config", "is_hex_digest"]
+__all__ = ["Image", "LazyNames", "chain_id", "parse_config", "is_hex_digest"]
 
 SHORT = 12  # hex digits shown for an id
 _ENGINE = ("LPMX_EXEC", "LPMX_CALLER_", "LPMX_HOST:")  # what the engine tells itself
@@ -34,6 +35,38 @@ def chain_id(diff_ids: Sequence[str]) -> str:
     return chain
 
 
+class LazyNames(Sequence[str]):
+    """The names of an image, looked for among all names when somebody wants to know them."""
+
+    def __init__(self, find: Callable[[], Sequence[str]]) -> None:
+        self._find = find
+        self._found: tuple[str, ...] | None = None
+
+    def _names(self) -> tuple[str, ...]:
+        if self._found is None:
+            self._found = tuple(self._find())
+        return self._found
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
+        return self._names()[index]
+
+    def __len__(self) -> int:
+        return len(self._names())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and self._names() == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(self._names())
+
+    def __repr__(self) -> str:
+        return repr(self._names())
+
+
 @dataclass(frozen=True)
 class Image:
     """One image: @id is the sha256 of its config, @diff_ids its layers, bottom first, in hex.
@@ -42,18 +75,19 @@ class Image:
     """
 
     id: str
-    names: tuple[str, ...]
+    names: Sequence[str]  # sorted
     diff_ids: tuple[str, ...]
     chain_id: str
     config: Mapping[str, Any] = field(repr=False)
     size: int
     created: str = ""  # when it was loaded here, ISO 8601
     stacked: tuple[str, ...] = ()
+    called: str = field(default="", compare=False)  # the name by which it was asked for
 
     @property
     def name(self) -> str:
-        """What to call it in a message: its first name, else its short id."""
-        return self.names[0] if self.names else self.short_id
+        """What to call it: as the user did, else its first name, else its short id."""
+        return self.called or (self.names[0] if self.names else self.short_id)
 
     @property
     def stack(self) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from .errors import (
     pass_over,
     storage_errors,
 )
-from .image import Image, chain_id, is_hex_digest, parse_config
+from .image import Image, LazyNames, chain_id, is_hex_digest, parse_config
 from .reference import check_name, parse_reference
 from .text import parse_json
 
@@ -320,15 +320,20 @@ class Store:
             atomic_write(folder / "image.json", json.dumps(record, indent=1).encode())
         return self.image(image_id)
 
-    def image(self, image_id: str, names: Sequence[str] | None = None) -> Image:
-        """The image with the full id @image_id."""
+    def image(
+        self, image_id: str, names: Sequence[str] | None = None, *, called: str = ""
+    ) -> Image:
+        """The image with the full id @image_id, asked for as @called."""
         record, config = self._read_image(image_id)
-        if names is None:
-            names = self.names_of(image_id)
+        if names is None:  # who starts a container does not look at ten thousand names
+            known: Sequence[str] = LazyNames(lambda: self.names_of(image_id))
+        else:
+            known = tuple(sorted(names))
         try:
             return Image(
                 id=image_id,
-                names=tuple(sorted(names)),
+                names=known,
+                called=called,
                 diff_ids=tuple(record["diff_ids"]),
                 stacked=tuple(record.get("stack", ())),
                 chain_id=record["chain_id"],
@@ -360,10 +365,10 @@ class Store:
 
         Its configuration is as good as its record: the image's id is the digest of it.
         """
-        try:
-            return self.image(image_id, ()).diff_ids
-        except StorageError:
-            pass
+        with contextlib.suppress(OSError, StorageError):
+            listed = _read_json(self.images_dir / image_id / "image.json").get("diff_ids")
+            if isinstance(listed, list) and listed and all(map(is_hex_digest, listed)):
+                return tuple(listed)
         try:
             raw = (self.images_dir / image_id / "config.json").read_bytes()
             return parse_config(raw)[1] if digest_of(raw) == image_id else None
@@ -384,19 +389,27 @@ class Store:
 
     def images(self) -> list[Image]:
         """All images, by name, nameless ones last; those with a bad record are passed over."""
-        refs = self.refs()
+        names: dict[str, list[str]] = {}
+        for name, target in self.refs().items():
+            names.setdefault(target, []).append(name)
         images = []
         for image_id in self.image_ids():
-            names = [name for name, target in refs.items() if target == image_id]
             try:
-                images.append(self.image(image_id, names))
+                images.append(self.image(image_id, names.get(image_id, ())))
             except StorageError as error:
                 pass_over(error)
         return sorted(images, key=lambda image: (not image.names, image.names, image.id))
 
     def resolve(self, name: str) -> Image:
         """The image called @name, or whose id starts with it."""
-        return self.image(self.resolve_id(name))
+        image_id = self.resolve_id(name)
+        return self.image(image_id, called=self._name_for(name, image_id))
+
+    def _name_for(self, name: str, image_id: str) -> str:
+        """The name in full by which an image was asked for; none if that was its id."""
+        if image_id.startswith(name.removeprefix("sha256:")):
+            return ""
+        return str(parse_reference(name))
 
     def resolve_id(self, name: str) -> str:
         """The id of the image called @name, or the one that starts with it."""
@@ -416,7 +429,7 @@ class Store:
                 )
             if found:
                 return found[0]
-        raise _no_image(name, self.refs())
+        raise _no_image(name, self._all_names())
 
     def _ref(self, name: str) -> str | None:
         try:
@@ -429,7 +442,8 @@ class Store:
 
     def _read_ref(self, name: str) -> str | None:
         try:
-            text = (self.refs_dir / quote(name, safe="")).read_text(errors="replace")
+            with open(f"{self.refs_dir}/{quote(name, safe='')}", "rb") as file:
+                text = file.read().decode(errors="replace")
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -452,13 +466,14 @@ class Store:
     def refs(self) -> dict[str, str]:
         """All names and the image ids they stand for."""
         found = {}
-        for entry in os.listdir(self.refs_dir):
-            if not entry.startswith("."):
-                name = unquote(entry)
-                target = self._read_ref(name)
-                if target is not None:
-                    found[name] = target
+        for name in self._all_names():
+            target = self._read_ref(name)
+            if target is not None:
+                found[name] = target
         return found
+
+    def _all_names(self) -> list[str]:
+        return [unquote(name) for name in os.listdir(self.refs_dir) if not name.startswith(".")]
 
     def named(self, name: str) -> str | None:
         """The id of the image that @name stands for, None when there is no such name."""

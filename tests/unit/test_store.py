@@ -7,6 +7,7 @@ import json
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import mkimage as mk
@@ -316,3 +317,51 @@ def test_a_container_with_a_bad_record_holds_nothing_up(
     assert gc.remove_image(store, "one:1").removed
     with pytest.raises(StorageError, match="container cafe00000000: its record cannot be read"):
         containers.find(store, "cafe0")
+
+
+def test_an_image_asked_for_by_name_costs_one_name_and_one_record(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many there are: names are only looked for when somebody wants them all."""
+    for number in range(30):
+        store.tag(f"other:{number}", TWO.id)
+    names, records = [], []
+    read_ref, read_image = Store._read_ref, Store._read_image
+
+    def note_ref(self: Store, name: str) -> str | None:
+        names.append(name)
+        return read_ref(self, name)
+
+    def note_image(self: Store, image_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        records.append(image_id)
+        return read_image(self, image_id)
+
+    monkeypatch.setattr(Store, "_read_ref", note_ref)
+    monkeypatch.setattr(Store, "_read_image", note_image)
+    image = store.resolve("one:1")
+    assert (image.name, image.id) == ("one:1", ONE.id)
+    assert (names, records) == (["one:1"], [ONE.id])
+    assert image.names == ("one:1",)
+    assert len(names) == 1 + 32
+
+
+def test_all_images_cost_one_look_at_each_name(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(30):
+        store.tag(f"other:{number}", TWO.id)
+    names = []
+    read_ref = Store._read_ref
+    monkeypatch.setattr(
+        Store, "_read_ref", lambda self, name: names.append(name) or read_ref(self, name)
+    )
+    first, second = sorted(store.images(), key=lambda image: len(image.names))
+    assert (len(first.names), len(second.names)) == (1, 31)
+    assert len(names) == 32
+
+
+def test_an_image_is_called_as_it_was_asked_for(store: Store) -> None:
+    store.tag("zz:1", ONE.id)
+    assert store.resolve("zz:1").name == "zz:1"
+    assert store.resolve(ONE.id).name == store.resolve(ONE.id[:10]).name == "one:1"
+    assert store.resolve("zz:1") == store.image(ONE.id)
