@@ -22,10 +22,8 @@ if TYPE_CHECKING:
 MOMENTS = 6
 SPEC = mk.Spec(
     "many:1",
-    [
-        mk.layer(*(mk.file(f"d{i % 20}/f{n}-{i}", b"x" * 3000) for i in range(800)))
-        for n in range(3)
-    ],
+    [mk.layer(*(mk.file(f"d{i % 20}/f{n}-{i}", b"x" * 3000) for i in range(800))) for n in range(3)]
+    + [mk.layer(*(mk.hardlink(f"low/f{i}", f"d{i % 20}/f1-{i}") for i in range(400)))],
 )
 
 
