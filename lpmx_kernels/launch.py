@@ -36,6 +36,7 @@ from lpmx_runtime.binds import (
 from lpmx_runtime.errors import InUseError, LpmxError, storage_errors
 from lpmx_runtime.identity import this_host
 from lpmx_runtime.launch import (
+    PLAN,
     Draft,
     Launch,
     Options,
@@ -357,7 +358,7 @@ def _plan(
         store, extended, here, command=command, env=env, cwd=cwd or extended.home or "/"
     )
     notes = (*launch.notes, *hidden_places(here.place, extended.binds))
-    return replace(launch, plan_file=_plan_file(container, extended), notes=notes)
+    return replace(launch, plan_file=_plan_file(container, extended, launch), notes=notes)
 
 
 def _binds(
@@ -375,12 +376,14 @@ def _binds(
     )
 
 
-def _plan_file(container: Container, extended: Container) -> str:
+def _plan_file(container: Container, extended: Container, launch: Launch) -> str:
     """Kernels that share a container may need other binds: then each such set has its own plan."""
     if extended.binds == container.binds:
-        return container.path("plan")
+        return launch.plan_file
+    variant = os.path.basename(launch.plan_file).removeprefix(PLAN)
     text = "\n".join(f"{bind} {bind.flags}" for bind in extended.binds)
-    return container.path(f"plan-{hashlib.sha256(os.fsencode(text)).hexdigest()[:16]}")
+    digest = hashlib.sha256(os.fsencode(text)).hexdigest()[:16]
+    return container.path(f"{PLAN}-{digest}{variant}")
 
 
 if __name__ == "__main__":

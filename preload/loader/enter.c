@@ -24,7 +24,7 @@ is_kernels(const char *dst)
 }
 
 /* A bind needs a name to be seen in listings and by getcwd; where the image or an outer bind has
- * none, it gets one. */
+ * none, it gets one. A seed needs a directory to be in. */
 static void
 make_mount_point(const struct uufs_bind *b)
 {
@@ -32,7 +32,7 @@ make_mount_point(const struct uufs_bind *b)
     const char *dst = engine.fs.strings + b->dst;
     int err = look_under(dst, &hit);
 
-    if (b->flags & UUFS_BIND_SEED || (!err && hit.where != UUFS_ABSENT) || is_kernels(dst))
+    if ((!err && hit.where != UUFS_ABSENT) || is_kernels(dst))
         return;
     for (size_t i = 1; i <= b->dst_len; i++) {
         char part[LPMX_PATH_MAX];
@@ -46,7 +46,7 @@ make_mount_point(const struct uufs_bind *b)
             continue;
         if (i < b->dst_len || !(b->flags & UUFS_BIND_FILE)) {
             uufs_mkdir(&engine.fs, &hit, 0755);
-        } else if (!uufs_prepare_create(&engine.fs, &hit)) {
+        } else if (!(b->flags & UUFS_BIND_SEED) && !uufs_prepare_create(&engine.fs, &hit)) {
             long fd = sys4(SYS_openat, AT_FDCWD, hit.host, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
 
             if (fd >= 0)

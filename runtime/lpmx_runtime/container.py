@@ -636,8 +636,8 @@ def _collect_names(root: str) -> None:
 
 
 def _collect_accounts(store: Store) -> None:
-    """Forget the accounts of images that are gone."""
-    folder = store.root / "cache" / "accounts"
-    for path in folder.glob("*.json") if folder.is_dir() else ():
-        if not store.view_path(path.stem).exists():
-            path.unlink(missing_ok=True)
+    """Forget the accounts and names of images that are gone."""
+    for folder in (store.root / "cache" / "accounts", store.root / "cache" / "names"):
+        for path in folder.glob("*.json") if folder.is_dir() else ():
+            if not store.view_path(path.stem).exists():
+                path.unlink(missing_ok=True)

@@ -38,6 +38,11 @@ PASSED = frozenset({
     # network
     "http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy",
     "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY",
+    # where packages come from (those that name files: sitefiles.py)
+    "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "PIP_NO_INDEX", "PIP_FIND_LINKS",
+    "PIP_PROXY", "PIP_TIMEOUT", "PIP_DEFAULT_TIMEOUT", "PIP_RETRIES", "UV_INDEX",
+    "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_NATIVE_TLS", "UV_SYSTEM_CERTS",
+    "CONDA_SSL_VERIFY", "npm_config_registry", "GIT_SSL_NO_VERIFY", "NODE_USE_SYSTEM_CA",
     # what a batch system grants
     "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES",
     "NSLOTS", "JOB_ID", "JOB_NAME", "JOB_SCRIPT", "QUEUE", "TASK_ID",

@@ -44,6 +44,7 @@ from .plan import (
     environment_dict,
     environment_list,
 )
+from .sitefiles import site_files, suffix
 from .streams import without_coerced_locale
 from .supervise import check_start, exec_in_place, run_and_wait, start_detached
 
@@ -384,8 +385,16 @@ def plan_launch(
     shown_files = {
         dst: containers.kept_file(container.folder, data) for dst, data in gpus.files.items()
     }
+    site = site_files(
+        store,
+        container.chain_id,
+        here.environ,
+        who.binds,
+        fixed=asked,
+        home=here.place.home,
+    )
     variables = build_environment(
-        {**gpus.env, **asked},
+        {**gpus.env, **site.env, **asked},
         here.environ,
         home=who.home,
         user=who.user,
@@ -397,6 +406,7 @@ def plan_launch(
     if who.fakeroot and not container.fakeroot:
         variant += "-fakeroot"
     seed_folder = f"seed{variant}"
+    variant += suffix(site)
     plan = LaunchPlan(
         loader=engine_path(store),
         view=os.fspath(store.view_path(container.chain_id)),
@@ -408,6 +418,7 @@ def plan_launch(
             *who.binds,
             *_seed_binds(container, who.seeds, seed_folder),
             *_free(who.binds, gpus.binds),
+            *_free(who.binds, site.binds),
             *_job_binds(container),
             *_free(who.binds, [Bind(p, d, file=True, seed=True) for d, p in shown_files.items()]),
         ),
@@ -423,7 +434,8 @@ def plan_launch(
         engine=_engine(here.environ),
         ports=container.ports,
     )
-    composition = _compose(store, container, plan, who, variant, here)
+    called = replace(who, binds=(*who.binds, *(b for b in site.binds if not b.seed)))
+    composition = _compose(store, container, plan, called, variant, here)
     plan = composition.plan if composition else plan
     plan_file = container.path(f"{PLAN}{variant}")
     return Launch(

@@ -141,9 +141,9 @@ class _Reader:
         self._own = os.geteuid()
         shown = container.identity
         self._default = (shown.uid, shown.gid) if shown else (0, 0)
-        self._mounts = {
-            os.fsencode(bind.dst.strip("/")) for bind in _binds(container) if not bind.seed
-        }
+        binds = list(_binds(container))
+        self._mounts = {os.fsencode(bind.dst.strip("/")) for bind in binds if not bind.seed}
+        self._places = self._mounts | {os.fsencode(bind.dst.strip("/")) for bind in binds}
 
     def folder(self, path: bytes, host: bytes) -> Iterator[Entry]:
         names = sorted(os.fsencode(name) for name in os.listdir(host))
@@ -180,7 +180,7 @@ class _Reader:
         """Was the directory, empty, made only for a bind to be seen at, or below, it?"""
         if not path or gone or opaque or entry.recorded:
             return False
-        return path in self._mounts or any(m.startswith(path + b"/") for m in self._mounts)
+        return path in self._mounts or any(m.startswith(path + b"/") for m in self._places)
 
     def _entry(self, path: bytes, host: bytes) -> Entry:
         status = os.lstat(host)

@@ -69,6 +69,23 @@ def test_host_is_seen_unless_contained(singularity, sif, tmp_path):
     assert contained.stdout == "0\n"
 
 
+def test_image_s_files_are_read_only_unless_asked(singularity, sif, tmp_path):
+    script = "touch /usr-x /etc/x 2>&1; touch here /tmp/lpmx-x /var/tmp/lpmx-x && rm /tmp/lpmx-x"
+    script += " /var/tmp/lpmx-x && echo ok"
+    done = singularity("exec", sif, "sh", "-c", script, cwd=tmp_path)
+    assert done.stdout == (
+        "touch: /usr-x: Read-only file system\ntouch: /etc/x: Read-only file system\nok\n"
+    )
+    assert (tmp_path / "here").exists()
+    contained = ("-c", "--home", f"{tmp_path}:/home/ada", "-B", f"{tmp_path}:/data")
+    script = "touch ~/a /data/b /tmp/c /var/tmp/d && ! touch /etc/x 2>/dev/null && echo ok"
+    assert singularity("exec", *contained, sif, "sh", "-c", script).stdout == "ok\n"
+    for flag in ("--writable-tmpfs", "--writable", "--compat"):
+        singularity("exec", flag, sif, "touch", "/usr-x", "/etc/x")
+    env = {"APPTAINER_WRITABLE_TMPFS": "1"}
+    singularity("exec", sif, "touch", "/usr-x", env=env)
+
+
 def test_single_file_is_bound_to_a_place_that_the_image_does_not_have(singularity, sif, tmp_path):
     (tmp_path / "file").write_text("before\n")
     singularity(

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from lpmx_runtime import enginefile, launch
+from lpmx_runtime import enginefile, launch, sitefiles
 from lpmx_runtime.binds import Place
 from lpmx_runtime.errors import StorageError, UsageError
 from lpmx_runtime.identity import Accounts, Host
@@ -34,6 +34,9 @@ def store(tmp_path, monkeypatch):
     cache.mkdir(parents=True)
     text = json.dumps({"passwd": ACCOUNTS.passwd, "group": ACCOUNTS.group})
     (cache / f"{CHAIN}.json").write_text(text)
+    names = cache.with_name("names") / f"{CHAIN}.json"
+    names.parent.mkdir()
+    names.write_text(json.dumps(dict.fromkeys(sitefiles.KNOWN, True)))
     return store
 
 

@@ -32,6 +32,8 @@ _EFFECTIVE = (
     switch("-C", "--containall"),
     switch("-e", "--cleanenv"),
     switch("--compat"),
+    switch("--writable-tmpfs"),
+    switch("-w", "--writable", unenforced="what is written goes with the container"),
     switch("--no-home"),
     switch("-f", "--fakeroot"),
     switch("--nv"),
@@ -81,7 +83,6 @@ _NEEDLESS = (
             "--underlay",
             "--unsquash",
             "-u --userns",
-            "--writable-tmpfs",
         )
     ),
 )
@@ -110,7 +111,6 @@ _UNENFORCED = (
     switch("-i", "--ipc", unenforced=_NAMESPACE),
     switch("-p", "--pid", unenforced=_NAMESPACE),
     switch("--uts", unenforced=_NAMESPACE),
-    switch("-w", "--writable", unenforced="what is written goes with the container"),
 )
 
 ACTION = table(_EFFECTIVE, _NEEDLESS, _UNENFORCED)
@@ -125,6 +125,8 @@ FROM_ENVIRONMENT = {
     "containall": ("CONTAINALL",),
     "cleanenv": ("CLEANENV",),
     "compat": ("COMPAT",),
+    "writable-tmpfs": ("WRITABLE_TMPFS",),
+    "writable": ("WRITABLE",),
     "no-home": ("NO_HOME",),
     "fakeroot": ("FAKEROOT",),
     "nv": ("NV",),

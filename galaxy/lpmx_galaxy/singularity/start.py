@@ -1,8 +1,8 @@
 """`lpmx-singularity` exec, run, shell: from Apptainer's flags to a start by lpmx_runtime.
 
 By default a container shows the caller's home, working directory and /tmp; --contain hides them
-behind empty folders. The image's own files may be written, as with --writable-tmpfs: what is
-written goes with the container.
+behind empty folders. The image's own files can be written only with --writable-tmpfs (--compat
+means it too) or --writable: what is written goes with the container.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ NAME = "lpmx-singularity"
 _TMP = ("/tmp", "/var/tmp")  # noqa: S108  the container's
 _RULES = {"tmp": "tmp", "home": "home", "cwd": "cwd", "proc": "proc", "sys": "sys", "dev": "dev"}
 _OTHER_RULES = ("hostfs", "bind-paths", "devpts", "localtime", "hosts", "resolv", "passwd", "group")
+_WRITABLE = ("writable", "writable-tmpfs", "compat")
 _SHELLS = ("/bin/bash", "/bin/sh")
 
 
@@ -147,12 +148,15 @@ def decide(
     env = _variables(store, image, parsed, environ, clean=clean)
     env |= {"HOME": home or "/"} | _names(parsed.rest[0])
     volumes = (*home_bind, *_binds(parsed))
+    if not contained and not _has_no_tmp(parsed):
+        volumes = (*_host_tmp(volumes), *volumes)
     options = launch.Options(
         command=_command(store, image, action, parsed),
         entrypoint=None if action == "run" else (),
         env=env,
         cwd=parsed.last("pwd"),
         fakeroot=parsed.is_on("fakeroot") and os.getuid() != 0,
+        read_only=not any(parsed.is_on(name) for name in _WRITABLE),
         volumes=volumes,
         no_bind=_hidden(parsed, contained=contained, homed=bool(home_bind)),
         gpus=_gpus(parsed),
@@ -160,6 +164,19 @@ def decide(
     image, options = composed(store, image, options, parsed)
     draft = launch.draft_container(store, _without_place(image), options, here, auto_remove=True)
     return Decision(draft, _fresh(parsed, volumes, home if contained else ""), here)
+
+
+def _has_no_tmp(parsed: Parsed) -> bool:
+    return "tmp" in ",".join(parsed.all("no-mount")).split(",")
+
+
+def _host_tmp(volumes: Sequence[str]) -> list[str]:
+    """The second folder is the host's too, unless something else is asked to be there."""
+    from lpmx_runtime.binds import parse_volume
+
+    path = _TMP[1]
+    asked = {parse_volume(text, cwd="/").dst for text in volumes}
+    return [path] if os.path.isdir(path) and path not in asked else []
 
 
 def _home(parsed: Parsed, own: str) -> tuple[list[str], str]:
@@ -222,8 +239,7 @@ def _fresh(parsed: Parsed, volumes: Sequence[str], home: str) -> tuple[str, ...]
     asked = {parse_volume(text, cwd="/").dst for text in volumes}
     wanted = [path for text in parsed.all("scratch") for path in text.split(",")]
     if home:
-        skip = "tmp" in ",".join(parsed.all("no-mount")).split(",")
-        wanted += [home, *(() if skip else _TMP)]
+        wanted += [home, *(() if _has_no_tmp(parsed) else _TMP)]
     return tuple(path for path in dict.fromkeys(wanted) if path not in asked and path != "/")
 
 
