@@ -618,13 +618,16 @@ def _bad_record(image_id: str, why: str) -> StorageError:
 
 def bad_container(folder: str | os.PathLike[str], error: Exception) -> StorageError:
     """What is wrong with the record of the container in @folder."""
-    why = "damaged"
+    folder = os.fspath(folder)
+    why, hint = "damaged", f"`rm -r {folder}` removes it"
     if isinstance(error, OSError) and error.errno:
         why = os.strerror(error.errno).lower()
-    folder = os.fspath(folder)
+        with contextlib.suppress(OSError):
+            uid = os.lstat(folder).st_uid
+            if uid != os.geteuid():
+                hint = f"it belongs to {user_name(uid)}, and may be running"
     return StorageError(
-        f"container {os.path.basename(folder)}: its record cannot be read: {why}",
-        hint=f"`rm -r {folder}` removes it",
+        f"container {os.path.basename(folder)}: its record cannot be read: {why}", hint=hint
     )
 
 

@@ -16,7 +16,14 @@ from lpmx_runtime import container as containers
 from lpmx_runtime import errors, gc
 from lpmx_runtime.errors import ImageNotFoundError, InUseError, StorageError
 from lpmx_runtime.load import load
-from lpmx_runtime.store import FileLock, Store, atomic_write, default_root, remove_tree
+from lpmx_runtime.store import (
+    FileLock,
+    Store,
+    atomic_write,
+    bad_container,
+    default_root,
+    remove_tree,
+)
 
 SHARED = mk.layer(mk.file("shared", b"s"))
 ONE = mk.Spec("one:1", [SHARED, mk.layer(mk.file("one"))])
@@ -301,6 +308,16 @@ def test_a_container_whose_record_is_kept_from_us_may_need_any_image(
     with pytest.raises(InUseError, match="in use by container cafe00000000"):
         gc.remove_image(store, "one:1")
     assert store.resolve("one:1").id == ONE.id
+
+
+def test_another_users_container_is_not_said_to_be_for_removal(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    denied = PermissionError(errno.EACCES, "Permission denied")
+    folder = store.containers_dir
+    assert "rm -r" in str(bad_container(folder, denied).hint)
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    assert "may be running" in str(bad_container(folder, denied).hint)
 
 
 def test_a_container_with_a_bad_record_holds_nothing_up(
