@@ -199,3 +199,12 @@ def test_an_image_and_its_own_python_can_be_chosen(
     assert proof(planted) == []
     session.run("import ipywidgets")  # a cell is the user's own word: now the folder counts
     assert proof(planted) == [f"{planted}/ipywidgets.py"]
+
+
+def test_a_python_that_the_user_names_may_lie_in_a_folder_of_his(
+    bare_jupyter: Jupyter, start: Callable[..., Session], image: Callable[[str], str], planted: Path
+) -> None:
+    python = str(planted / "evil" / "python3")
+    bare_jupyter.lpmx("kernel", "install", image("demo"), "--name", NAME, "--python", python)
+    assert python in proof(planted)
+    assert start(NAME).value("open('/etc/lpmx-image').read()") == "demo\n"
