@@ -149,6 +149,15 @@ explain_noexec(const char *path, const char *host)
 }
 
 bool
+explain_nested(const char *path)
+{
+    engine_say(path, ": a container cannot be started from inside another", "");
+    say("  (map the command when the outer one is started: `lpmx run -m NAME=image:IMAGE`, or `-m"
+        " lpmx=host` for lpmx itself)\n");
+    return true;
+}
+
+bool
 explain_start(const char *path)
 {
     static struct uufs_hit hit;

@@ -41,6 +41,9 @@ bool explain_start(const char *path);
 /* The same if its file at @host lies where nothing may be executed. */
 bool explain_noexec(const char *path, const char *host);
 
+/* The same for a loader's own file: it cannot be mapped where one is. True. */
+bool explain_nested(const char *path);
+
 /* start.c: become the first program of a container. */
 _Noreturn void start_plan(int argc, char **argv, char **envp);
 

@@ -241,7 +241,7 @@ jump(uint64_t *sp, uint64_t entry)
 COLD static _Noreturn void
 die_unmapped(int status, const char *what, const char *host, int err)
 {
-    if (explain_noexec(what, host))
+    if ((err == -EEXIST && explain_nested(what)) || explain_noexec(what, host))
         quit(status);
     die(status, what, err);
 }

@@ -56,6 +56,13 @@ loader={loader}
 plan={plan}
 view={view}
 if [ ! -r "$plan" ] || [ ! -r "$view" ] || [ ! -x "$loader" ]; then
+    read -r first 2>/dev/null </proc/self/mounts
+    case "$first" in
+    "lpmx / "*)
+        echo "lpmx: $0: a container cannot be started from inside another" >&2
+        echo "  (map the command when the outer one is started: "{mapped}")" >&2
+        exit 126 ;;
+    esac
     gone="the container it runs in has been removed"
     [ -r "$plan" ] && gone="its image has been removed"
     [ -x "$loader" ] || gone="lpmx is not installed there any more ($loader)"
@@ -236,6 +243,8 @@ def _script(
     shown = source if not os.path.exists(source) else os.path.abspath(source)
     same = posixpath.basename(request.command) == request.name
     word = request.command if same else f"{request.name}={request.command}"
+    kind = "env" if os.path.exists(source) else "image"
+    mapping = f"{request.name}={kind}:{shown}" + ("" if same else f":{request.command}")
     return SCRIPT.format(
         mark=_MARK,
         command=_one_line(request.command),
@@ -246,6 +255,7 @@ def _script(
         plan=shlex.quote(container.path(PLAN)),
         view=shlex.quote(os.fspath(store.view_path(container.chain_id))),
         again=shlex.quote(f"lpmx expose --force {_one_line(shown)} {word} --to DIR"),
+        mapped=shlex.quote(f"`lpmx run -m {_one_line(mapping)} ...`"),
         passed=shlex.quote(passed),
         words=shlex.join(words),
     )

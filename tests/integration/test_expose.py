@@ -200,3 +200,16 @@ def test_snakemake_calls_exposed_commands(empty_store: Lpmx, place: Path, tmp_pa
     assert (place / "all.txt").read_text() == "".join(f"PART {n}\n" for n in range(12))
     failed = run(["snakemake", "-j1", "bad"], cwd=place, env=env, check=False)
     assert failed.returncode != 0
+
+
+def test_inside_a_container_the_way_out_is_told(empty_store: Lpmx, place: Path) -> None:
+    empty_store("expose", "busybox:test", "ls", "--to", "bin", cwd=place)
+    told = (
+        "a container cannot be started from inside another\n  (map the command when the outer one"
+    )
+    for hidden in ([], ["--no-bind", "tmp,home", "-v", str(place)]):
+        done = empty_store("run", *hidden, "busybox:test", "./bin/ls", cwd=place, check=False)
+        assert done.returncode == 126
+        assert told in done.stderr
+        assert len(done.stderr.splitlines()) == 2
+    assert "`lpmx run -m ls=image:busybox:test ...`" in done.stderr

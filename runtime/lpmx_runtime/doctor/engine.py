@@ -71,7 +71,8 @@ def start(site: Site) -> Iterator[Finding]:
         )
         return
     end = f"status {done.returncode}" if done.returncode >= 0 else f"signal {-done.returncode}"
-    words = done.stderr.decode(errors="replace").strip().splitlines()
+    lines = done.stderr.decode(errors="replace").splitlines()
+    words = [line for line in lines if line.strip() and not line.startswith("  (")]  # no hints
     yield Finding(
         "engine",
         "problem",
