@@ -43,8 +43,8 @@ _DOWNLOAD = FileKind(
     "a web page", "the download gave a page instead of the file: get it again, perhaps logged in"
 )
 _REFERENCE = FileKind(
-    "a script or text",
-    "`lpmx-docker load`, `lpmx load` and `lpmx-singularity exec` want the image file itself",
+    "a file that `lpmx-singularity pull` wrote",
+    "`lpmx-singularity exec {file} COMMAND` runs the image, which is in the store it was pulled to",
 )
 _KINDS: tuple[tuple[int, bytes, FileKind], ...] = (
     (0, b"#!/usr/bin/env run-singularity", _SIF),
@@ -58,14 +58,15 @@ _KINDS: tuple[tuple[int, bytes, FileKind], ...] = (
     (*_ISO, FileKind("an ISO 9660 image", "`xorriso -osirrox on -indev {file} -extract / DIR`")),
     (0, b"PK\3\4", _ZIP),
     (0, b"7z\xbc\xaf\x27\x1c", _SEVEN),
-    (0, b"!<arch>\n", FileKind("a Debian package or static library", "it is no image")),
-    (0, b"\xed\xab\xee\xdb", FileKind("an RPM package", "it is no image")),
-    (0, b"\x7fELF", FileKind("a program", "it is no image: perhaps it is to be run?")),
+    (0, b"!<arch>\n", FileKind("a Debian package or static library", "unpack it elsewhere")),
+    (0, b"\xed\xab\xee\xdb", FileKind("an RPM package", "unpack it elsewhere")),
+    (0, b"\x7fELF", FileKind("a program", "perhaps it is to be run?")),
     (0, b"version https://git-lfs", FileKind("a pointer of Git LFS", "`git lfs pull` gets it")),
     (0, b"<!DOCTYPE", _DOWNLOAD),
     (0, b"<!doctype", _DOWNLOAD),
     (0, b"<html", _DOWNLOAD),
-    (0, b"#!", _REFERENCE),
+    (0, b"#!/usr/bin/env -S lpmx-singularity", _REFERENCE),
+    (0, b"#!", FileKind("a script", "perhaps it is to be run?")),
     (0, b"FROM ", FileKind("a Dockerfile", "images are built elsewhere, or by `lpmx commit`")),
 )
 

@@ -583,6 +583,7 @@ def test_what_is_no_archive_is_refused(store: Store, tmp_path: Path) -> None:
     ("at", "magic", "kind", "hint"),
     [
         (0, b"#!/usr/bin/env run-singularity\n\0SIF_MAGIC\0", "a SIF", "lpmx-singularity exec {}"),
+        (0, b"#!/usr/bin/env -S lpmx-singularity run\n", "a file that", "lpmx-singularity exec"),
         (0, b"hsqs", "a squashfs", "unsquashfs"),
         (1080, b"\x53\xef", "an ext2", "lpmx-docker import"),
         (0, b"QFI\xfb", "a qcow2", "virtual machine"),
