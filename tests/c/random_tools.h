@@ -35,6 +35,7 @@ struct op {
 
 /* How many names a directory can have, and how deep paths go: small, so that calls meet. */
 static unsigned tree_breadth = 4, tree_depth = 3;
+static bool tree_marks; /* names that look like marks, which no layer can hold */
 
 /* xorshift */
 static inline uint32_t
@@ -53,6 +54,10 @@ random_path(uint64_t *seed, char *out)
 
     for (unsigned i = 0; i < depth; i++) {
         *out++ = '/';
+        if (tree_marks && random_next(seed) % 8 == 0) {
+            memcpy(out, ".wh.", 4);
+            out += 4;
+        }
         *out++ = (char)('a' + random_next(seed) % tree_breadth);
     }
     *out = '\0';

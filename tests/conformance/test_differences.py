@@ -41,18 +41,6 @@ DIFFERENCES = {
         "1",
         "E2",
     ),
-    "a watch of a lower folder sees nothing": (
-        """
-        layer
-        dir t/d 755 1000000000
-        script
-        0 watch 20 /t/d 256
-        0 put -1 /t/d/f 65 420 1 1
-        0 events 20
-        """,
-        "E11",
-        "0 100:f",
-    ),
     "two names of one lower file are not renamed onto each other": (
         """
         layer

@@ -558,6 +558,33 @@ def _process(w: _Writer, worker: int) -> None:
         w._do(worker, "umask", rng.choice((0o22, 0o27, 0, 0o77)))
 
 
+def _closed(w: _Writer, worker: int) -> None:
+    """A folder is closed for a while, perhaps with the worker below it. Root would not notice."""
+    if w.taste.roots or not w.made:
+        return
+    rng = w.rng
+    folder = w._inside(w.rng.choice(w.made))
+    inner = folder + b"/" + rng.choice(NAMES)
+    w._do(worker, "mkdir", CWD, inner, 0o755)
+    w._do(worker, "put", CWD, inner + b"/f0", 0o101, 0o644, 5, 1)
+    w._do(worker, "chdir", inner if rng.random() < 0.7 else folder)
+    w._do(worker, "chmod", CWD, folder, rng.choice((0, 0o600, 0o644)))
+    for _ in range(rng.randint(2, 7)):
+        name = w._name()
+        path = rng.choice(
+            (name, name, b"f0", b".", b"..", b"./" + name, b"../" + name, folder + b"/" + name,
+             folder + b"/.", inner + b"/..", inner)
+        )  # fmt: skip
+        action, *words = rng.choice(
+            (("stat", 0), ("access", 0, 0), ("put", 0o101, 0o644, 5, 2), ("mkdir", 0o755),
+             ("unlink", 0), ("unlink", AT_REMOVEDIR), ("readlink", 100), ("cat", 0))
+        )  # fmt: skip
+        w._do(worker, action, CWD, path, *words)
+    w._do(worker, "rename", CWD, rng.choice(NAMES), CWD, rng.choice(NAMES), 0)
+    w._do(worker, "chmod", CWD, folder, 0o755)
+    w._do(worker, "chdir", b"/t")
+
+
 def _inotify(w: _Writer, worker: int) -> None:
     if not w.made:
         return
@@ -575,5 +602,5 @@ _ACTIONS: list[tuple[int, Callable[[_Writer, int], None]]] = [
     (3, _mmap), (4, _locks), (2, _tmpfile), (1, _linkfd), (7, _mkdir), (2, _mknod), (9, _unlink),
     (4, _symlink), (5, _link), (10, _rename), (3, _readlink), (7, _stat), (5, _cat), (7, _put),
     (7, _change), (1, _chown), (4, _xattr), (6, _list), (4, _directory), (2, _process),
-    (2, _inotify),
+    (2, _inotify), (2, _closed),
 ]  # fmt: skip
