@@ -238,3 +238,41 @@ ownership_chmod(struct call *c, uint32_t mode)
 
     return change_any(c, &change);
 }
+
+/* The bits that a write by somebody who may not keep them takes away. */
+static uint32_t
+bits_lost(const struct cred *c, const struct stat *st)
+{
+    uint32_t lost = st->st_mode & S_ISUID;
+
+    if (st->st_mode & S_IXGRP || !cred_in_group(c, st->st_gid))
+        lost |= st->st_mode & S_ISGID;
+    return lost;
+}
+
+void
+ownership_written(const struct uufs_hit *hit)
+{
+    struct owner_file file = {.path = hit->host};
+    const struct cred *c = cred_now();
+    struct stat shown;
+    int lock;
+
+    if (!hit->in_union || cred_has(c, CRED_CAP_FSETID) || owner_file_stat(&file))
+        return;
+    shown = file.st;
+    ownership_show_upper(&file, &shown);
+    if (!S_ISREG(shown.st_mode) || !bits_lost(c, &shown))
+        return;
+    lock = uufs_lock(&engine.fs);
+    if (lock < 0)
+        return;
+    if (!owner_file_stat(&file)) {
+        shown = file.st;
+        ownership_show_upper(&file, &shown);
+        shown.st_mode &= ~bits_lost(c, &shown);
+        ownership_store(&file, &shown);
+        extra_remove(&engine.fs, &file, "security.capability");
+    }
+    uufs_unlock(lock);
+}

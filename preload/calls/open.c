@@ -304,6 +304,8 @@ open_at(struct call *c, int dirfd, unsigned long path, struct open_request r)
         return *device ? sys3(SYS_openat, AT_FDCWD, device, r.flags & ~(O_CREAT | O_TRUNC))
                        : -ENXIO;
     result = open_found(c, &hit, &r);
+    if (result >= 0 && r.writes && emulates_root())
+        ownership_written(&hit);
     if (result >= 0 && hit.type == S_IFDIR)
         remember((int)result, &hit, moves);
     return result;

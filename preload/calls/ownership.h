@@ -27,6 +27,10 @@ int ownership_make_device(const struct uufs_hit *hit, unsigned long mode, unsign
 long ownership_chown(struct call *c, uint32_t uid, uint32_t gid);
 long ownership_chmod(struct call *c, uint32_t mode);
 
+/* The file @hit of the upper is open for writing, or is being truncated: a program that is not root
+ * takes its setuid and setgid bits away. */
+void ownership_written(const struct uufs_hit *hit);
+
 /* The host's file that opening a remembered device means: one of those in /dev that every program
  * may use, "" for any other device, NULL where @hit is none. */
 const char *ownership_device(const struct uufs_hit *hit);

@@ -1,5 +1,6 @@
 /* The generic handlers: one path, or one descriptor. */
 #include "call.h"
+#include "ownership.h"
 #include "permission.h"
 
 #include <sys/stat.h>
@@ -69,6 +70,8 @@ call_path(struct call *c)
         err = call_leave_magic(&hit);
     if (!err && c->row->intent == INTENT_change)
         err = call_make_writable(&hit, UUFS_COPY_DATA);
+    if (!err && c->row->nr == SYS_truncate && emulates_root())
+        ownership_written(&hit);
     if (err)
         return err;
     c->a[c->row->path] = (unsigned long)hit.host;

@@ -24,7 +24,14 @@ LEAST = {  # lines that it prints
     "closed": 250,
 }  # fmt: skip
 # Of what an emulated root may do, in the union alone: what is in binds belongs to the host
-AS_ROOT = {"permissions": 540, "acl": 250, "credentials": 38, "ctimes": 70, "closed": 250}
+AS_ROOT = {
+    "permissions": 540,
+    "written": 75,
+    "acl": 250,
+    "credentials": 38,
+    "ctimes": 70,
+    "closed": 250,
+}
 
 
 @pytest.fixture(scope="session")

@@ -291,3 +291,18 @@ def test_thirty_layers_show_their_union(image: Image, run_lpmx: Run) -> None:
     union = "  ".join([*left, "again"])
     expected = f"31\n32\n{union}\n/srv/only-29\n/srv/only-30\n/srv/only-31\n"
     assert shell(run_lpmx, image("many-layers"), script) == expected
+
+
+def test_busy_programs_are_as_documented(
+    busybox_image: str, run_lpmx: Callable[..., Completed]
+) -> None:
+    """docs/limits.md: no ETXTBSY in either direction."""
+    script = """
+cp /bin/busybox /srv/busybox; cd /srv
+exec 3>> busybox; ./busybox echo runs; exec 3>&-
+./busybox sleep 60 & : >> busybox && echo opens; kill $!
+"""
+    assert run_lpmx("run", "--rm", busybox_image, "sh", "-c", script).stdout.split() == [
+        "runs",
+        "opens",
+    ]
