@@ -68,7 +68,7 @@ check: build
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p lpmx_runtime -p lpmx_kernels -p lpmx_galaxy
-	MYPYPATH=tests:bench:runtime:galaxy $(BIN)/mypy tests/as_user.py tests/conftest.py bench/run.py
+	MYPYPATH=tests:bench:runtime:galaxy $(BIN)/mypy tests/as_user.py tests/conftest.py bench/run.py bench/scale.py
 	$(C_FILES) | xargs clang-format --dry-run -Werror
 	$(MAKE) -s -C preload
 	$(BIN)/python -m pytest -q tests/unit/test_sources.py

@@ -97,7 +97,7 @@ def collect(store: Store, *, dry_run: bool = False, temporaries: bool = True) ->
     lock.acquire(timeout=WAIT, busy=f"store {store.root}: another lpmx command is adding to it")
     with lock, storage_errors(f"store {store.root}"):
         containers = container.leftovers(store) if temporaries else []
-        freed = sum(_usage(store.containers_dir / name) for name in containers)
+        freed = _usage(*(store.containers_dir / name for name in containers))
         if temporaries and not dry_run:
             containers = container.collect(store)
         layers, views = _unwanted(store)
@@ -107,7 +107,7 @@ def collect(store: Store, *, dry_run: bool = False, temporaries: bool = True) ->
             *(store.views_dir / name for name in views),
             *leftovers,
         ]
-        freed += sum(_usage(path) for path in doomed)
+        freed += _usage(*doomed)
         if not dry_run:
             for path in doomed:
                 _remove(store, path)
@@ -193,11 +193,11 @@ def _remove_locks(store: Store) -> None:
                 os.unlink(store.locks_dir / name)
 
 
-def _usage(path: Path) -> int:
-    """Bytes on disk below @path, hard links counted once."""
+def _usage(*paths: Path) -> int:
+    """Bytes on disk below @paths, hard links counted once."""
     seen: set[int] = set()
     total = 0
-    pending = [os.fspath(path)]
+    pending = [os.fspath(path) for path in paths]
     while pending:
         current = pending.pop()
         try:
