@@ -122,6 +122,12 @@ setid_change(const struct call *call)
     return 0;
 }
 
+/* The capabilities that go and come with the user id for files: the kernel's CAP_FS_SET. */
+#define FILE_CAPS                                                                                  \
+    (1ull << CRED_CAP_CHOWN | 1ull << CRED_CAP_DAC_OVERRIDE | 1ull << CRED_CAP_DAC_READ_SEARCH |   \
+     1ull << CRED_CAP_FOWNER | 1ull << CRED_CAP_FSETID | 1ull << CAP_LINUX_IMMUTABLE |             \
+     1ull << CRED_CAP_MKNOD | 1ull << CAP_MAC_OVERRIDE)
+
 long
 setid_change_fs(const struct call *call)
 {
@@ -133,6 +139,12 @@ setid_change_fs(const struct call *call)
     if (id != KEEP && (is_one_of(ids, id, true) || id == old ||
                        cred_has(c, user ? CRED_CAP_SETUID : CRED_CAP_SETGID)))
         ids->fs = id;
+    if (user && !(c->securebits & SECURE_NO_SETUID_FIXUP)) {
+        if (!old && ids->fs)
+            c->effective &= ~FILE_CAPS;
+        else if (old && !ids->fs)
+            c->effective |= c->permitted & FILE_CAPS;
+    }
     return old;
 }
 
