@@ -1,0 +1,14 @@
+"""A client of OCI registries: distribution-spec 1.1, with docker's tokens and manifests.
+
+Modules, each using only those above it:
+
+    errors       what a registry or the way to it can refuse
+    challenge    the header WWW-Authenticate
+    credentials  who one is for a registry: the files and helpers that docker, podman and others keep
+    settings     registries.conf: mirrors, other places, blocked and insecure registries
+    transport    connections: certificates, proxies, redirects, when to try again
+    client       manifests and blobs of one repository, with the tokens they need
+    choose       which image of an index is meant
+    download     blobs as files: checked, continued after a cut and by the next command
+    pull         an image of a registry into the store
+"""

@@ -1,0 +1,381 @@
+"""Manifests and blobs of one repository, with the tokens that they need.
+
+Requests are those of the distribution specification, tokens those of docker's token service
+(distribution/distribution, docs/content/spec/auth). A token is good for one repository and a time:
+it is asked for when an answer says so, and once more when it has run out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urlsplit
+
+from lpmx_runtime.text import parse_json, shown
+
+from .challenge import Challenge, parse_challenges
+from .errors import DeniedError, RateLimitError, RegistryError, UnreachableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from urllib3.response import BaseHTTPResponse
+
+    from .credentials import Credentials
+    from .settings import Endpoint
+    from .transport import Transport
+
+__all__ = ["INDEX_TYPES", "MANIFEST_TYPES", "Manifest", "Repository"]
+
+OCI = "application/vnd.oci.image"
+DOCKER = "application/vnd.docker.distribution"
+INDEX_TYPES = (f"{OCI}.index.v1+json", f"{DOCKER}.manifest.list.v2+json")
+MANIFEST_TYPES = (f"{OCI}.manifest.v1+json", f"{DOCKER}.manifest.v2+json")
+ACCEPT = ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))  # one header: some registries read only one
+MANIFEST_MAX, INDEX_MAX = 4 << 20, 16 << 20
+ANSWER_MAX = 1 << 20
+TOKEN_SECONDS = 60.0  # the least that a token is good for
+EARLY = 10.0  # seconds before its end at which a token is renewed
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_LOCAL = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The bytes of a manifest or index as the registry has them, checked against @digest."""
+
+    data: bytes = field(repr=False)
+    media_type: str
+    digest: str  # sha256:HEX
+
+    @property
+    def is_index(self) -> bool:
+        """Does it list other manifests?"""
+        return self.media_type in INDEX_TYPES
+
+
+@dataclass
+class Repository:
+    """A repository at @endpoint.
+
+    @find_credentials is asked when the registry wants to know who is there. May be used by several
+    threads.
+    """
+
+    transport: Transport
+    endpoint: Endpoint
+    find_credentials: Callable[[], Credentials | None]
+    plain_http: bool = False
+    actions: str = "pull"
+    _scheme: str = ""
+    _authorization: str = ""
+    _good_until: float = 0.0
+    _who: Credentials | None = None
+    _asked: bool = False
+    _anonymous: bool = False  # the stored credentials are refused
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    # ---- requests
+    def manifest(self, reference: str) -> Manifest:
+        """The manifest of a tag or `sha256:HEX`.
+
+        Raises DeniedError when it is not there or not for this user, RegistryError when it is not
+        what was asked for.
+        """
+        answer = self.get(f"manifests/{reference}", {"Accept": ACCEPT})
+        with answer:
+            media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+            limit = INDEX_MAX if media_type in INDEX_TYPES else MANIFEST_MAX
+            data = self._small(answer, limit, "the manifest")
+            stated = answer.headers.get("Docker-Content-Digest", "")
+        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        wanted = reference if _DIGEST.fullmatch(reference) else stated
+        if _DIGEST.fullmatch(wanted) and wanted != digest:
+            raise RegistryError(
+                f"{self.label(reference)}: checksum of the manifest differs",
+                hint=f"{self.endpoint.host}, or a proxy on the way, serves wrong data",
+            )
+        return Manifest(data, self._kind(data, media_type, reference), digest)
+
+    def head(self, reference: str) -> str:
+        """The digest of a tag, `sha256:HEX`; "" when the registry does not tell."""
+        answer = self.get(f"manifests/{reference}", {"Accept": ACCEPT}, method="HEAD")
+        answer.drain_conn()
+        digest = answer.headers.get("Docker-Content-Digest", "")
+        return digest if _DIGEST.fullmatch(digest) else ""
+
+    def blob(self, digest: str, start: int = 0) -> BaseHTTPResponse:
+        """The body of blob `sha256:HEX` from byte @start on: status 200 (all of it), 206 or 416."""
+        headers = {"Range": f"bytes={start}-"} if start else {}
+        return self.get(f"blobs/{digest}", headers, good=(200, 206, 416))
+
+    def get(
+        self,
+        path: str,
+        headers: Mapping[str, str],
+        *,
+        method: str = "GET",
+        good: tuple[int, ...] = (200,),
+    ) -> BaseHTTPResponse:
+        """A request below the repository's name; the answer has one of the statuses @good."""
+        answer = self._try(method, path, headers)
+        if answer.status in good:
+            return answer
+        try:
+            raise self._refusal(answer, path)
+        finally:
+            answer.drain_conn()
+
+    def label(self, reference: str) -> str:
+        """What to call an image of it in messages."""
+        sign = "@" if reference.startswith("sha256:") else ":"
+        return f"{self.endpoint.registry}/{self.endpoint.repository}{sign}{reference}"
+
+    def _try(self, method: str, path: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
+        """With who we are; once more after a new token, and once without a name."""
+        answer = self._send(method, path, headers)
+        if answer.status not in {401, 403}:
+            return answer
+        if self._renew(answer):
+            answer.drain_conn()
+            answer = self._send(method, path, headers)
+        if answer.status in {401, 403} and self._who is not None and not self._anonymous:
+            again = self._without_name(method, path, headers, answer)
+            if again is not None:
+                return again
+        return answer
+
+    def _without_name(
+        self, method: str, path: str, headers: Mapping[str, str], answer: BaseHTTPResponse
+    ) -> BaseHTTPResponse | None:
+        """Credentials that have run out make some registries refuse what all may have."""
+        refused, self._anonymous = self._who, True
+        self._who, self._authorization = None, ""
+        if not self._renew(answer):
+            self._who, self._anonymous = refused, False
+            return None
+        again = self._send(method, path, headers)
+        if again.status in {401, 403}:
+            again.drain_conn()
+            self._who, self._anonymous = refused, False
+            return None
+        answer.drain_conn()
+        where = refused.source if refused else ""
+        host = self.endpoint.registry
+        self.transport.warn(f"{host} refuses the credentials of {where} (`lpmx logout {host}`)")
+        return again
+
+    def _send(self, method: str, path: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
+        url = f"/v2/{self.endpoint.repository}/{path}"
+        if self._authorization and time.monotonic() > self._good_until:
+            self._authorization = ""  # the registry's answer says how to get another
+        sent = dict(headers)
+        if self._authorization:
+            sent["Authorization"] = self._authorization
+        return self._request(method, url, sent)
+
+    def _request(self, method: str, path: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
+        """To the registry, by https or, where that is allowed, by http."""
+        insecure = self.endpoint.insecure
+        if self._scheme:
+            schemes = [self._scheme]
+        elif self.plain_http:
+            schemes = ["http"]
+        else:
+            plain = insecure or _LOCAL.fullmatch(self.endpoint.host)
+            schemes = ["https", "http"] if plain else ["https"]
+        for scheme in schemes:
+            url = f"{scheme}://{self.endpoint.host}{path}"
+            maybe = len(schemes) > 1 and scheme == "https"
+            try:
+                answer = self.transport.request(
+                    method, url, headers, insecure=insecure, again=not maybe
+                )
+            except UnreachableError:
+                if maybe:
+                    continue
+                raise
+            self._scheme = scheme
+            return answer
+        raise AssertionError("unreachable")
+
+    # ---- tokens
+    def _renew(self, answer: BaseHTTPResponse) -> bool:
+        """Get what @answer, a refusal, asks for. False when there is nothing to be had."""
+        with self._lock:
+            challenges = parse_challenges(answer.headers.getlist("WWW-Authenticate"))
+            if not challenges and answer.status == 401:  # some tell it only here
+                ping = self._request("GET", "/v2/", {})
+                challenges = parse_challenges(ping.headers.getlist("WWW-Authenticate"))
+                ping.drain_conn()
+            if not self._asked:
+                self._asked = True
+                self._who = self.find_credentials()
+            for challenge in challenges:
+                if challenge.scheme == "bearer" and challenge.parameters.get("realm"):
+                    return self._take_token(challenge)
+                if challenge.scheme == "basic" and self._who is not None and self._who.user:
+                    fresh = self._who.basic
+                    if fresh == self._authorization:
+                        return False
+                    self._authorization, self._good_until = fresh, float("inf")
+                    return True
+            return False
+
+    def _take_token(self, challenge: Challenge) -> bool:
+        who = self._who
+        if who is not None and who.registry_token:
+            self._authorization = f"Bearer {who.registry_token}"
+            self._good_until = float("inf")
+            return True
+        scope = f"repository:{self.endpoint.repository}:{self.actions}"
+        asked = {"service": challenge.parameters.get("service", ""), "scope": scope}
+        token, seconds = self._ask_token(challenge.parameters["realm"], asked, who)
+        if not token:
+            return False
+        self._authorization = f"Bearer {token}"
+        self._good_until = time.monotonic() + max(seconds, TOKEN_SECONDS) - EARLY
+        return True
+
+    def _ask_token(
+        self, realm: str, asked: dict[str, str], who: Credentials | None
+    ) -> tuple[str, float]:
+        """A token of the service at @realm and how long it is good for; "": refused."""
+        secret = who is not None and bool(who.identity_token or who.user)
+        if secret and urlsplit(realm).scheme != "https" and self._scheme == "https":
+            raise RegistryError(
+                f"{self.endpoint.host}: wants the password sent to {realm}, which is not encrypted"
+            )
+        insecure = self.endpoint.insecure
+        if who is not None and who.identity_token:
+            form = {
+                **asked,
+                "grant_type": "refresh_token",
+                "refresh_token": who.identity_token,
+                "client_id": "lpmx",
+            }
+            headers = {"Content-Type": "application/x-www-form-urlencoded"}
+            answer = self.transport.request(
+                "POST", realm, headers, body=urlencode(form).encode(), insecure=insecure
+            )
+        else:
+            headers = {}
+            if who is not None:
+                asked = {**asked, "account": who.user}
+                headers["Authorization"] = who.basic
+            sign = "&" if "?" in realm else "?"
+            url = f"{realm}{sign}{urlencode({k: v for k, v in asked.items() if v})}"
+            answer = self.transport.request("GET", url, headers, insecure=insecure)
+        with answer:
+            if answer.status in {400, 401, 403, 404}:
+                answer.drain_conn()
+                return "", 0.0
+            data = self._small(answer, ANSWER_MAX, "the token")
+            if answer.status != 200:
+                raise RegistryError(
+                    f"{urlsplit(realm).netloc}: no token: status {answer.status}",
+                    status=answer.status,
+                )
+        try:
+            value = json.loads(data)
+            token = value.get("token") or value.get("access_token")
+            seconds = float(value.get("expires_in") or TOKEN_SECONDS)
+        except (ValueError, AttributeError, TypeError) as error:
+            raise RegistryError(f"{urlsplit(realm).netloc}: an answer that is no token") from error
+        return str(token or ""), seconds
+
+    # ---- answers
+    def _small(self, answer: BaseHTTPResponse, limit: int, what: str) -> bytes:
+        """The whole body, of @limit bytes at most."""
+        data = b""
+        try:
+            while block := answer.read(min(1 << 16, limit + 1 - len(data))):
+                data += block
+                if len(data) > limit:
+                    answer.close()
+                    raise RegistryError(
+                        f"{self.endpoint.host}: {what} is larger than {limit} bytes"
+                    )
+        except (OSError, _http_error()) as error:
+            raise RegistryError(f"{self.endpoint.host}: {what} was cut off") from error
+        return data
+
+    def _kind(self, data: bytes, media_type: str, reference: str) -> str:
+        """The type of a manifest; some registries' header says nothing of it."""
+        try:
+            value = parse_json(data)
+        except ValueError as error:
+            raise RegistryError(
+                f"{self.label(reference)}: the registry answers with no manifest",
+                hint=f"is {self.endpoint.host} a registry, or does a proxy answer in its place",
+            ) from error
+        if not isinstance(value, dict):
+            raise RegistryError(f"{self.label(reference)}: the manifest is no JSON object")
+        stated = str(value.get("mediaType") or "")
+        if value.get("schemaVersion") == 1 or "manifest.v1+" in media_type.replace(OCI, ""):
+            raise RegistryError(
+                f"{self.label(reference)}: an image of schema 1 (before 2017), which is not supported",
+                hint="have it pushed again, or convert it with skopeo",
+            )
+        known = (*INDEX_TYPES, *MANIFEST_TYPES)
+        for kind in (media_type, stated):
+            if kind in known:
+                return kind
+        return INDEX_TYPES[0] if "manifests" in value else MANIFEST_TYPES[0]
+
+    def _refusal(self, answer: BaseHTTPResponse, path: str) -> RegistryError:
+        """What a status that is none of the good ones means."""
+        host, status = self.endpoint.host, answer.status
+        code, text = _error_of(answer)
+        what = path.partition("/")[2]
+        if path.startswith("manifests/"):
+            what = self.label(what)
+        if status == 429:
+            limit = answer.headers.get("RateLimit-Limit", "").partition(";")[0]
+            return RateLimitError(
+                f"{self.endpoint.registry}: pull limit reached{f', {limit} pulls' if limit else ''}",
+                hint=f"`lpmx login {self.endpoint.registry}`, use a mirror, or wait",
+                status=status,
+            )
+        if status in {401, 403, 404}:
+            if self._who is None and status != 404:
+                why = f"{host} wants credentials"
+                hint = f"`lpmx login {self.endpoint.registry}`"
+            elif status == 404:
+                why, hint = f"{host} has none of that name", None
+                if self._who is None:
+                    hint = f"private images need `lpmx login {self.endpoint.registry}`"
+            else:
+                why = f"{host} refuses the credentials of {self._who.source if self._who else ''}"
+                hint = f"`lpmx login {self.endpoint.registry}` again"
+            return DeniedError(
+                f"{what}: not found, or not for you: {why}", hint=hint, status=status
+            )
+        said = ": ".join(filter(None, (code, text))) or f"status {status}"
+        return RegistryError(f"{what}: {host} answers {shown(said)}", status=status)
+
+
+def _http_error() -> type[Exception]:
+    from urllib3.exceptions import HTTPError
+
+    return HTTPError
+
+
+def _error_of(answer: BaseHTTPResponse) -> tuple[str, str]:
+    """Code and message of the first error in a registry's answer."""
+    try:
+        value: Any = json.loads(answer.read(1 << 16))
+        first = value["errors"][0]
+        return str(first.get("code") or "")[:60], str(first.get("message") or "")[:300]
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, _http_error()):
+        return "", ""
+
+
+def at_mirror(repository: Repository, endpoint: Endpoint) -> Repository:
+    """The same at another place."""
+    return replace(repository, endpoint=endpoint, _lock=threading.Lock())

@@ -1,0 +1,31 @@
+"""What a registry, or the way to it, can refuse."""
+
+from __future__ import annotations
+
+from lpmx_runtime.errors import LpmxError
+
+__all__ = ["DeniedError", "RateLimitError", "RegistryError", "TransferCutError", "UnreachableError"]
+
+
+class RegistryError(LpmxError):
+    """The registry answers with an error, or with what makes no sense."""
+
+    def __init__(self, message: str, *, hint: str | None = None, status: int = 0) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status  # of HTTP; 0: no answer
+
+
+class DeniedError(RegistryError):
+    """Not found, or not for this user: registries do not tell the one from the other."""
+
+
+class RateLimitError(RegistryError):
+    """Too many requests, for longer than is worth waiting."""
+
+
+class UnreachableError(RegistryError):
+    """No connection: name service, firewall, proxy, certificate."""
+
+
+class TransferCutError(RegistryError):
+    """The connection broke within a body; what came is good."""
