@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from .store import Store
 
-__all__ = ["Loaded", "Progress", "load"]
+__all__ = ["Loaded", "Progress", "load", "load_archive"]
 
 _RETRY_HINT = "the archive is damaged: get another copy of it"
 
@@ -90,16 +90,42 @@ def load(
     with store.adding(), store.workspace() as workspace:
         steps.begin("reading", 0)
         with open_archive(source, workspace, steps.advance) as archive:
-            specs = read_images(archive, stem=_stem(source), report=say)
-            if wanted is not None and len(specs) > 1:
-                listed = ", ".join(spec.names[0] if spec.names else spec.id[:12] for spec in specs)
-                raise UsageError(f"{source}: {len(specs)} images in it ({listed}), one name given")
-            loaded = []
-            for spec in specs:
-                new = _load_image(store, archive, spec, workspace, steps)
-                _give_names(store, spec, [wanted] if wanted else spec.names, say)
-                loaded.append(Loaded(store.image(spec.id), new))
-            return loaded
+            return load_archive(
+                store,
+                archive,
+                workspace,
+                name=wanted,
+                stem=_stem(source),
+                progress=steps,
+                report=say,
+            )
+
+
+def load_archive(
+    store: Store,
+    archive: Archive,
+    workspace: Path,
+    *,
+    name: str | None = None,
+    stem: str = "",
+    progress: Progress | None = None,
+    report: Callable[[str], None] | None = None,
+) -> list[Loaded]:
+    """As `load`, of an archive that is open. Within store.adding(); @workspace is of the store.
+
+    @name is canonical, @stem names an image that has a tag only.
+    """
+    steps, say = progress or _Silent(), report or _ignore
+    specs = read_images(archive, stem=stem, report=say)
+    if name is not None and len(specs) > 1:
+        listed = ", ".join(spec.names[0] if spec.names else spec.id[:12] for spec in specs)
+        raise UsageError(f"{archive.label}: {len(specs)} images in it ({listed}), one name given")
+    loaded = []
+    for spec in specs:
+        new = _load_image(store, archive, spec, workspace, steps)
+        _give_names(store, spec, [name] if name else spec.names, say)
+        loaded.append(Loaded(store.image(spec.id), new))
+    return loaded
 
 
 def _ignore(line: str) -> None:

@@ -24,6 +24,7 @@ __all__ = ["main"]
 # group below.
 COMMANDS = (
     "load",
+    "pull",
     "images",
     "inspect",
     "tag",
@@ -112,7 +113,6 @@ def _instead_of(name: str) -> str:
     from lpmx_runtime.similar import did_you_mean
 
     other = {
-        "pull": "`skopeo copy docker://NAME docker-archive:FILE:NAME`, then `lpmx load FILE`",
         "build": "`lpmx run --name NAME --fakeroot IMAGE bash`, then `lpmx commit NAME NEW`",
         "shell": "`lpmx run IMAGE bash`",
         "import": "`lpmx load FILE`",

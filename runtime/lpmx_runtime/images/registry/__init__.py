@@ -4,7 +4,7 @@ Modules, each using only those above it:
 
     errors       what a registry or the way to it can refuse
     challenge    the header WWW-Authenticate
-    credentials  who one is for a registry: the files and helpers that docker, podman and others keep
+    credentials  who one is for a registry: the files and helpers of docker, podman and others
     settings     registries.conf: mirrors, other places, blocked and insecure registries
     transport    connections: certificates, proxies, redirects, when to try again
     client       manifests and blobs of one repository, with the tokens they need

@@ -7,16 +7,19 @@ parameters of each, and there may be several headers.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["Challenge", "parse_challenges"]
 
-_TOKEN = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
+_WORD = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
 _PART = re.compile(
     rf"""\s*,*\s*(?:
-        (?P<key>{_TOKEN})\s*=\s*(?:"(?P<quoted>(?:\\.|[^"\\])*)"|(?P<bare>{_TOKEN}))
-        | (?P<scheme>{_TOKEN})(?=\s|,|$)
+        (?P<key>{_WORD})\s*=\s*(?:"(?P<quoted>(?:\\.|[^"\\])*)"|(?P<bare>{_WORD}))
+        | (?P<scheme>{_WORD})(?=\s|,|$)
     )""",
     re.VERBOSE,
 )

@@ -290,6 +290,10 @@ class Repository:
         return str(token or ""), seconds
 
     # ---- answers
+    def read_small(self, answer: BaseHTTPResponse, limit: int) -> bytes:
+        """The whole body of an answer, of @limit bytes at most."""
+        return self._small(answer, limit, "what it sends")
+
     def _small(self, answer: BaseHTTPResponse, limit: int, what: str) -> bytes:
         """The whole body, of @limit bytes at most."""
         data = b""
@@ -319,7 +323,8 @@ class Repository:
         stated = str(value.get("mediaType") or "")
         if value.get("schemaVersion") == 1 or "manifest.v1+" in media_type.replace(OCI, ""):
             raise RegistryError(
-                f"{self.label(reference)}: an image of schema 1 (before 2017), which is not supported",
+                f"{self.label(reference)}: an image of schema 1 (before 2017),"
+                " which is not supported",
                 hint="have it pushed again, or convert it with skopeo",
             )
         known = (*INDEX_TYPES, *MANIFEST_TYPES)
@@ -337,8 +342,9 @@ class Repository:
             what = self.label(what)
         if status == 429:
             limit = answer.headers.get("RateLimit-Limit", "").partition(";")[0]
+            of = f", {limit} pulls" if limit else ""
             return RateLimitError(
-                f"{self.endpoint.registry}: pull limit reached{f', {limit} pulls' if limit else ''}",
+                f"{self.endpoint.registry}: pull limit reached{of}",
                 hint=f"`lpmx login {self.endpoint.registry}`, use a mirror, or wait",
                 status=status,
             )

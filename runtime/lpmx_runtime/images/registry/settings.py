@@ -10,6 +10,7 @@ mirrors for people without such a file.
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,10 +147,10 @@ def _files(environ: Mapping[str, str]) -> Iterator[Path]:
 
 
 def _read(path: Path) -> Iterator[_Rule]:
-    try:
+    if sys.version_info >= (3, 11):
         import tomllib
-    except ImportError:  # Python 3.10
-        import tomli as tomllib  # type: ignore[import-not-found,no-redef,unused-ignore]
+    else:
+        import tomli as tomllib
 
     try:
         with open(path, "rb") as file:

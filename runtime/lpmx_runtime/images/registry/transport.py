@@ -73,8 +73,8 @@ class Transport:
     ) -> BaseHTTPResponse:
         """The answer to a request, its body still to be read; redirects of GET and HEAD followed.
 
-        @again: try again after answers that are said to pass, and when there is no connection. Raises
-        UnreachableError and RateLimitError; any other status is the caller's.
+        @again: try again after answers that are said to pass, and when there is no connection.
+        Raises UnreachableError and RateLimitError; any other status is the caller's.
         """
         for attempt in range(TRIES + 1):
             last = attempt == TRIES or not again
@@ -256,7 +256,7 @@ def certificate_folders(netloc: str, environ: Mapping[str, str]) -> list[Path]:
 
 
 @lru_cache
-def _context_of(netloc: str, checked: bool, bundles: tuple[str, ...], home: str) -> ssl.SSLContext:  # noqa: FBT001
+def _context_of(checked: bool, bundles: tuple[str, ...], home: str) -> ssl.SSLContext:
     context = ssl.create_default_context()
     if not checked:
         context.check_hostname = False
@@ -284,7 +284,7 @@ def _context(netloc: str, *, checked: bool, environ: Mapping[str, str]) -> ssl.S
     names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
     bundles = tuple(environ[name] for name in names if environ.get(name))
     folders = "\0".join(map(str, certificate_folders(netloc, environ)))
-    return _context_of(netloc, checked, bundles, folders)
+    return _context_of(checked, bundles, folders)
 
 
 def _load(context: ssl.SSLContext, path: str) -> None:

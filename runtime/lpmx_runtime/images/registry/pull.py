@@ -1,0 +1,343 @@
+"""An image of a registry into the store: decided by manifests, then loaded as from an archive.
+
+To `load` the registry is an OCI layout whose layers arrive while the first are unpacked. Layers
+that the store has are never asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from lpmx_runtime.archive import Blob
+from lpmx_runtime.errors import ArchiveError, ImageNotFoundError, LpmxError, UsageError
+from lpmx_runtime.image import is_hex_digest, parse_config
+from lpmx_runtime.load import load_archive
+from lpmx_runtime.manifest import host_platform
+from lpmx_runtime.reference import parse_reference
+
+from .choose import check_image, choose_manifest, parse_platform
+from .client import ANSWER_MAX, Manifest, Repository
+from .credentials import find_credentials
+from .download import Blobs, Descriptor, Meter, require_space
+from .errors import RegistryError
+from .settings import endpoints
+from .transport import Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from lpmx_runtime.image import Image
+    from lpmx_runtime.reference import Reference
+    from lpmx_runtime.store import Store
+
+__all__ = ["Options", "Pulled", "pull"]
+
+JOBS = 3
+LAYERS_MAX = 1000
+CONFIG_MAX = 4 << 20
+_SCHEMES = ("docker://", "oci://")
+_NAME = "io.containerd.image.name"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to pull."""
+
+    platform: str = ""  # OS/ARCH[/VARIANT]; "": this machine's
+    jobs: int = JOBS  # blobs at a time
+    authfile: str = ""
+    plain_http: bool = False
+    verify: bool = True  # certificates
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """An image that is now here."""
+
+    image: Image
+    digest: str  # of what its name stands for: sha256:HEX
+    new_layers: int
+    was_here: bool  # nothing had to be fetched
+
+
+class _Silent:
+    def advance(self, blob: Descriptor, size: int) -> None:
+        pass
+
+    def done(self, blob: Descriptor) -> None:
+        pass
+
+
+def pull(
+    store: Store,
+    name: str,
+    options: Options | None = None,
+    *,
+    meter: Callable[[Sequence[Descriptor]], Meter] | None = None,
+    report: Callable[[str], None] | None = None,
+) -> Pulled:
+    """Bring image @name (`[docker://]NAME[:TAG][@DIGEST]`) into @store.
+
+    @meter is given the blobs that are to come and wants to know how far they are; @report gets a
+    line for each thing that the user should know. Raises RegistryError, and what `load` raises.
+    """
+    options = options or Options()
+    reference = _reference(name)
+    wanted = parse_platform(options.platform)
+    if f"{wanted.system}/{wanted.machine}" != host_platform():
+        raise UsageError(
+            f"--platform {wanted}: its programs do not run on this machine ({host_platform()})"
+        )
+    if reference.digest:
+        known = find_source(store, reference, reference.digest)
+        if known is not None:
+            store.tag(str(reference), known.id)
+            return Pulled(known, reference.digest, 0, True)
+    transport = Transport(verify=options.verify, warn=report or (lambda _line: None))
+    places = [_place(transport, end, options) for end in endpoints(reference)]
+    asked = reference.digest or reference.tag or "latest"
+    here = _up_to_date(store, places, reference, asked) if not options.platform else None
+    if here is not None:
+        return here
+    places, top = _first_manifest(places, asked)
+    chosen = choose_manifest(places[0], top, wanted, str(reference))
+    archive = _RegistryArchive(store, places, chosen, reference, options.jobs, meter or _no_meter)
+    with store.adding(), store.workspace() as workspace, contextlib.closing(archive):
+        (loaded,) = load_archive(store, archive, workspace, report=report)
+    remember_source(store, loaded.image.id, reference, top, chosen)
+    return Pulled(loaded.image, top.digest, loaded.new_layers, False)
+
+
+def _no_meter(_blobs: Sequence[Descriptor]) -> Meter:
+    return _Silent()
+
+
+def _reference(name: str) -> Reference:
+    for scheme in _SCHEMES:
+        name = name.removeprefix(scheme)
+    return parse_reference(name)
+
+
+def _place(transport: Transport, endpoint: Any, options: Options) -> Repository:
+    def who() -> Any:
+        return find_credentials(endpoint.registry, endpoint.repository, authfile=options.authfile)
+
+    return Repository(transport, endpoint, who, plain_http=options.plain_http)
+
+
+def _first_manifest(places: list[Repository], asked: str) -> tuple[list[Repository], Manifest]:
+    """The manifest from the first place that has it, and the places from there on."""
+    for number, place in enumerate(places):
+        try:
+            return places[number:], place.manifest(asked)
+        except RegistryError as error:
+            if place is places[-1]:
+                raise
+            place.transport.warn(f"{error.message}: another place is asked")
+    raise AssertionError("unreachable")
+
+
+# ---- what the store knows of registries
+
+
+def remember_source(
+    store: Store, image_id: str, reference: Reference, top: Manifest, chosen: Manifest
+) -> None:
+    """Keep with an image where it came from, and its manifest."""
+    from lpmx_runtime.store import atomic_write
+
+    folder = store.images_dir / image_id
+    entry = {
+        "name": f"{reference.registry}/{reference.repository}",
+        "tag": reference.tag or "",
+        "index": top.digest if top.is_index else "",
+        "manifest": chosen.digest,
+        "media_type": chosen.media_type,
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    others = [
+        one
+        for one in sources(store, image_id)
+        if (one.get("name"), one.get("tag")) != (entry["name"], entry["tag"])
+    ]
+    atomic_write(folder / "manifest.json", chosen.data)
+    atomic_write(folder / "sources.json", json.dumps([*others, entry], indent=1).encode())
+
+
+def sources(store: Store, image_id: str) -> list[dict[str, str]]:
+    """Where an image was pulled from: name, tag, digests of index and manifest."""
+    try:
+        listed = json.loads((store.images_dir / image_id / "sources.json").read_bytes())
+    except (OSError, ValueError):
+        return []
+    return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+
+
+def find_source(store: Store, reference: Reference, digest: str) -> Image | None:
+    """The image that was pulled as @digest of @reference's repository."""
+    name = f"{reference.registry}/{reference.repository}"
+    for image_id in store.image_ids():
+        for one in sources(store, image_id):
+            if one.get("name") == name and digest in {one.get("index"), one.get("manifest")}:
+                return store.image(image_id)
+    return None
+
+
+def _up_to_date(
+    store: Store, places: list[Repository], reference: Reference, asked: str
+) -> Pulled | None:
+    """The image that the tag stood for at the last pull, if it still does."""
+    if reference.digest:
+        return None
+    try:
+        image = store.resolve(str(reference))
+    except ImageNotFoundError:
+        return None
+    name = f"{reference.registry}/{reference.repository}"
+    known = {
+        digest
+        for one in sources(store, image.id)
+        if one.get("name") == name and one.get("tag") == reference.tag
+        for digest in (one.get("index") or one.get("manifest"),)
+        if digest
+    }
+    if not known:
+        return None
+    try:
+        digest = places[0].head(asked)
+    except LpmxError:
+        return None  # the request for the manifest says why
+    return Pulled(image, digest, 0, True) if digest in known else None
+
+
+# ---- the registry as an archive
+
+
+@dataclass
+class _RegistryArchive:
+    """The image of @manifest as an OCI layout."""
+
+    store: Store
+    places: Sequence[Repository]
+    manifest: Manifest
+    reference: Reference
+    jobs: int
+    meter: Callable[[Sequence[Descriptor]], Meter]
+    label: str = ""
+    _small: dict[str, bytes] = field(default_factory=dict)
+    _coming: dict[str, Future[Any]] = field(default_factory=dict)
+    _workers: ThreadPoolExecutor | None = None
+    _blobs: Blobs | None = None
+
+    def __post_init__(self) -> None:
+        self.label = str(self.reference)
+        config, layers = check_image(self.manifest, self.label)
+        if len(layers) > LAYERS_MAX:
+            raise ArchiveError(f"{self.label}: an image of {len(layers)} layers")
+        wanted = [_descriptor(layer, self.label) for layer in layers]
+        name = str(self.reference)
+        entry = {
+            "mediaType": self.manifest.media_type,
+            "digest": self.manifest.digest,
+            "size": len(self.manifest.data),
+            "annotations": {_NAME: name},
+        }
+        data = self._config(_descriptor(config, self.label))
+        self._small = {
+            "index.json": json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode(),
+            _blob_name(self.manifest.digest[7:]): self.manifest.data,
+            _blob_name(_hex(data)): data,
+        }
+        self._begin(wanted, data)
+
+    def _config(self, config: Descriptor) -> bytes:
+        if config.size > CONFIG_MAX:
+            raise ArchiveError(f"{self.label}: a configuration of {config.size} bytes")
+        for tries in range(2):
+            with self.places[0].blob(f"sha256:{config.digest}") as answer:
+                data = self.places[0].read_small(answer, max(config.size, ANSWER_MAX))
+            if _hex(data) == config.digest:
+                return data
+            if tries:
+                break
+        raise RegistryError(
+            f"{self.label}: checksum of the configuration differs, twice",
+            hint=f"{self.places[0].endpoint.host}, or a proxy on the way, serves wrong data",
+        )
+
+    def _begin(self, wanted: list[Descriptor], config: bytes) -> None:
+        """Have the layers come that the store lacks, in the order in which they are unpacked."""
+        _, diff_ids = parse_config(config)
+        missing: dict[str, Descriptor] = {}
+        for blob, diff_id in zip(wanted, diff_ids, strict=False):
+            if not self.store.has_layer(diff_id):
+                missing.setdefault(blob.digest, blob)
+        require_space(self.store, list(missing.values()))
+        self._blobs = Blobs(self.store, self.places, self.meter(list(missing.values())))
+        self._workers = ThreadPoolExecutor(max(1, self.jobs), thread_name_prefix="pull")
+        for digest, blob in missing.items():
+            self._coming[_blob_name(digest)] = self._workers.submit(self._blobs.fetch, blob)
+        self._sizes = {_blob_name(blob.digest): blob for blob in wanted}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._small or name in self._coming
+
+    def blob(self, name: str) -> Blob:
+        """The blob @name, waited for."""
+        if name in self._small:
+            fd = os.memfd_create("manifest", os.MFD_CLOEXEC)
+            os.write(fd, self._small[name])
+            return Blob(fd, 0, len(self._small[name]))
+        if name not in self._coming and name in self._sizes and self._workers and self._blobs:
+            # its layer went away since, or another image's name for it was there
+            self._coming[name] = self._workers.submit(self._blobs.fetch, self._sizes[name])
+        if name not in self._coming:
+            raise ArchiveError(f"{self.label}: {name} is not in it")
+        path = self._wait(self._coming[name])
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return Blob(fd, 0, os.fstat(fd).st_size)
+
+    def _wait(self, coming: Future[Any]) -> Any:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                return coming.result(timeout=0.2)
+            for one in self._coming.values():  # do not wait for a layer when a later one has failed
+                if one.done() and not one.cancelled() and one.exception() is not None:
+                    one.result()
+
+    def close(self) -> None:
+        """Stop what still comes; remove what is unpacked by now, keep what is not."""
+        if self._blobs is not None:
+            self._blobs.stopped.set()
+        if self._workers is not None:
+            self._workers.shutdown(wait=True, cancel_futures=True)
+        for coming in self._coming.values():
+            if coming.done() and not coming.cancelled() and coming.exception() is None:
+                with contextlib.suppress(OSError):
+                    os.unlink(coming.result())
+
+
+def _blob_name(digest: str) -> str:
+    return f"blobs/sha256/{digest}"
+
+
+def _hex(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _descriptor(value: dict[str, Any], label: str) -> Descriptor:
+    """Digest and size of a descriptor. Only sha256: others are nowhere in use."""
+    text, size = value.get("digest"), value.get("size")
+    algorithm, _, digest = text.partition(":") if isinstance(text, str) else ("", "", "")
+    if algorithm and algorithm != "sha256":
+        raise RegistryError(f"{label}: digest algorithm {algorithm} is not supported")
+    if not is_hex_digest(digest) or not isinstance(size, int) or size < 0:
+        raise RegistryError(f"{label}: a descriptor that makes no sense")
+    return Descriptor(digest, size)
