@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from .store import Store
 
 __all__ = ["Garbage", "Removal", "collect", "remove_image"]
+
+DOWNLOAD_SECONDS = 7 * 86400.0
 
 WAIT = 30.0  # seconds that gc waits for imports to end
 
@@ -91,8 +94,14 @@ def _canonical(name: str) -> str:
         return name  # an id
 
 
-def collect(store: Store, *, dry_run: bool = False, temporaries: bool = True) -> Garbage:
-    """Remove what no image needs and, with @temporaries, what dead imports and runs left."""
+def collect(
+    store: Store, *, dry_run: bool = False, temporaries: bool = True, downloads: bool = False
+) -> Garbage:
+    """Remove what no image needs and, with @temporaries, what dead imports and runs left.
+
+    What interrupted pulls have fetched stays a week, for the next one to go on with; @downloads
+    removes all of it.
+    """
     lock = store.lock("store")
     lock.acquire(timeout=WAIT, busy=f"store {store.root}: another lpmx command is adding to it")
     with lock, storage_errors(f"store {store.root}"):
@@ -102,6 +111,8 @@ def collect(store: Store, *, dry_run: bool = False, temporaries: bool = True) ->
             containers = container.collect(store)
         layers, views = _unwanted(store)
         leftovers = [*_leftovers(store), *stale_engines(store)] if temporaries else []
+        if temporaries:
+            leftovers += _downloads(store, 0.0 if downloads else DOWNLOAD_SECONDS)
         doomed = [
             *(store.layers_dir / name for name in layers),
             *(store.views_dir / name for name in views),
@@ -165,6 +176,16 @@ def _leftovers(store: Store) -> list[Path]:
     return found
 
 
+def _downloads(store: Store, age: float) -> list[Path]:
+    """Parts of blobs that no pull has touched for @age seconds; with the store's lock held."""
+    found = []
+    for path in (store.root / "downloads").glob("sha256-*"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.lstat().st_mtime >= age:
+                found.append(path)
+    return found
+
+
 def _is_free(path: Path) -> bool:
     lock = FileLock(path)
     free = lock.try_acquire()
@@ -186,9 +207,9 @@ def _remove(store: Store, path: Path) -> None:
 
 
 def _remove_locks(store: Store) -> None:
-    """Locks of single layers: taken only under the store's lock, which we hold alone."""
+    """Locks of single layers and blobs: taken only under the store's lock, which we hold alone."""
     for name in os.listdir(store.locks_dir):
-        if name.startswith("layer-"):
+        if name.startswith(("layer-", "download-")):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(store.locks_dir / name)
 

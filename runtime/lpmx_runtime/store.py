@@ -637,7 +637,7 @@ def _no_image(name: str, known: Iterable[str] = ()) -> ImageNotFoundError:
     return ImageNotFoundError(
         f"{name}: no such image",
         hint=did_you_mean_image(name, known)
-        or "`lpmx images` lists what is here, `lpmx load FILE` brings one in",
+        or "`lpmx images` lists what is here, `lpmx pull NAME` or `lpmx load FILE` brings one in",
     )
 
 

@@ -120,7 +120,6 @@ def test_an_error_is_one_line_and_a_status(
         ("inspect other/thing", "`lpmx load FILE` brings one in"),
         ("inspect ./text", "it is a file: `lpmx load ./text`"),
         ("load ./text", "not a tar archive"),
-        ("pull demo", "`skopeo copy docker://"),
         ("imags", "(did you mean 'images'?)"),
         ("save -o ./none/x.tar demo:1", "there is no directory ./none"),
     ],

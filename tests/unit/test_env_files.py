@@ -165,7 +165,7 @@ def test_missing_images_and_binds_are_all_found(store: Store) -> None:
         ("1:8: bse:1: no such image", "did you mean 'base:1'?"),
         (
             "4:3: lab/gone:1: no such image",
-            "`lpmx images` lists what is here, `lpmx load FILE` brings one in",
+            "`lpmx images` lists what is here, `lpmx pull NAME` or `lpmx load FILE` brings one in",
         ),
         (
             f"2:9: bind {os.getcwd()}/nothing-here does not exist on this host",

@@ -19,11 +19,14 @@ LISTS = True
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("-n", "--dry-run", action="store_true", help="only say what would go")
+    parser.add_argument(
+        "--downloads", action="store_true", help="also what interrupted pulls have fetched so far"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Collect and say what went."""
-    found = gc.collect(Store.open(), dry_run=args.dry_run)
+    found = gc.collect(Store.open(), dry_run=args.dry_run, downloads=args.downloads)
     if args.json:
         print(
             json.dumps(
