@@ -23,7 +23,7 @@ from lpmx_runtime.errors import StorageError, storage_errors
 from .errors import DeniedError, RegistryError, TransferCutError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from urllib3.response import BaseHTTPResponse
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from .client import Repository
 
-__all__ = ["Blobs", "Descriptor", "Meter", "folder", "require_space"]
+__all__ = ["Blobs", "Descriptor", "Meter", "discard", "folder", "require_space"]
 
 BLOCK = 1 << 18
 PROGRESS = 1 << 20  # bytes that make a try count as one that got on
@@ -87,6 +87,13 @@ def require_space(store: Store, blobs: Sequence[Descriptor]) -> None:
         )
 
 
+def discard(store: Store, blob: Descriptor) -> None:
+    """Remove what there is of @blob."""
+    for path in _paths(store, blob):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+
 def _mb(size: int) -> int:
     return -(-size // 1_000_000)
 
@@ -105,16 +112,20 @@ class Blobs:
     meter: Meter
     stopped: threading.Event = field(default_factory=threading.Event)
 
-    def fetch(self, blob: Descriptor) -> Path:
+    def fetch(self, blob: Descriptor, is_here: Callable[[], bool] = lambda: False) -> Path:
         """The file of @blob, whole and checked. It belongs to the caller, who removes it.
 
-        Raises RegistryError when it cannot be had, StorageError when the disk is full.
+        @is_here: what is in it is in the store by now, through another command: then nothing of it
+        is fetched or kept. Raises RegistryError when it cannot be had, StorageError when the disk
+        is full.
         """
         whole, partial = _paths(self.store, blob)
         with storage_errors(f"blob {blob.digest[:12]}"):
             folder(self.store).mkdir(mode=0o700, exist_ok=True)
             with self.store.lock(f"download-{blob.digest}"):
-                if not whole.exists():
+                if is_here():
+                    discard(self.store, blob)
+                elif not whole.exists():
                     self._grow(blob, partial)
                     os.rename(partial, whole)
                 else:

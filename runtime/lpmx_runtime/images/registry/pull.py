@@ -25,7 +25,7 @@ from lpmx_runtime.reference import parse_reference
 from .choose import check_image, choose_manifest, parse_platform
 from .client import ANSWER_MAX, Manifest, Repository
 from .credentials import find_credentials
-from .download import Blobs, Descriptor, Meter, require_space
+from .download import Blobs, Descriptor, Meter, discard, require_space
 from .errors import RegistryError
 from .settings import endpoints
 from .transport import Transport
@@ -235,6 +235,8 @@ class _RegistryArchive:
     _coming: dict[str, Future[Any]] = field(default_factory=dict)
     _workers: ThreadPoolExecutor | None = None
     _blobs: Blobs | None = None
+    _layers: dict[str, str] = field(default_factory=dict)  # diff ids by blobs' digests
+    _sizes: dict[str, Descriptor] = field(default_factory=dict)  # by blobs' names
 
     def __post_init__(self) -> None:
         self.label = str(self.reference)
@@ -276,14 +278,19 @@ class _RegistryArchive:
         """Have the layers come that the store lacks, in the order in which they are unpacked."""
         _, diff_ids = parse_config(config)
         missing: dict[str, Descriptor] = {}
-        for blob, diff_id in zip(wanted, diff_ids, strict=False):
-            if not self.store.has_layer(diff_id):
+        self._layers = {
+            blob.digest: diff_id for blob, diff_id in zip(wanted, diff_ids, strict=False)
+        }
+        for blob in wanted:
+            if self._is_here(blob):
+                discard(self.store, blob)  # fetched and unpacked by a command that was killed then
+            else:
                 missing.setdefault(blob.digest, blob)
         require_space(self.store, list(missing.values()))
         self._blobs = Blobs(self.store, self.places, self.meter(list(missing.values())))
         self._workers = ThreadPoolExecutor(max(1, self.jobs), thread_name_prefix="pull")
         for digest, blob in missing.items():
-            self._coming[_blob_name(digest)] = self._workers.submit(self._blobs.fetch, blob)
+            self._coming[_blob_name(digest)] = self._submit(blob)
         self._sizes = {_blob_name(blob.digest): blob for blob in wanted}
 
     def __contains__(self, name: str) -> bool:
@@ -295,14 +302,25 @@ class _RegistryArchive:
             fd = os.memfd_create("manifest", os.MFD_CLOEXEC)
             os.write(fd, self._small[name])
             return Blob(fd, 0, len(self._small[name]))
-        if name not in self._coming and name in self._sizes and self._workers and self._blobs:
-            # its layer went away since, or another image's name for it was there
-            self._coming[name] = self._workers.submit(self._blobs.fetch, self._sizes[name])
-        if name not in self._coming:
+        if name not in self._sizes:
             raise ArchiveError(f"{self.label}: {name} is not in it")
-        path = self._wait(self._coming[name])
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        if name not in self._coming:
+            self._coming[name] = self._submit(self._sizes[name])
+        try:
+            fd = os.open(self._wait(self._coming[name]), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # its layer was here, and has gone since
+            self._coming[name] = self._submit(self._sizes[name])
+            fd = os.open(self._wait(self._coming[name]), os.O_RDONLY | os.O_CLOEXEC)
         return Blob(fd, 0, os.fstat(fd).st_size)
+
+    def _is_here(self, blob: Descriptor) -> bool:
+        diff_id = self._layers.get(blob.digest)
+        return diff_id is not None and self.store.has_layer(diff_id)
+
+    def _submit(self, blob: Descriptor) -> Future[Any]:
+        assert self._workers is not None
+        assert self._blobs is not None
+        return self._workers.submit(self._blobs.fetch, blob, lambda: self._is_here(blob))
 
     def _wait(self, coming: Future[Any]) -> Any:
         while True:
