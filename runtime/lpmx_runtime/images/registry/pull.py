@@ -260,18 +260,24 @@ class _RegistryArchive:
         self._begin(wanted, data)
 
     def _config(self, config: Descriptor) -> bytes:
+        """The configuration, from the first place that has it right; each is asked twice."""
         if config.size > CONFIG_MAX:
             raise ArchiveError(f"{self.label}: a configuration of {config.size} bytes")
-        for tries in range(2):
-            with self.places[0].blob(f"sha256:{config.digest}") as answer:
-                data = self.places[0].read_small(answer, max(config.size, ANSWER_MAX))
-            if _hex(data) == config.digest:
-                return data
-            if tries:
-                break
+        for place in self.places:
+            last = place is self.places[-1]
+            try:
+                for _ in range(2):
+                    with place.blob(f"sha256:{config.digest}") as answer:
+                        data = place.read_small(answer, max(config.size, ANSWER_MAX))
+                    if _hex(data) == config.digest:
+                        return data
+            except RegistryError as error:
+                if last:
+                    raise
+                place.transport.warn(f"{error.message}: another place is asked")
         raise RegistryError(
             f"{self.label}: checksum of the configuration differs, twice",
-            hint=f"{self.places[0].endpoint.host}, or a proxy on the way, serves wrong data",
+            hint=f"{self.places[-1].endpoint.host}, or a proxy on the way, serves wrong data",
         )
 
     def _begin(self, wanted: list[Descriptor], config: bytes) -> None:

@@ -39,6 +39,7 @@ __all__ = ["Transport"]
 
 CONNECT_SECONDS, READ_SECONDS = 10.0, 60.0
 TRIES = 5  # beside the first one
+UNREACHED_TRIES = 2  # of those without an answer: a host that was misspelt is not waited for long
 WAIT_MAX = 60.0  # the longest Retry-After that is waited for
 REDIRECTS = 10
 _AGAIN = {408, 429, 499, 500, 502, 503, 504, 522}
@@ -80,8 +81,8 @@ class Transport:
             last = attempt == TRIES or not again
             try:
                 answer = self._follow(method, url, headers, body, insecure=insecure)
-            except UnreachableError as error:
-                if last or not error.status:  # a certificate does not get better
+            except UnreachableError as error:  # one without status: certificates do not get better
+                if last or not error.status or attempt >= UNREACHED_TRIES:
                     raise
                 self.sleep(_pause(attempt))
                 continue

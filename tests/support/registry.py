@@ -1,0 +1,223 @@
+"""A real registry (Debian's docker-registry) on loopback, and a proxy that breaks things."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import re
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support.lpmx import run
+from support.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CONFIG = """\
+version: 0.1
+log: {{level: error}}
+storage: {{filesystem: {{rootdirectory: {folder}/data}}}}
+http:
+  addr: 127.0.0.1:{port}
+"""
+BLOCK = 1 << 16
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def docker_registry(folder: Path) -> Iterator[str]:
+    """`127.0.0.1:PORT` of a registry that keeps its data in @folder."""
+    program = shutil.which("docker-registry")
+    if program is None:
+        pytest.skip("no registry on this machine (Debian: docker-registry)")
+    folder.mkdir()
+    port = free_port()
+    (folder / "config.yml").write_text(CONFIG.format(folder=folder, port=port))
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [program, "serve", folder / "config.yml"], stdout=log, stderr=log, cwd=folder
+        )
+    try:
+        until(lambda: _answers(port), what="the registry answers")
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
+def push(archive: Path, place: str) -> None:
+    """Put a docker-save archive into a registry that speaks plain http."""
+    if not shutil.which("skopeo"):
+        pytest.skip("no skopeo on this machine (Debian: skopeo)")
+    words = ["skopeo", "copy", "-q", "--insecure-policy", "--dest-tls-verify=false"]
+    run([*words, f"docker-archive:{archive}", f"docker://{place}"])
+
+
+@dataclass
+class Rule:
+    """What to do with requests that @match fits (a regular expression on "METHOD PATH").
+
+    do: status (code, headers, body), cut, short (after), flip (at), slow (rate), norange, redirect
+    (to).
+    """
+
+    match: str
+    do: str
+    times: int = 1 << 30
+    code: int = 500
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    after: int = 0
+    at: int = 0
+    rate: int = 1 << 30
+    to: str = ""
+
+
+@dataclass
+class Request:
+    """One that came."""
+
+    method: str
+    path: str
+    range: str
+    authorization: str  # its scheme
+
+
+class FaultProxy:
+    """Stands before a registry; `rules` and `requests` may be changed and looked at meanwhile."""
+
+    def __init__(self, upstream: str) -> None:
+        self.upstream = upstream
+        self.rules: list[Rule] = []
+        self.requests: list[Request] = []
+        self._guard = threading.Lock()
+        proxy = self
+
+        class Handler(_Handler):
+            owner = proxy
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.address = f"127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def __enter__(self) -> FaultProxy:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def begin(self, *rules: Rule) -> None:
+        """New rules, and nothing remembered."""
+        self.rules, self.requests = list(rules), []
+
+    def take(self, what: str) -> Rule:
+        """The first rule that fits and is not used up."""
+        with self._guard:
+            for rule in self.rules:
+                if rule.times > 0 and re.search(rule.match, what):
+                    rule.times -= 1
+                    return rule
+        return Rule("", "pass")
+
+    def blobs(self) -> list[str]:
+        """The digests of the blobs that were asked for, one for each request."""
+        paths = [one.path for one in self.requests if one.method == "GET"]
+        return [path.rpartition(":")[2] for path in paths if "/blobs/" in path]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    owner: FaultProxy
+
+    def serve(self) -> None:
+        rule = self.owner.take(f"{self.command} {self.path}")
+        scheme = (self.headers.get("Authorization") or "").partition(" ")[0]
+        self.owner.requests.append(
+            Request(self.command, self.path, self.headers.get("Range") or "", scheme)
+        )
+        if rule.do == "status":
+            self.answer(rule.code, rule.headers, rule.body)
+        elif rule.do == "redirect":
+            self.answer(307, {"Location": rule.to + self.path}, b"")
+        else:
+            self.forward(rule)
+
+    def answer(self, code: int, headers: dict[str, str], body: bytes) -> None:
+        self.send_response(code)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def forward(self, rule: Rule) -> None:
+        upstream = http.client.HTTPConnection(self.owner.upstream, timeout=60)
+        headers = {name: value for name, value in self.headers.items() if name != "Connection"}
+        if rule.do == "norange":
+            headers.pop("Range", None)
+        upstream.request(self.command, self.path, None, headers)
+        got = upstream.getresponse()
+        length = int(got.getheader("Content-Length") or 0)
+        if rule.do == "short":
+            length = min(length, rule.after)
+        self.send_response(got.status)
+        for name, value in got.getheaders():
+            if name.lower() not in {"content-length", "connection", "transfer-encoding"}:
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(length))
+        self.end_headers()
+        if self.command != "HEAD":
+            with contextlib.suppress(OSError):
+                self.body(got, length, rule)
+        upstream.close()
+
+    def body(self, got: http.client.HTTPResponse, left: int, rule: Rule) -> None:
+        sent = 0
+        while left > 0 and (block := got.read(min(BLOCK, left))):
+            if rule.do == "flip" and sent <= rule.at < sent + len(block):
+                at = rule.at - sent
+                block = block[:at] + bytes([block[at] ^ 1]) + block[at + 1 :]
+            if rule.do == "cut" and sent + len(block) > rule.after:
+                self.wfile.write(block[: rule.after - sent])
+                self.wfile.flush()
+                self.close_connection = True
+                self.connection.shutdown(socket.SHUT_RDWR)
+                return
+            self.wfile.write(block)
+            sent += len(block)
+            left -= len(block)
+            if rule.do == "slow":
+                time.sleep(len(block) / rule.rate)
+
+    do_GET = do_HEAD = serve  # noqa: N815  http.server wants these names
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def json_body(code: str, message: str) -> bytes:
+    """An error as registries write it."""
+    return json.dumps({"errors": [{"code": code, "message": message}]}).encode()
