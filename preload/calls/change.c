@@ -260,10 +260,12 @@ call_link(struct call *c)
         return -ENOENT;
     if (to.read_only)
         return -EROFS;
-    err = permission_to_make(&to);
-    if (err)
-        return err;
     if (!descriptor && from.magic && !(flags & AT_SYMLINK_FOLLOW))
         return -EXDEV; /* the link itself, which is in /proc */
+    err = descriptor ? 0 : permission_to_link(&from);
+    if (!err)
+        err = permission_to_make(&to);
+    if (err)
+        return err;
     return descriptor ? link_descriptor(c, &to) : uufs_link(&engine.fs, &from, &to);
 }

@@ -229,7 +229,7 @@ record_new(struct owner_file *file, const char *parent, unsigned long mode, unsi
     shown.st_mode = (uint32_t)(file->st.st_mode & ~(forced & ~mode));
     if (S_ISDIR(shown.st_mode) && inherits)
         shown.st_mode |= S_ISGID;
-    else if (S_ISREG(shown.st_mode))
+    else if (!S_ISDIR(shown.st_mode))
         shown.st_mode |= mode & 06000;
     return ownership_store(file, &shown);
 }
@@ -277,7 +277,7 @@ ownership_make_device(const struct uufs_hit *hit, unsigned long mode, unsigned l
     shown = file.st;
     ownership_show_upper(&file, &shown);
     shown.st_uid = c->user.fs;
-    shown.st_mode = (uint32_t)((mode & S_IFMT) | (shown.st_mode & 0777));
+    shown.st_mode = (uint32_t)((mode & S_IFMT) | (shown.st_mode & 0777) | (mode & 07000));
     shown.st_rdev = rdev;
     r = ownership_store(&file, &shown);
     if (r)

@@ -193,7 +193,51 @@ permission_to_move(const struct uufs_hit *from, const struct uufs_hit *to)
     return permission_check(from, PERMISSION_WRITE); /* its ".." is written */
 }
 
+static bool
+is_owner(const struct stat *st)
+{
+    return st->st_uid == cred_now()->user.fs || cred_has(cred_now(), CRED_CAP_FOWNER);
+}
+
+/* As this machine's kernel is set. */
+COLD static bool
+protects_links(void)
+{
+    long fd = sys3(SYS_openat, AT_FDCWD, "/proc/sys/fs/protected_hardlinks", O_RDONLY | O_CLOEXEC);
+    char digit = '0';
+
+    if (fd < 0)
+        return false;
+    sys3(SYS_read, fd, &digit, 1);
+    sys1(SYS_close, fd);
+    return digit != '0';
+}
+
+COLD int
+permission_to_link(const struct uufs_hit *hit)
+{
+    const unsigned group = S_ISGID | S_IXGRP;
+    struct stat st;
+    int r = look(hit, &st);
+
+    if (r <= 0 || is_owner(&st) || !protects_links())
+        return r < 0 ? r : 0;
+    if (!S_ISREG(st.st_mode) || st.st_mode & S_ISUID || (st.st_mode & group) == group)
+        return -EPERM;
+    return judge_hit(hit, &st, PERMISSION_READ | PERMISSION_WRITE) ? -EPERM : 0;
+}
+
 /* ---- calls ---- */
+
+/* Who may open with O_NOATIME. */
+COLD static int
+to_open_unseen(const struct uufs_hit *hit)
+{
+    struct stat st;
+    int r = look(hit, &st);
+
+    return r > 0 && !is_owner(&st) ? -EPERM : r < 0 ? r : 0;
+}
 
 int
 permission_to_open(const struct uufs_hit *hit, unsigned long flags)
@@ -201,13 +245,15 @@ permission_to_open(const struct uufs_hit *hit, unsigned long flags)
     static const unsigned wanted[] = {PERMISSION_READ, PERMISSION_WRITE,
                                       PERMISSION_READ | PERMISSION_WRITE,
                                       PERMISSION_READ | PERMISSION_WRITE};
+    int err;
 
     if (flags & O_PATH)
         return 0;
     if ((flags & O_TMPFILE) == O_TMPFILE)
         return permission_check(hit, PERMISSION_WRITE | PERMISSION_EXECUTE);
-    return permission_check(hit,
-                            wanted[flags & O_ACCMODE] | (flags & O_TRUNC ? PERMISSION_WRITE : 0));
+    err =
+        permission_check(hit, wanted[flags & O_ACCMODE] | (flags & O_TRUNC ? PERMISSION_WRITE : 0));
+    return err || !(flags & O_NOATIME) ? err : to_open_unseen(hit);
 }
 
 enum touch {

@@ -34,6 +34,8 @@ int permission_check_fd(int fd, unsigned want);
 int permission_for_call(const struct call *c, const struct uufs_hit *hit);
 /* The same of the descriptor that is the call's first argument: futimens. */
 int permission_for_descriptor(const struct call *c);
+/* The file gets another name: fs.protected_hardlinks of proc_sys_fs(5). -EPERM. */
+int permission_to_link(const struct uufs_hit *hit);
 /* What opening with @flags wants of a file that is there. */
 int permission_to_open(const struct uufs_hit *hit, unsigned long flags);
 

@@ -6,6 +6,7 @@
 #include "root.h"
 
 #include "cred.h"
+#include "permission.h"
 
 #include <sys/stat.h>
 
@@ -161,6 +162,8 @@ call_chroot(struct call *c)
         err = -ENOTDIR;
     if (!err)
         err = (int)sys3(SYS_faccessat, AT_FDCWD, hit.host, 1 /* X_OK */);
+    if (!err)
+        err = permission_check(&hit, PERMISSION_EXECUTE);
     if (!err && !may_change_root())
         err = -EPERM;
     if (!err && hit.magic)

@@ -5,11 +5,14 @@
 #include "peers.h"
 
 #include <linux/capability.h>
+#include <linux/limits.h>
 #include <sys/prctl.h>
 
 #define KEEP                   ((uint32_t)-1)
 #define SECURE_NO_SETUID_FIXUP 4u
 #define SECURE_KEEP_CAPS       16u
+#define SECURE_NO_RAISE        64u
+#define SECURE_LOCKS           0xaau
 #define SECURE_ALL             0xffu
 
 static bool
@@ -170,9 +173,11 @@ setid_set_groups(const struct call *call)
 
     if (!cred_has(c, CRED_CAP_SETGID))
         return -EPERM;
-    if (n > CRED_GROUPS)
+    if (n > NGROUPS_MAX)
         return -EINVAL;
     err = n ? user_readable((const void *)call->a[1], n * sizeof(c->groups[0])) : 0;
+    if (!err && n > CRED_GROUPS)
+        err = -EINVAL;
     if (err)
         return err;
     memcpy(c->groups, (const void *)call->a[1], n * sizeof(c->groups[0]));
@@ -213,17 +218,40 @@ cap_words(unsigned long header)
     return err ? err : -EINVAL;
 }
 
+/* The process that a call is about, or -errno. */
+static int
+cap_pid(unsigned long header)
+{
+    struct __user_cap_header_struct h;
+    int err = user_copy(&h, header, sizeof(h));
+
+    return err ? err : h.pid < 0 ? -EINVAL : h.pid;
+}
+
+/* Is there such a process? */
+static int
+cap_find(int pid)
+{
+    struct __user_cap_header_struct h = {_LINUX_CAPABILITY_VERSION_3, pid};
+    struct __user_cap_data_struct data[2];
+
+    return pid > 0 ? (int)sys2(SYS_capget, &h, data) : pid;
+}
+
 long
 call_capget(struct call *call)
 {
     const struct cred *c = cred_now();
     struct __user_cap_data_struct data[2];
-    int words = cap_words(call->a[0]);
+    int words = cap_words(call->a[0]), err;
 
     if (words < 0)
         return words == -EINVAL && !call->a[1] ? 0 : words;
     if (!call->a[1])
         return 0;
+    err = cap_find(cap_pid(call->a[0]));
+    if (err)
+        return err;
     for (int i = 0; i < words; i++) {
         data[i].effective = half(c->effective, i);
         data[i].permitted = half(c->permitted, i);
@@ -237,11 +265,14 @@ call_capset(struct call *call)
 {
     struct cred *c = cred_change();
     struct __user_cap_data_struct d[2];
-    int words = cap_words(call->a[0]), err;
+    int words = cap_words(call->a[0]), pid, err;
     uint64_t effective, permitted, inheritable, may_inherit;
 
     if (words < 0)
         return words;
+    pid = cap_pid(call->a[0]);
+    if (pid && pid != (int)sys0(SYS_gettid))
+        return pid == -EFAULT ? pid : -EPERM;
     memset(d, 0, sizeof(d));
     err = user_copy(d, call->a[1], (size_t)words * sizeof(d[0]));
     if (err)
@@ -261,10 +292,13 @@ call_capset(struct call *call)
 }
 
 static long
-change_ambient(struct cred *c, unsigned long op, unsigned long cap)
+change_ambient(struct cred *c, const unsigned long *a)
 {
+    unsigned long op = a[1], cap = a[2];
     uint64_t bit = cap < CRED_CAPS ? 1ull << cap : 0;
 
+    if (a[3] || a[4] || (op == PR_CAP_AMBIENT_CLEAR_ALL && cap))
+        return -EINVAL;
     if (op == PR_CAP_AMBIENT_CLEAR_ALL) {
         c->ambient = 0;
         return 0;
@@ -275,7 +309,7 @@ change_ambient(struct cred *c, unsigned long op, unsigned long cap)
     case PR_CAP_AMBIENT_IS_SET:
         return (c->ambient & bit) != 0;
     case PR_CAP_AMBIENT_RAISE:
-        if (!(c->permitted & c->inheritable & bit))
+        if (!(c->permitted & c->inheritable & bit) || c->securebits & SECURE_NO_RAISE)
             return -EPERM;
         c->ambient |= bit;
         return 0;
@@ -300,7 +334,10 @@ drop_bounding(struct cred *c, unsigned long cap)
 static long
 set_securebits(struct cred *c, unsigned long bits)
 {
-    if (!cred_has(c, CRED_CAP_SETPCAP) || bits & ~(unsigned long)SECURE_ALL)
+    unsigned long locks = c->securebits & SECURE_LOCKS;
+
+    if (!cred_has(c, CRED_CAP_SETPCAP) || bits & ~(unsigned long)SECURE_ALL || locks & ~bits ||
+        locks >> 1 & (c->securebits ^ bits))
         return -EPERM;
     c->securebits = (uint32_t)bits;
     return 0;
@@ -315,7 +352,7 @@ call_prctl(struct call *call)
     case PR_CAPBSET_DROP:
         return drop_bounding(cred_change(), call->a[1]);
     case PR_CAP_AMBIENT:
-        return change_ambient(cred_change(), call->a[1], call->a[2]);
+        return change_ambient(cred_change(), call->a);
     case PR_GET_SECUREBITS:
         return cred_now()->securebits;
     case PR_SET_SECUREBITS:
@@ -325,6 +362,8 @@ call_prctl(struct call *call)
     case PR_SET_KEEPCAPS:
         if (call->a[1] > 1)
             return -EINVAL;
+        if (cred_now()->securebits & SECURE_KEEP_CAPS << 1)
+            return -EPERM;
         cred_change()->securebits &= ~SECURE_KEEP_CAPS;
         if (call->a[1])
             cred_change()->securebits |= SECURE_KEEP_CAPS;

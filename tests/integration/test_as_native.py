@@ -25,6 +25,7 @@ LEAST = {  # lines that it prints
 }  # fmt: skip
 # Of what an emulated root may do, in the union alone: what is in binds belongs to the host
 AS_ROOT = {
+    "allowed": 50,
     "fsuid": 21,
     "permissions": 540,
     "written": 75,
