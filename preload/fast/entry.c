@@ -194,13 +194,13 @@ stat_descriptor(int fd, unsigned long buf, const void *sp)
     if (fd < 0 || engine.plan->flags & (PLAN_IDENTITY | PLAN_FAKEROOT))
         return FAST_DECLINE;
     r = sys2(SYS_fstat, fd, buf);
-    if (r || !engine.fs.upper)
+    if (r)
         return r;
     if (user_copy_near(sp, &st, buf, offsetof(struct stat, st_mode) + sizeof(st.st_mode)))
         return -EFAULT;
     if (st.st_mode == PROCFILE_MODE)
         return FAST_DECLINE;
-    if (!S_ISDIR(st.st_mode) || known_outside(st.st_dev, st.st_ino))
+    if (!engine.fs.upper || !S_ISDIR(st.st_mode) || known_outside(st.st_dev, st.st_ino))
         return 0;
     if (!known_find(st.st_dev, st.st_ino, &known))
         return FAST_DECLINE;
