@@ -475,6 +475,18 @@ SNIPPETS = {
         assert pid in run('pidof', os.path.realpath('/bin/sleep')).stdout.split()
         assert run('start-stop-daemon', '--exec', '/bin/cat', '--status', '--pidfile', '/srv/pid').returncode
         assert run(*daemon, '--stop', '--pidfile', '/srv/pid').returncode == 0""",
+    "files_of_proc_are_snapshots_in_memory": """
+        import select
+        fd = os.open('/proc/self/maps', os.O_RDONLY)
+        disk = (ctypes.c_long * 30)()
+        assert libc.fstatfs(fd, disk) == 0 and disk[0] == 0x01021994  # a tmpfs
+        assert os.lseek(fd, 0, os.SEEK_END) > 0
+        libc.mmap.restype = ctypes.c_void_p
+        at = libc.mmap(None, ctypes.c_size_t(4096), 1, 2, fd, ctypes.c_long(0))
+        assert ctypes.string_at(at, 8) == os.pread(fd, 8, 0)
+        try: select.epoll().register(fd)
+        except PermissionError: pass
+        else: raise AssertionError('epoll')""",
     "speculation_is_not_mitigated_for_the_filters_sake": """
         assert 'force' not in open('/proc/self/status').read()""",
     "sigsys_is_not_among_the_caught_signals": """

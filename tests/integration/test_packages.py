@@ -212,6 +212,16 @@ mariadb-admin shutdown; wait""").stdout
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
+def test_sudo_says_nothing_of_its_own(store, image, tmp_path):
+    made = make_machine(store, image("demo"), "sudoers", tmp_path)
+    made.install("--no-install-recommends", "sudo")
+    done = made("sudo -n true && sudo -n -u games id -un")
+    assert (done.stdout, done.stderr) == ("games\n", "")
+    store("rm", "-f", "sudoers")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_a_debian_is_made_inside(store, image, tmp_path):
     """mmdebstrap, as root of a container that is nobody's: its packages' scripts run in a chroot."""
     made = make_machine(store, image("demo"), "maker", tmp_path)

@@ -280,6 +280,15 @@ def test_default_binds_can_be_left_out(run, tmp_path):
     assert "one of" in done.stderr
 
 
+def test_read_only_container_shows_open_files_of_proc_as_they_are(run_lpmx, image):
+    script = """
+import os
+fd = os.open('/proc/self/maps', os.O_RDONLY)
+print({(oct(s.st_mode), s.st_size) for s in (os.fstat(fd) for _ in range(300))})"""
+    done = run_lpmx("run", "--read-only", image("demo"), "python3", "-c", script)
+    assert done.stdout == "{('0o100444', 0)}\n"
+
+
 def test_read_only_container_refuses_changes_but_binds_do_not(run, tmp_path):
     script = f"touch /x 2>&1; echo y > {tmp_path}/y; rm /etc/marker 2>&1; cat /etc/marker"
     done = run(["--read-only", "-v", str(tmp_path)], script)
