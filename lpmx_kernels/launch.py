@@ -23,7 +23,7 @@ from lpmx_kernels.environment import MARKER, kernel_environment
 from lpmx_kernels.interpreter import module_argv
 from lpmx_kernels.settings import CONNECTION_FILE, SHELL_INSIDE, KernelSettings, read_spec
 from lpmx_runtime import container as containers
-from lpmx_runtime import proc, runs
+from lpmx_runtime import owned, proc, runs
 from lpmx_runtime.binds import (
     RULES,
     Place,
@@ -79,6 +79,8 @@ class KernelRequest:
         None  # what differs from it in `env` is the client's wish
     )
     container: str = ""  # of an earlier start of this kernel
+    folders: tuple[str, ...] = ()  # that go with the kernel
+    outlives: bool = False  # it may outlive this process
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,31 @@ class KernelStart:
 def plan_kernel(settings: KernelSettings, request: KernelRequest) -> KernelStart:
     """Decide everything about a start, and make its container ready."""
     store = Store.open(settings.store or None)
+    owned.record(store.root, _owned(request))
+    try:
+        start = _plan_owned(store, settings, request)
+    except BaseException:
+        if not request.container:
+            owned.forget(store.root, request.marker)
+        raise
+    owned.record(store.root, replace(_owned(request), container=start.container))
+    return start
+
+
+def _owned(request: KernelRequest) -> owned.Owned:
+    """What this process has to clear up after the kernel."""
+    return owned.Owned(
+        name=request.marker,
+        owner=runs.this_process(),
+        variable=processes.variable(request.marker),
+        container=request.container,
+        files=(f"start-{request.marker}", f"shell-{request.marker}"),
+        folders=request.folders,
+        outlives=request.outlives,
+    )
+
+
+def _plan_owned(store: Store, settings: KernelSettings, request: KernelRequest) -> KernelStart:
     asked, settings = settings, notebook.apply(store, settings, request.env)
     here = _surroundings(request)
     container = _container(store, settings, request, here)
@@ -113,7 +140,7 @@ def plan_kernel(settings: KernelSettings, request: KernelRequest) -> KernelStart
         if settings is not asked:
             binds, path = launch.plan.binds, request.env[notebook.VARIABLE]
             notebook.check_start(store, store.resolve(settings.image), settings, binds, path)
-    except LpmxError:
+    except BaseException:
         if container.auto_remove and container.id != request.container:
             containers.discard_own(container)
         raise
@@ -152,38 +179,32 @@ def register(start: KernelStart, pid: int) -> None:
     if start.launch and process:
         folder = start.launch.container.path("runs")
         runs.register(folder, process, runs.MAIN, tuple(start.launch.plan.argv))
+        marker = start.env.get(MARKER, "")
+        if own := owned.read(start.store_root, marker):
+            owned.record(start.store_root, replace(own, process=process))
 
 
-def release(settings: KernelSettings, container_id: str) -> None:
-    """Remove the container of a kernel that has ended, unless it is to be kept."""
+def release(settings: KernelSettings, container_id: str, marker: str) -> None:
+    """Remove what a kernel that has ended leaves, its container unless it is to be kept."""
     store = Store.open(settings.store or None)
-    try:
-        container = containers.find(store, container_id)
-    except containers.ContainerNotFoundError:
-        return
-    if container.auto_remove:
-        containers.discard_own(container)
+    own = owned.read(store.root, marker)
+    own = own or owned.Owned(marker, runs.this_process(), processes.variable(marker))
+    owned.settle(store, replace(own, container=container_id or own.container))
     remove_leftovers(store)
 
 
+def take_over(root: Path, marker: str) -> bool:
+    """Become the owner of a kernel that another process has started; False where it goes on so."""
+    own = owned.read(root, marker)
+    if own:
+        owned.record(root, replace(own, owner=runs.this_process()))
+    return own is not None and not own.outlives
+
+
 def remove_leftovers(store: Store) -> None:
-    """Remove the containers of kernels whose client was killed before it could do so."""
-    for name in os.listdir(store.containers_dir):
-        if name.startswith("."):
-            continue
-        try:
-            container = containers.find(store, name)
-        except containers.ContainerNotFoundError:
-            continue
-        if container.is_garbage():
-            _end_background_jobs(container)
-            containers.discard_own(container)
-
-
-def _end_background_jobs(container: Container) -> None:
-    """End what a kernel left running that nobody could clean up after."""
-    if marker := _read_note(container).get("marker"):
-        processes.end(marker, grace=0)
+    """Clear up after kernels whose client was killed before it could do so."""
+    for left in owned.left_behind(store.root):
+        owned.settle(store, left)
 
 
 def run_once(

@@ -11,48 +11,33 @@ import contextlib
 import os
 import signal
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lpmx_kernels.environment import MARKER
+from lpmx_runtime import processes
+from lpmx_runtime.runs import start_time
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+__all__ = ["AdoptedProcess", "end", "find", "start_time", "variable"]
 
-PROC = Path("/proc")
 GRACE = 1.0
 """Seconds between SIGTERM and SIGKILL for what a kernel leaves behind."""
 
 
 def find(marker: str, session: int | None = None) -> list[int]:
     """Pids of living processes of this user that carry `marker` or belong to `session`."""
-    needle = f"{MARKER}={marker}".encode()
-    return [pid for pid in _own_pids() if _belongs(pid, needle, session)]
+    found = set(processes.with_variable(variable(marker)))
+    if session is not None:
+        found |= set(processes.in_session(session))
+    return sorted(pid for pid in found if start_time(pid) is not None)
 
 
 def end(marker: str, session: int | None = None, *, grace: float = GRACE) -> list[int]:
     """End all processes of a kernel, politely first; answer the pids that were found."""
-    found = find(marker, session)
-    if not found:
-        return []
-    _signal(found, signal.SIGTERM)
-    deadline = time.monotonic() + grace
-    while (left := find(marker, session)) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    # A process that forks while we look escapes one round, never all of them.
-    for _ in range(10):
-        if not left:
-            break
-        _signal(left, signal.SIGKILL)
-        time.sleep(0.01)
-        left = find(marker, session)
-    return found
+    return processes.end(lambda: find(marker, session), grace=grace)
 
 
-def start_time(pid: int) -> int | None:
-    """Clock tick at which `pid` started, which names a process for good; None when it is gone."""
-    fields = _stat(pid)
-    return int(fields[19]) if fields and fields[0] not in "ZX" else None
+def variable(marker: str) -> str:
+    """What all processes of the kernel `marker` have in their environment."""
+    return f"{MARKER}={marker}"
 
 
 class AdoptedProcess:
@@ -98,41 +83,3 @@ class AdoptedProcess:
     def kill(self) -> None:
         """SIGKILL."""
         self.send_signal(signal.SIGKILL)
-
-
-def _own_pids() -> Iterable[int]:
-    uid, me = os.geteuid(), os.getpid()
-    for entry in os.scandir(PROC):
-        if not entry.name.isdigit() or int(entry.name) == me:
-            continue
-        with contextlib.suppress(OSError):
-            if entry.stat().st_uid == uid:
-                yield int(entry.name)
-
-
-def _belongs(pid: int, needle: bytes, session: int | None) -> bool:
-    fields = _stat(pid)
-    if not fields or fields[0] in "ZX":
-        return False
-    if session is not None and int(fields[3]) == session:
-        return True
-    try:
-        environ = (PROC / str(pid) / "environ").read_bytes()
-    except OSError:
-        return False
-    return needle in environ.split(b"\0")
-
-
-def _stat(pid: int) -> list[str] | None:
-    """Fields of /proc/PID/stat from the third on (state, ppid, pgrp, session ...)."""
-    try:
-        text = (PROC / str(pid) / "stat").read_text(errors="replace")
-    except OSError:
-        return None
-    return text[text.rindex(")") + 2 :].split()
-
-
-def _signal(pids: Iterable[int], signum: int) -> None:
-    for pid in pids:
-        with contextlib.suppress(OSError):
-            os.kill(pid, signum)

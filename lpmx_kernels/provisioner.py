@@ -22,6 +22,7 @@ from traitlets import Bool, Dict, Enum, Float, List, Unicode, default
 from lpmx_kernels import (
     explain,
     fallback_reason,
+    guard,
     launch,
     logs,
     notebook,
@@ -30,6 +31,7 @@ from lpmx_kernels import (
     sockets,
     survivors,
 )
+from lpmx_kernels.aside import aside
 from lpmx_kernels.errors import KernelStartError
 from lpmx_kernels.interpreter import module_argv
 from lpmx_kernels.launchers import wire
@@ -194,7 +196,7 @@ class LpmxProvisioner(LocalProvisioner):
         if find_queue(self.launcher):
             await self._launch_elsewhere(kwargs)
             return
-        self._start = start = await asyncio.to_thread(self._plan, kwargs)
+        self._start = start = await aside(self._plan, kwargs)
         self._container = start.container
         if self._log is None:
             self._log = logs.new_log(start.store_root, self.name, self._marker)
@@ -211,6 +213,8 @@ class LpmxProvisioner(LocalProvisioner):
                 **({"independent": True} if self.survive else {}),
             )
         launch.register(start, self.process.pid)
+        if not self._outlives(kwargs):
+            guard.watch(start.store_root, self._marker)
         await self._wait_until_ready()
 
     async def _launch_elsewhere(self, kwargs: Mapping[str, Any]) -> None:
@@ -280,6 +284,10 @@ class LpmxProvisioner(LocalProvisioner):
             )
             survivors.record(self._root, survivor)
 
+    def _outlives(self, kwargs: Mapping[str, Any]) -> bool:
+        """Say whether the kernel may live on when this process does not."""
+        return self.survive or bool(kwargs.get("independent"))
+
     def _plan(self, kwargs: Mapping[str, Any]) -> launch.KernelStart:
         self._marker = self._marker or self.kernel_id or str(uuid.uuid4())
         env = kwargs["env"]
@@ -291,6 +299,8 @@ class LpmxProvisioner(LocalProvisioner):
             cwd=os.fspath(kwargs.get("cwd") or Path.cwd()),
             marker=self._marker,
             container=self._container,
+            folders=(self._ipc_directory,) if self._ipc_directory else (),
+            outlives=self._outlives(kwargs),
         )
         return launch.plan_kernel(self.settings, request)
 
@@ -402,19 +412,23 @@ class LpmxProvisioner(LocalProvisioner):
     async def cleanup(self, restart: bool = False) -> None:
         """End what the kernel left running; at its final end remove its container too."""
         if self._marker and not self._elsewhere:
-            await asyncio.to_thread(processes.end, self._marker, self.pid)
+            await aside(processes.end, self._marker, self.pid)
         await super().cleanup(restart=restart)
         if restart:
             return
         self.ports_cached = False
-        if self._elsewhere:
-            await self._elsewhere.end()
-        if self.survive and self.kernel_id:
-            survivors.forget(self._root, self.kernel_id)
-        if self._container:
-            await asyncio.to_thread(launch.release, self.settings, self._container)
+        try:
+            if self._elsewhere:
+                await self._elsewhere.end()
+            if self.survive and self.kernel_id:
+                survivors.forget(self._root, self.kernel_id)
+            if self._container and not self._elsewhere:
+                await aside(launch.release, self.settings, self._container, self._marker)
+        except (LpmxError, OSError) as error:  # `lpmx gc` can do it later
+            self.log.warning("what the kernel leaves is not all removed: %s", error)
         if self._ipc_directory:
             shutil.rmtree(self._ipc_directory, ignore_errors=True)
+        guard.dismiss(self._marker)
         self._container = self._ipc_directory = ""
         self._start, self._elsewhere, self._was_ready = None, None, False
 
@@ -424,7 +438,7 @@ class LpmxProvisioner(LocalProvisioner):
             await self.kill()
             await self.wait()
         if self._marker and not self._elsewhere:
-            await asyncio.to_thread(processes.end, self._marker, self.pid, grace=0)
+            await aside(processes.end, self._marker, self.pid, grace=0)
 
     # --- found again by another server
 
@@ -435,6 +449,7 @@ class LpmxProvisioner(LocalProvisioner):
         info["lpmx"] = {
             "started": started,
             "marker": self._marker,
+            "store": os.fspath(self._start.store_root) if self._start else "",
             "container": self._container,
             "log": str(self._log or ""),
             "ipc_directory": self._ipc_directory,
@@ -451,6 +466,9 @@ class LpmxProvisioner(LocalProvisioner):
         self._log = Path(ours["log"]) if ours["log"] else None
         self._ipc_directory, self.cwd = ours["ipc_directory"], ours["cwd"] or None
         self._was_ready = True
+        root = Path(ours["store"]) if ours.get("store") else None
+        if root and launch.take_over(root, self._marker):
+            guard.watch(root, self._marker)
 
     def resolve_path(self, path_str: str) -> str | None:
         """The file on the host that the kernel's `path_str` names; None where there is none."""

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any
 
 from lpmx_kernels import hostpath
+from lpmx_kernels.aside import aside
 from lpmx_kernels.errors import KernelStartError
 from lpmx_kernels.interpreter import module_argv
 from lpmx_kernels.launchers import job as jobs
@@ -140,7 +141,7 @@ class Elsewhere:
         """Leave neither job nor process."""
         job, self._job = self._job, None
         if job:
-            await asyncio.to_thread(job.end)
+            await aside(job.end)
 
     def host_path(self, path: str) -> str | None:
         """The file that a path of the kernel means, where this machine sees it too."""

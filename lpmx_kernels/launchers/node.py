@@ -140,6 +140,7 @@ class Node:
             cwd=start.cwd,
             marker=start.marker,
             container=start.container,
+            folders=(os.fspath(self.folder),),
         )
         return launch.plan_kernel(self.settings, request)
 
@@ -175,7 +176,7 @@ class Node:
         shutil.rmtree(self.folder, ignore_errors=True)
         if self.settings and self.container:
             with contextlib.suppress(LpmxError, OSError):
-                launch.release(self.settings, self.container)
+                launch.release(self.settings, self.container, self.marker)
 
     def tell(self, what: str, **facts: Any) -> None:
         """Say something to the client, if it is still there."""

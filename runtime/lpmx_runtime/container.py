@@ -211,7 +211,7 @@ def _take_name(container: Container) -> None:
             hint="choose another name",
         )
     link = os.path.join(names, container.name)
-    other = _load(container.root, read_link(link))
+    other = load(container.root, read_link(link))
     if other is not None and other.is_garbage():
         _discard(other)
         other = None
@@ -353,14 +353,14 @@ def find(store: Store, name: str) -> Container:
     """The container called @name, or whose id starts with it."""
     root = os.fspath(store.containers_dir)
     named, alike = meant(root, name)
-    found = _load(root, named)
+    found = load(root, named)
     if found is not None:
         return found
     if len(alike) > 1:
         raise ContainerNotFoundError(
             f"{name}: {len(alike)} containers have an id that starts so", hint="give more digits"
         )
-    found = _load(root, alike[0]) if alike else None
+    found = load(root, alike[0]) if alike else None
     if found is not None:
         return found
     if named or alike:
@@ -398,7 +398,7 @@ def _listed(root: str, name: str) -> Container | None:
         return None
 
 
-def _load(root: str, name: str) -> Container | None:
+def load(root: str, name: str) -> Container | None:
     """The container with id @name; None when there is none or its record cannot be read."""
     if not name or "/" in name:
         return None
@@ -461,9 +461,12 @@ def _how_to_end(label: str, run: Run, *, forced: bool) -> str:
 def _kill_all(container: Container) -> None:
     import signal
 
+    from . import processes
+
     for run in container.runs():
         if run.kind != runs.JOB:
             runs.send_signal(run.process, signal.SIGKILL, group=True)
+    processes.kill_container(container.id)
     for run in container.entries():
         if run.process.is_here():
             runs.wait_gone(run.process, 5.0)
@@ -487,8 +490,15 @@ def _discard(container: Container) -> None:
     purge(hidden)
 
 
-def discard_own(container: Container) -> None:
-    """Remove an ephemeral container after its run. What else still runs in it loses its files."""
+def discard_own(container: Container, *, kill: bool = False) -> None:
+    """Remove an ephemeral container after its run. What else still runs in it loses its files.
+
+    With @kill it ends as well.
+    """
+    if kill:
+        from . import processes
+
+        processes.kill_container(container.id)
     with storage_errors(f"container {container.label}"):
         _discard(container)
 
@@ -587,14 +597,14 @@ def _is_leftover(root: str, name: str) -> bool:
     """No record (never made whole), or one whose run is over. A damaged record is left alone."""
     if not is_there(os.path.join(root, name, "container.json")):
         return not runs.live_runs(os.path.join(root, name, "runs"))
-    container = _load(root, name)
+    container = load(root, name)
     return container is not None and container.is_garbage()
 
 
 def _collect_one(root: str, name: str) -> None:
-    container = _load(root, name)
+    container = load(root, name)
     if container is not None:
-        _discard(container)
+        discard_own(container, kill=True)
         return
     hidden = os.path.join(root, f"{_REMOVED}{name}")
     with contextlib.suppress(FileNotFoundError):

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from . import container
+from . import container, owned
 from .enginefile import stale_engines
 from .errors import InUseError, StorageError, UsageError, pass_over, storage_errors
 from .image import chain_id, is_hex_digest
@@ -105,10 +105,14 @@ def collect(
     lock = store.lock("store")
     lock.acquire(timeout=WAIT, busy=f"store {store.root}: another lpmx command is adding to it")
     with lock, storage_errors(f"store {store.root}"):
+        left = owned.left_behind(store.root) if temporaries else []
         containers = container.leftovers(store) if temporaries else []
+        containers += [name for name in owned.containers_of(store, left) if name not in containers]
         freed = _usage(*(store.containers_dir / name for name in containers))
         if temporaries and not dry_run:
-            containers = container.collect(store)
+            for one in left:
+                owned.settle(store, one)
+            container.collect(store)
         layers, views = _unwanted(store)
         leftovers = [*_leftovers(store), *stale_engines(store)] if temporaries else []
         if temporaries:

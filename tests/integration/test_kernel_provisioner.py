@@ -49,7 +49,7 @@ class Starts:
     def register(self, start: launch.KernelStart, pid: int) -> None:
         pass
 
-    def release(self, _settings: Any, container: str) -> None:
+    def release(self, _settings: Any, container: str, _marker: str) -> None:
         self.released.append(container)
 
 
