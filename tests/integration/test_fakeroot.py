@@ -157,7 +157,7 @@ def test_chown_to_what_is_already_so_copies_nothing(container, store):
         and json.loads((path / "container.json").read_text())["fakeroot"]
     ]  # fmt: skip
     files = [path for path in (folder / "upper").rglob("*") if path.is_file()]
-    assert files == []
+    assert [path for path in files if "lpmx-site" not in path.parts] == []  # places of binds
 
 
 def test_root_may_use_what_modes_forbid(python):

@@ -67,7 +67,8 @@ def install(jupyter: Jupyter, image: str, cluster: Any, *options: str, name: str
 
 
 def jobs(cluster: Any) -> str:
-    return str(cluster.run(*JOBS[cluster.system]))
+    """What the batch system lists; Grid Engine calls a job `t` until its node says that it runs."""
+    return str(cluster.run(*JOBS[cluster.system])).replace(" t  ", " r  ")
 
 
 def cancel(cluster: Any) -> None:

@@ -48,7 +48,7 @@ ENVIRONMENT = "image: {image}\ncommands: {{hostname: 'host:{folder}/evil/python3
 def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder as cloned from anywhere, in which the test stands; what runs leaves a proof."""
     folder = tmp_path / "clone"
-    proof = tmp_path / "PROOF"
+    proof = folder / "PROOF"  # where a container with the default binds writes for all to see
     for name in PROGRAMS:
         _write(folder / name, SCRIPT.format(proof=proof), 0o755)
     modules = (*MODULES, *(name for name in sys.stdlib_module_names if name.isidentifier()))
@@ -68,7 +68,7 @@ def _write(path: Path, text: str, mode: int = 0o644) -> None:
 
 def proof(folder: Path) -> list[str]:
     """What of the planted files has run."""
-    found = folder.with_name("PROOF")
+    found = folder / "PROOF"
     return found.read_text().splitlines() if found.exists() else []
 
 
