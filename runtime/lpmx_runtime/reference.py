@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from .errors import UsageError
 
-__all__ = ["Reference", "check_name", "parse_reference"]
+__all__ = ["Reference", "check_name", "parse_reference", "registry_name"]
 
 DEFAULT_REGISTRY = "docker.io"
 _DEFAULT_PATH = "library/"
@@ -79,6 +79,14 @@ def parse_reference(text: str) -> Reference:
     if registry == DEFAULT_REGISTRY and "/" not in repository:
         repository = _DEFAULT_PATH + repository
     return Reference(registry, repository, tag or (None if digest else "latest"), digest or None)
+
+
+def registry_name(text: str) -> str:
+    """What a registry is called in names of images: docker.io, whatever of its hosts @text is."""
+    name = _OTHER_SPELLINGS.get(text, text)
+    if not _REGISTRY.fullmatch(name):
+        raise UsageError(f"{text!r} is not a registry", hint="HOST or HOST:PORT, without https://")
+    return name
 
 
 def check_name(text: str) -> str:

@@ -51,6 +51,17 @@ def test_there_are_c_files_to_look_at() -> None:
     assert len(C_FILES) > 10
 
 
+def test_no_two_test_files_have_one_name() -> None:
+    """pytest imports them by that, and would collect none of a whole run."""
+    paths = [
+        path
+        for path in (ROOT / "tests").glob("**/test_*.py")
+        if ".cache" not in path.relative_to(ROOT).parts
+    ]
+    names = [path.name for path in paths]
+    assert sorted(set(names)) == sorted(names)
+
+
 def test_no_unbounded_string_function_is_used() -> None:
     assert lines_with(UNBOUNDED, C_FILES) == []
 

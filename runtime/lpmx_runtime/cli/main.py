@@ -25,6 +25,8 @@ __all__ = ["main"]
 COMMANDS = (
     "load",
     "pull",
+    "login",
+    "logout",
     "images",
     "inspect",
     "tag",

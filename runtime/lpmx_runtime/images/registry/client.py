@@ -131,6 +131,24 @@ class Repository:
         finally:
             answer.drain_conn()
 
+    def check(self, who: Credentials) -> None:
+        """See whether the registry takes @who. DeniedError if not; no repository plays a part."""
+        self._who, self._asked = who, True
+        answer = self._request("GET", "/v2/", {})
+        if answer.status == 401 and self._renew(answer):
+            answer.drain_conn()
+            answer = self._request("GET", "/v2/", {"Authorization": self._authorization})
+        answer.drain_conn()
+        if answer.status in {401, 403}:
+            raise DeniedError(
+                f"{self.endpoint.registry}: refuses this user and password", status=answer.status
+            )
+        if answer.status != 200:
+            raise RegistryError(
+                f"{self.endpoint.host}: no registry answers here: status {answer.status}",
+                status=answer.status,
+            )
+
     def label(self, reference: str) -> str:
         """What to call an image of it in messages."""
         sign = "@" if reference.startswith("sha256:") else ":"
@@ -196,8 +214,8 @@ class Repository:
                 answer = self.transport.request(
                     method, url, headers, insecure=insecure, again=not maybe
                 )
-            except UnreachableError:
-                if maybe:
+            except UnreachableError as error:
+                if maybe and error.status:  # not where a certificate is not to be trusted
                     continue
                 raise
             self._scheme = scheme
@@ -233,8 +251,9 @@ class Repository:
             self._authorization = f"Bearer {who.registry_token}"
             self._good_until = float("inf")
             return True
-        scope = f"repository:{self.endpoint.repository}:{self.actions}"
-        asked = {"service": challenge.parameters.get("service", ""), "scope": scope}
+        asked = {"service": challenge.parameters.get("service", "")}
+        if self.endpoint.repository:
+            asked["scope"] = f"repository:{self.endpoint.repository}:{self.actions}"
         token, seconds = self._ask_token(challenge.parameters["realm"], asked, who)
         if not token:
             return False

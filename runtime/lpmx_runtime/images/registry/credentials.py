@@ -147,8 +147,22 @@ def _in_file(path: Path, registry: str, repository: str, *, must_exist: bool) ->
         return found
     store = config.get("credsStore")
     if isinstance(store, str) and store:
-        return ask_helper(store, _HUB_KEY if registry == _HUB else registry, where)
+        return ask_helper(store, key_of(registry), where)
     return None
+
+
+def key_of(registry: str) -> str:
+    """What a registry is called in files of credentials and to helpers."""
+    return _HUB_KEY if registry == _HUB else registry
+
+
+def helper_of(config: dict[str, Any], registry: str) -> str:
+    """The helper that keeps the credentials of @registry, by a file's own words; "": none does."""
+    helpers, store = config.get("credHelpers"), config.get("credsStore")
+    for name in _names(registry) if isinstance(helpers, dict) else ():
+        if isinstance(helpers, dict) and isinstance(helpers.get(name), str):
+            return str(helpers[name])
+    return store if isinstance(store, str) else ""
 
 
 def _names(registry: str) -> list[str]:
@@ -168,12 +182,12 @@ def _in_auths(
         if isinstance(entry, dict) and entry:
             return _entry(entry, where)
     for key, entry in auths.items():
-        if isinstance(entry, dict) and entry and _host_of(key) == registry:
+        if isinstance(entry, dict) and entry and host_of(key) == registry:
             return _entry(entry, where)
     return None
 
 
-def _host_of(key: str) -> str:
+def host_of(key: str) -> str:
     """`https://index.docker.io/v1/` is docker.io; what names a part of a registry is none."""
     bare = key.removeprefix("https://").removeprefix("http://")
     host, _, rest = bare.partition("/")

@@ -302,7 +302,7 @@ def _untrusted(host: str, error: Exception) -> UnreachableError:
     folder = f"~/.config/containers/certs.d/{host}"
     text = str(error)
     if "CERTIFICATE_VERIFY_FAILED" not in text and "certificate" not in text:
-        return UnreachableError(f"{host}: no TLS: {_reason(error)}")
+        return UnreachableError(f"{host}: no TLS: {_reason(error)}", status=-1)
     why = text.partition("certificate verify failed: ")[2].partition(" (")[0] or _reason(error)
     return UnreachableError(
         f"{host}: certificate not trusted: {why}",
