@@ -5,7 +5,7 @@ set -euo pipefail
 
 build="gcc make libc6-dev python3 python3-venv"
 images="debootstrap musl-tools golang-go busybox-static bash-static mount linux-libc-dev tcl"
-test="strace clang libclang-rt-dev clang-format procps util-linux skopeo umoci podman squashfs-tools bindfs docker-registry"
+test="strace clang libclang-rt-dev clang-format procps util-linux skopeo umoci podman squashfs-tools bindfs docker-registry apache2-utils openssl"
 batch="munge slurmctld slurmd slurm-client gridengine-master gridengine-exec gridengine-client"
 galaxy="g++ libsqlite3-dev"
 bench="bubblewrap proot fakechroot charliecloud podman runc uidmap"

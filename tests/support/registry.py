@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+USER, PASSWORD = "ada", "correct horse"
+SECURED = """\
+  tls: {{certificate: {folder}/server.crt, key: {folder}/server.key}}
+auth: {{htpasswd: {{realm: lab, path: {folder}/htpasswd}}}}
+"""
 CONFIG = """\
 version: 0.1
 log: {{level: error}}
@@ -40,15 +45,45 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _secure(folder: Path) -> str:
+    """A CA of the registry's own (ca.crt), a certificate by it, and one user."""
+    for program in ("openssl", "htpasswd"):
+        if not shutil.which(program):
+            pytest.skip(f"no {program} on this machine (Debian: openssl, apache2-utils)")
+    ca = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30"]
+    run([*ca, "-subj", "/CN=lab CA", "-keyout", folder / "ca.key", "-out", folder / "ca.crt"])
+    request = ["openssl", "req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
+    run([*request, "-keyout", folder / "server.key", "-out", folder / "server.csr"])
+    (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+    sign = [
+        "openssl",
+        "x509",
+        "-req",
+        "-days",
+        "30",
+        "-CAcreateserial",
+        "-in",
+        folder / "server.csr",
+    ]
+    names = ["-extfile", folder / "names", "-out", folder / "server.crt"]
+    run([*sign, "-CA", folder / "ca.crt", "-CAkey", folder / "ca.key", *names])
+    run(["htpasswd", "-Bbc", folder / "htpasswd", USER, PASSWORD])
+    return SECURED.format(folder=folder)
+
+
 @contextlib.contextmanager
-def docker_registry(folder: Path) -> Iterator[str]:
-    """`127.0.0.1:PORT` of a registry that keeps its data in @folder."""
+def docker_registry(folder: Path, *, secured: bool = False) -> Iterator[str]:
+    """`127.0.0.1:PORT` of a registry that keeps its data in @folder.
+
+    @secured: it speaks TLS with a certificate of @folder/ca.crt and knows USER alone.
+    """
     program = shutil.which("docker-registry")
     if program is None:
         pytest.skip("no registry on this machine (Debian: docker-registry)")
     folder.mkdir()
     port = free_port()
-    (folder / "config.yml").write_text(CONFIG.format(folder=folder, port=port))
+    more = _secure(folder) if secured else ""
+    (folder / "config.yml").write_text(CONFIG.format(folder=folder, port=port) + more)
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
             [program, "serve", folder / "config.yml"], stdout=log, stderr=log, cwd=folder
@@ -67,12 +102,12 @@ def _answers(port: int) -> bool:
     return False
 
 
-def push(archive: Path, place: str) -> None:
-    """Put a docker-save archive into a registry that speaks plain http."""
+def push(archive: Path, place: str, *options: str) -> None:
+    """Put a docker-save archive into a registry, certificates unseen."""
     if not shutil.which("skopeo"):
         pytest.skip("no skopeo on this machine (Debian: skopeo)")
     words = ["skopeo", "copy", "-q", "--insecure-policy", "--dest-tls-verify=false"]
-    run([*words, f"docker-archive:{archive}", f"docker://{place}"])
+    run([*words, *options, f"docker-archive:{archive}", f"docker://{place}"])
 
 
 @dataclass
