@@ -8,7 +8,6 @@ besides. What the programs of a container print is theirs: it passes none of thi
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
@@ -26,8 +25,9 @@ __all__ = [
     "without_colours",
 ]
 
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_SURROGATE = re.compile("[\ud800-\udfff]")
+# Compiled when they are wanted: each start passes here.
+_COLOUR = r"\x1b\[[0-9;]*m"
+_SURROGATE = "[\ud800-\udfff]"
 
 
 def shown(text: str | bytes) -> str:
@@ -51,7 +51,7 @@ def printable(text: str) -> str:
 
 def without_colours(text: str) -> str:
     """@text without what sets colours: tracebacks are full of it."""
-    return _COLOUR.sub("", text)
+    return re.sub(_COLOUR, "", text)
 
 
 def say_error(program: str, error: LpmxError) -> None:
@@ -68,6 +68,8 @@ def parse_json(data: bytes) -> Any:
     JSON can spell half a character (a lone surrogate), which no file name, variable or terminal can
     hold. Raises ValueError.
     """
+    import json
+
     text = data.decode("utf-8", "replace")
     try:
         value = json.loads(text)
@@ -117,7 +119,7 @@ def raw(stream: TextIO) -> TextIO:
 
 def _whole(value: Any) -> Any:
     if isinstance(value, str):
-        return _SURROGATE.sub("\ufffd", value)
+        return re.sub(_SURROGATE, "\ufffd", value)
     if isinstance(value, list):
         return [_whole(item) for item in value]
     if isinstance(value, dict):
