@@ -424,6 +424,16 @@ def test_commands_fail_clearly_when_the_agent_died_and_the_next_start_is_fresh(b
     assert lines(host("hsh -c 'echo fresh'")) == ["fresh"]
 
 
+def test_what_a_command_has_started_outlives_a_killed_agent_as_it_does_a_killed_shell(begin, store):
+    """Documented: nobody is left who could know whether it was meant to go on."""
+    process = begin("hsh -c 'sleep 100 & echo ready $!; wait'; echo $?; read x")
+    started = word(process)
+    os.kill(only_agent(store), signal.SIGKILL)
+    assert process.stdout.readline() == "126\n"
+    assert alive(started)
+    os.kill(started, signal.SIGKILL)
+
+
 def test_exec_into_a_kept_container_has_an_agent_of_its_own(store, run_lpmx, busybox_image):
     name = f"t.{os.urandom(4).hex()}"
     run_lpmx("run", "-d", "--name", name, "-m", SH, busybox_image, "sh", "-c",
