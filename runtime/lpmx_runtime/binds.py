@@ -43,6 +43,7 @@ RULES = {
     "resolv": "/etc/resolv.conf",
     "hosts": "/etc/hosts",
     "localtime": "/etc/localtime",
+    "site": "package indexes and certificates of the site",  # sitefiles.py, at each start
 }
 _FILES = ("resolv", "hosts", "localtime")
 _KERNEL = ("proc", "dev", "sys")

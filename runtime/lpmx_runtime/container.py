@@ -81,6 +81,7 @@ class Container:
     read_only: bool = False
     fakeroot: bool = False  # owners are remembered, credentials emulated
     extras_beside: bool = False  # what is remembered never goes into user attributes
+    site: bool = True  # the site's package indexes and certificates are shown, see sitefiles.py
     commands: ExecMap = field(default_factory=ExecMap)
     batch: str = ""  # the batch system whose jobs come back into it
     ports: tuple[tuple[int, int], ...] = ()  # published: in the container, on the host

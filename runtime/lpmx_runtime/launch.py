@@ -206,6 +206,7 @@ def draft_container(
             read_only=options.read_only,
             fakeroot=options.fakeroot,
             extras_beside=_extras_beside(here.environ),
+            site="site" not in options.no_bind,
             commands=_pinned(store, commands),
             batch=batch,
             gpus=_checked_gpus(options.gpus),
@@ -385,14 +386,16 @@ def plan_launch(
     shown_files = {
         dst: containers.kept_file(container.folder, data) for dst, data in gpus.files.items()
     }
-    site = site_files(
-        store,
-        container.chain_id,
-        here.environ,
-        who.binds,
-        fixed=asked,
-        home=here.place.home,
-    )
+    site = Exposure()
+    if container.site:
+        site = site_files(
+            store,
+            container.chain_id,
+            here.environ,
+            who.binds,
+            fixed=asked,
+            home=here.place.home,
+        )
     variables = build_environment(
         {**gpus.env, **site.env, **asked},
         here.environ,
