@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from .case import Case, Entry
 
-__all__ = ["Bench", "Interpreter", "RunError", "compile_interpreter"]
+__all__ = ["Bench", "Interpreter", "LeftTreeError", "RunError", "compile_interpreter"]
 
 PROGRAMS = Path(__file__).resolve().parents[1] / "programs"
 # All happens below /t. A few folders above a plain tree lead back into it, so that `..` at what
@@ -38,6 +38,11 @@ BASE_FOLDERS = ("proc", "t")
 
 class RunError(AssertionError):
     """A script did not come to its end; shows what the interpreter said."""
+
+
+class LeftTreeError(Exception):
+    """A script changed a folder above a plain tree, which a root does not have: no answer after
+    that means anything."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +212,8 @@ class Bench:
         return self._run([str(self.program), "overlay", *words], case)
 
     def plain(self, case: Case) -> list[str]:
-        """The answers of a plain tree with the same names, which is no root."""
+        """The answers of a plain tree with the same names, which is no root. LeftTreeError: the
+        script went above it, by `..` from its top, and changed something there."""
         top = self._fresh("plain")
         root = top / ABOVE_ROOT
         for above in reversed(root.parents):
@@ -222,7 +228,12 @@ class Bench:
             place.parent.mkdir(parents=True, exist_ok=True)
             place.touch()
         merged_tree([complete(layer) for layer in case.layers], root, os.fsencode(root))
-        return self._run([str(self.program), "plain", str(root)], case)
+        folders = [above for above in root.parents if above.is_relative_to(self.folder)]
+        before = [above.stat().st_ctime_ns for above in folders]
+        answers = self._run([str(self.program), "plain", str(root)], case)
+        if before != [above.stat().st_ctime_ns for above in folders]:
+            raise LeftTreeError(case.name)
+        return answers
 
     def _fresh(self, name: str) -> Path:
         root = self.folder / name
