@@ -21,14 +21,31 @@ host_open(const char *plan, int *err)
     *err = host ? plan_load(&host->engine, plan, &what) : -ENOMEM;
     if (!*err)
         return host;
-    free(host);
+    if (host)
+        host_close(host);
     return NULL;
 }
 
-/* The maps stay: a command opens one plan and ends. */
+/* plan_load keeps no sizes. The dirty map's file has a power of two of bytes, and a head behind it:
+ * its length is rounded up to that. */
+static void
+unmap_files(struct engine *e)
+{
+    const char *plan = (const char *)e->plan;
+    const struct uufs *fs = &e->fs;
+
+    if (fs->view.header)
+        sys2(SYS_munmap, fs->view.header, fs->view.header->file_size);
+    if (fs->dirty)
+        sys2(SYS_munmap, fs->dirty, fs->dirty_bits / 8 + (fs->moves ? UUFS_DIRTY_HEAD : 0));
+    if (plan && (plan < e->room || plan >= e->room + sizeof(e->room)))
+        sys2(SYS_munmap, plan, e->plan->size);
+}
+
 void
 host_close(struct host *host)
 {
+    unmap_files(&host->engine);
     free(host);
 }
 
@@ -36,6 +53,12 @@ int
 host_walk(struct host *host, const char *base, const char *path, unsigned how, struct uufs_hit *hit)
 {
     return uufs_walk(&host->engine.fs, base, path, how, hit);
+}
+
+int
+host_from_host(struct host *host, const char *path, char *ctr, size_t cap)
+{
+    return uufs_from_host(&host->engine.fs, path, ctr, cap);
 }
 
 int

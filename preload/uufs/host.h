@@ -13,6 +13,8 @@ VIEW_API void host_close(struct host *host);
 /* As uufs_walk from @base (canonical), with enum uufs_how. */
 VIEW_API int host_walk(struct host *host, const char *base, const char *path, unsigned how,
                        struct uufs_hit *hit);
+/* As uufs_from_host. */
+VIEW_API int host_from_host(struct host *host, const char *path, char *ctr, size_t cap);
 /* What is shown of a hit: known is 1 where the image or a record says it. */
 VIEW_API int host_shown(struct host *host, const struct uufs_hit *hit, struct owner_shown *shown);
 /* Entries of the directory @hit as getdents64 gives them, through descriptor @fd of hit->host. */

@@ -18,10 +18,12 @@ from typing import IO, TYPE_CHECKING, Protocol
 
 from .errors import ArchiveError, LpmxError, NotFoundError, UsageError
 from .layer import clean_name
-from .union import Shown, Union
+from .union.tree import Shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from .writabletree import WritableTree
 
 __all__ = ["ContainerTree", "Item", "LocalTree", "Tree", "copy", "read_tar", "write_tar"]
 
@@ -207,7 +209,7 @@ class ContainerTree:
     so that the host's files are copied only where a path in a bind was named itself.
     """
 
-    def __init__(self, union: Union, own: Callable[[], Union]) -> None:
+    def __init__(self, union: WritableTree, own: Callable[[], WritableTree]) -> None:
         self.label = union.container.label
         self._union = union
         self._own = own
@@ -225,7 +227,7 @@ class ContainerTree:
         union = self._own() if top.in_union else self._union
         yield from self._walk(union, top.path, b"", top.bind)
 
-    def _walk(self, union: Union, place: bytes, path: bytes, bind: int) -> Iterator[Item]:
+    def _walk(self, union: WritableTree, place: bytes, path: bytes, bind: int) -> Iterator[Item]:
         hit = union.walk(place, follow=False)
         if hit.absent or hit.bind != bind:
             return  # gone meanwhile, or another place of the host
@@ -276,7 +278,7 @@ class ContainerTree:
             self._union.mkdir(path)
         elif item.path == b"":
             return  # a directory named as the place keeps its own owner and mode
-        self._union.own_folder(self._union.walk(path, follow=False), shown)
+        self._union.set_directory_owner(self._union.walk(path, follow=False), shown)
         self._times.append((path, item.mtime_ns))
 
     def _publish(self, path: bytes, item: Item, shown: Shown) -> None:
@@ -287,7 +289,7 @@ class ContainerTree:
                 os.link(first, temporary, follow_symlinks=False)
             else:
                 _make(temporary, item)
-                self._union.own(temporary, shown)
+                self._union.set_owner(temporary, shown)
                 os.utime(temporary, ns=(item.mtime_ns, item.mtime_ns), follow_symlinks=False)
             hit = self._union.walk(path, follow=False)
             self._union.publish(temporary, hit)

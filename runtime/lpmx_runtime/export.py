@@ -14,8 +14,8 @@ from typing import IO, TYPE_CHECKING
 from .errors import UsageError, storage_errors
 from .store import remove_tree
 from .tarwrite import write_layer
-from .union import Union
 from .upper import Entry, Records
+from .writabletree import WritableTree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,12 +51,12 @@ def export(store: Store, container: Container, output: str | IO[bytes]) -> None:
 
 
 def _write(store: Store, container: Container, out: IO[bytes]) -> None:
-    with Union(store, container, binds=False) as union:
+    with WritableTree(store, container, binds=False) as union:
         write_layer(own_tree(union), out.write)
     out.flush()
 
 
-def own_tree(union: Union) -> Iterator[Entry]:
+def own_tree(union: WritableTree) -> Iterator[Entry]:
     """All of @union, the root (empty path) first, parents before what is in them."""
     records = Records(union.container)
     pending = [b""]
@@ -77,7 +77,7 @@ def own_tree(union: Union) -> Iterator[Entry]:
             pending += [prefix + name for name in reversed(names)]
 
 
-def _entry(union: Union, records: Records, path: bytes) -> Entry | None:
+def _entry(union: WritableTree, records: Records, path: bytes) -> Entry | None:
     """What an archive says of @path; None for sockets, which no archive has."""
     hit = union.walk(b"/" + path, follow=False)
     if hit.absent:

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from lpmx_runtime import container as containers
     from lpmx_runtime import copying
     from lpmx_runtime.store import Store
-    from lpmx_runtime.union import Union
+    from lpmx_runtime.writabletree import WritableTree
 
     (from_name, source), (to_name, target) = _split(args.src), _split(args.dst)
     if not from_name and not to_name:
@@ -61,8 +61,8 @@ def run(args: argparse.Namespace) -> int:
                 return copying.LocalTree()
             found = containers.find(store, name)
             return copying.ContainerTree(
-                stack.enter_context(Union(store, found)),
-                lambda: stack.enter_context(Union(store, found, binds=False)),
+                stack.enter_context(WritableTree(store, found)),
+                lambda: stack.enter_context(WritableTree(store, found, binds=False)),
             )
 
         start, end = _path(from_name, source), _path(to_name, target)

@@ -1,0 +1,70 @@
+"""Between a container's paths and the host's."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from typing import TYPE_CHECKING
+
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from .tree import Tree
+
+__all__ = ["host_path", "inside_path", "real_place"]
+
+_STEPS_MAX = 256  # names on the way, those of symlinks included
+
+
+def host_path(tree: Tree, path: str, *, cwd: str = "/") -> str | None:
+    """The host's path of container path @path, which may be relative to @cwd; None: no such file.
+
+    Symlinks are followed inside. A host path of one of the container's own files, as this function
+    returns it, is returned as it is.
+    """
+    raw = os.fsencode(path)
+    hit = tree.find(raw if path.startswith("/") else os.fsencode(posixpath.join(cwd, path)))
+    if hit is not None:
+        return os.fsdecode(hit.host)
+    inside = tree.from_host(os.path.normpath(raw)) if path.startswith("/") else None
+    back = tree.find(inside, follow=False) if inside else None
+    return path if back is not None and back.in_union and back.host == raw else None
+
+
+def inside_path(tree: Tree, host: str) -> str | None:
+    """The container path of host path @host; None when the container does not show it."""
+    inside = tree.from_host(os.fsencode(host))
+    hit = tree.find(inside, follow=False) if inside else None
+    if hit is None:
+        return None
+    try:
+        same = os.path.samefile(hit.host, host)
+    except OSError:
+        return None
+    return os.fsdecode(hit.path) if same else None
+
+
+def real_place(tree: Tree, path: str) -> str:
+    """@path with the symlinks in its parents resolved, where a bind of it has to be.
+
+    The last name stays, since a bind replaces a symlink; names that do not exist stay, too.
+    UsageError: the symlinks lead in a circle.
+    """
+    parent, name = posixpath.split(path)
+    pending = parent.split("/")[::-1]
+    found = "/"
+    for _ in range(_STEPS_MAX):
+        if not pending:
+            return posixpath.join(found, name)
+        word = pending.pop()
+        if word == "..":
+            found = posixpath.dirname(found)
+        elif word not in ("", "."):
+            here = posixpath.join(found, word)
+            target = os.fsdecode(tree.link(os.fsencode(here)))
+            if target.startswith("/"):
+                found = "/"
+            elif not target:
+                found = here
+            pending += target.split("/")[::-1]
+    raise UsageError(f"-v {path}: too many symlinks in the image")
