@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from lpmx_kernels import extras, hostpath, notebook, payload, processes, source, startup
+from lpmx_kernels import extras, notebook, payload, processes, source, startup
 from lpmx_kernels.environment import MARKER, kernel_environment
 from lpmx_kernels.interpreter import module_argv
 from lpmx_kernels.settings import CONNECTION_FILE, SHELL_INSIDE, KernelSettings, read_spec
@@ -51,6 +51,7 @@ from lpmx_runtime.plan import Bind
 from lpmx_runtime.store import Store
 from lpmx_runtime.streams import begin_program, without_coerced_locale
 from lpmx_runtime.text import say_error
+from lpmx_runtime.union.paths import plan_host_path
 
 if TYPE_CHECKING:
     import subprocess
@@ -101,7 +102,7 @@ class KernelStart:
 
     def host_path(self, path: str) -> str | None:
         """The file on the host that a path of the kernel means; None where there is none."""
-        return hostpath.resolve(self.launch.plan, path) if self.launch else path
+        return plan_host_path(self.launch.plan, path) if self.launch else path
 
 
 def plan_kernel(settings: KernelSettings, request: KernelRequest) -> KernelStart:

@@ -15,7 +15,6 @@ import uuid
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any
 
-from lpmx_kernels import hostpath
 from lpmx_kernels.aside import aside
 from lpmx_kernels.errors import KernelStartError
 from lpmx_kernels.interpreter import module_argv
@@ -23,6 +22,7 @@ from lpmx_kernels.launchers import job as jobs
 from lpmx_kernels.launchers.queues import SECRETS
 from lpmx_runtime.errors import LpmxError
 from lpmx_runtime.plan import PlanError, parse_plan
+from lpmx_runtime.union.paths import plan_host_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -151,7 +151,7 @@ class Elsewhere:
         except (OSError, PlanError, KeyError):
             return None
         plan = replace(plan, cwd=str(self._answer["cwd"]))
-        return hostpath.resolve(plan, os.path.expanduser(path))
+        return plan_host_path(plan, os.path.expanduser(path))
 
 
 def without_secrets(env: Mapping[str, str], asked: Mapping[str, str] | Any) -> dict[str, str]:

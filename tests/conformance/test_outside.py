@@ -18,7 +18,7 @@ from conformance.kit.case import Case, escape, unescape
 from conformance.kit.generate import Taste, generate
 from conformance.kit.unions import RunError
 
-from lpmx_runtime.plan import parse_plan
+from lpmx_runtime.plan import Bind, parse_plan
 from lpmx_runtime.union.paths import host_path, inside_path
 from lpmx_runtime.union.programs import find_program, is_program
 from lpmx_runtime.union.tree import Hit, Tree
@@ -222,6 +222,32 @@ def test_a_plan_need_not_be_on_a_disk(bench: Bench) -> None:
     alone = replace(compiled, upper="", work="", dirty="")
     with Tree.of_plan(alone) as tree:  # the image alone
         assert b"ops" in tree.names(tree.walk(b"/"))
+
+
+def test_host_paths_of_binds_lead_back(bench: Bench, tmp_path: Path) -> None:
+    """The innermost bind of a path counts, and one that a deeper bind hides is not shown."""
+    case = Case.parse("script\n0 mkdir -1 /t/srv 493\n")
+    plan = bench.prepare(case)
+    assert bench.follow(plan, case) == ["0"]
+    home = tmp_path / "home"
+    for name in ("work", "deep/in", "data2", "elsewhere"):
+        (home / name).mkdir(parents=True)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "x").touch()
+    compiled = parse_plan(plan.read_bytes())
+    binds = (
+        Bind(str(home), "/home"),
+        Bind(str(home / "deep"), "/home/data2"),
+        Bind(str(tmp_path / "data"), "/t/data"),
+    )
+    with Tree.of_plan(replace(compiled, binds=(*compiled.binds, *binds))) as tree:
+        assert inside_path(tree, f"{home}/work") == "/home/work"
+        assert inside_path(tree, f"{home}/deep/in") == "/home/data2/in"
+        assert inside_path(tree, f"{home}/data2") is None
+        assert inside_path(tree, f"{tmp_path}/data/x") == "/t/data/x"
+        assert inside_path(tree, f"{compiled.upper}/t/srv") == "/t/srv"
+        assert inside_path(tree, str(tmp_path)) is None
+        assert host_path(tree, "x", cwd="/t/data") == f"{tmp_path}/data/x"
 
 
 def test_a_link_of_the_upper_leads_to_the_containers_file(bench: Bench, tmp_path: Path) -> None:

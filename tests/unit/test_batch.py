@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lpmx_runtime.batch import jobs, lsf, pbs, sge, slurm
-from lpmx_runtime.batch.files import inside_path
 from lpmx_runtime.batch.job import Inside, Rewritten, Submission
 from lpmx_runtime.batch.words import GetoptRules, WordRules, join
 from lpmx_runtime.errors import LpmxError, UsageError
@@ -469,11 +468,3 @@ def test_words_are_put_together_as_they_were() -> None:
         rules.split(["--output"])
     words = WordRules("y", {"o": 1}, {})
     assert words.split(["-o", "-x", "-y", "c"])[1] == ("c",)
-
-
-def test_host_paths_are_found_in_the_container() -> None:
-    binds = (*INSIDE.binds, Bind("/home/u/deep", "/home/u/data2"))
-    assert inside_path("/home/u/work", binds, "/c/upper") == "/home/u/work"
-    assert inside_path("/scratch/u/data/x", binds, "/c/upper") == "/data/x"
-    assert inside_path("/c/upper/srv", binds, "/c/upper") == "/srv"
-    assert inside_path("/elsewhere", binds, "/c/upper") is None

@@ -8,6 +8,7 @@ notes the job's number, so that the container is kept for as long as the job is 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import posixpath
@@ -21,9 +22,10 @@ from lpmx_runtime.errors import LpmxError
 from lpmx_runtime.plan import Bind
 from lpmx_runtime.streams import begin_program
 from lpmx_runtime.text import say_error
+from lpmx_runtime.union.paths import inside_path
+from lpmx_runtime.union.tree import Tree
 
 from . import jobs
-from .files import Tree, inside_path
 from .job import ENV, PAYLOAD, Inside, Rewritten, Submission
 from .systems import system_module
 from .wiring import NOTE_VARIABLE
@@ -35,6 +37,7 @@ __all__ = ["main"]
 
 CALLER = "LPMX_CALLER_"  # COMMAND_ASIDE_PREFIX of preload/plan.h
 EXIT_LPMX = 125
+SCRIPT_MAX = 64 << 20  # bytes of a job script: batch systems take 4 MiB or so
 
 
 def main(argv: Sequence[str]) -> int:
@@ -90,27 +93,8 @@ def _submit(
     host: Mapping[str, str],
 ) -> int:
     data = _read_note(caller)
-    binds = tuple(Bind(**bind) for bind in data["binds"])
-    tree = Tree(binds, data["upper"], tuple(data["layers"]), data["view"])
-    cwd = _cwd(binds, data["upper"], caller)
-    inside = Inside(
-        loader=data["loader"],
-        plan=data["plan"],
-        upper=data["upper"],
-        folder=jobs.new_folder(data["container"]),
-        binds=binds,
-        cwd=cwd,
-        home=data["home"],
-        env={name: value for name, value in caller.items() if name != NOTE_VARIABLE},
-        base_env=data["env"],
-    )
-    submission = Submission(
-        posixpath.basename(command),
-        tuple(words),
-        read=lambda path: tree.read(posixpath.join(cwd, path)),
-        stdin=lambda _: sys.stdin.buffer.read(),
-    )
-    rewritten = system_module(system).adapt(submission, inside)
+    with Tree(data["plan"], "the container") as tree:
+        rewritten, inside = _rewrite(system, command, words, caller, data, tree)
     if rewritten.plain:
         _execute(command, [*words], host)
     try:
@@ -120,21 +104,46 @@ def _submit(
     return _call(system, command, inside, rewritten, host)
 
 
-def _cwd(binds: tuple[Bind, ...], upper: str, caller: Mapping[str, str]) -> str:
-    """Where the caller stands: as its PWD says, if that is this directory, else as a bind shows."""
-    here = os.getcwd()
-    found = inside_path(here, binds, upper)
-    said = caller.get("PWD", "")
-    if said.startswith("/"):
-        from lpmx_runtime.binds import find_bind
+def _rewrite(
+    system: str,
+    command: str,
+    words: Sequence[str],
+    caller: Mapping[str, str],
+    data: Mapping[str, Any],
+    tree: Tree,
+) -> tuple[Rewritten, Inside]:
+    """The submission as the batch system gets it, and where its job will run."""
+    cwd = _cwd(tree, caller)
+    inside = Inside(
+        loader=data["loader"],
+        plan=data["plan"],
+        upper=data["upper"],
+        folder=jobs.new_folder(data["container"]),
+        binds=tuple(Bind(**bind) for bind in data["binds"]),
+        cwd=cwd,
+        home=data["home"],
+        env={name: value for name, value in caller.items() if name != NOTE_VARIABLE},
+        base_env=data["env"],
+    )
+    submission = Submission(
+        posixpath.basename(command),
+        tuple(words),
+        read=lambda path: tree.read(os.fsencode(posixpath.join(cwd, path)), SCRIPT_MAX),
+        stdin=lambda _: sys.stdin.buffer.read(),
+    )
+    return system_module(system).adapt(submission, inside), inside
 
-        bind = find_bind(binds, said)
-        host = bind.src.rstrip("/") + said[len(bind.dst.rstrip("/")) :] if bind else upper + said
-        try:
-            if os.path.samefile(host or "/", here):
-                return said
-        except OSError:
-            pass
+
+def _cwd(tree: Tree, caller: Mapping[str, str]) -> str:
+    """The caller's directory: by its PWD, if that leads to this one, else as the tree shows it."""
+    here = os.getcwd()
+    named = caller.get("PWD", "")
+    if named.startswith("/"):
+        hit = tree.find(os.fsencode(named))
+        with contextlib.suppress(OSError):
+            if hit is not None and os.path.samefile(hit.host, here):
+                return named
+    found = inside_path(tree, here)
     if found is None:
         raise LpmxError(f"{here}: the container does not show this directory")
     return found

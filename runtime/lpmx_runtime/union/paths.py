@@ -6,12 +6,13 @@ import os
 import posixpath
 from typing import TYPE_CHECKING
 
-from ..errors import UsageError
+from ..errors import StorageError, UsageError
 
 if TYPE_CHECKING:
+    from ..plan import LaunchPlan
     from .tree import Tree
 
-__all__ = ["host_path", "inside_path", "real_place"]
+__all__ = ["host_path", "inside_path", "plan_host_path", "real_place"]
 
 _STEPS_MAX = 256  # names on the way, those of symlinks included
 
@@ -29,6 +30,17 @@ def host_path(tree: Tree, path: str, *, cwd: str = "/") -> str | None:
     inside = tree.from_host(os.path.normpath(raw)) if path.startswith("/") else None
     back = tree.find(inside, follow=False) if inside else None
     return path if back is not None and back.in_union and back.host == raw else None
+
+
+def plan_host_path(plan: LaunchPlan, path: str) -> str | None:
+    """The same for the container of @plan, from its working directory; None if it is gone, too."""
+    from .tree import Tree
+
+    try:
+        with Tree.of_plan(plan) as tree:
+            return host_path(tree, path, cwd=plan.cwd)
+    except StorageError:
+        return None
 
 
 def inside_path(tree: Tree, host: str) -> str | None:

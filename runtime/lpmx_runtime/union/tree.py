@@ -150,6 +150,8 @@ class Tree:
         A symlink at its end is followed if @follow. A missing last name is a hit that is `absent`;
         OSError reports everything else that is wrong.
         """
+        if b"\0" in path:
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), os.fsdecode(path))
         raw = self._ffi.new("struct uufs_hit *")
         how = _MISSING | (_FOLLOW if follow else 0)
         self._check(self._lib.host_walk(self._host, base, path, how, raw), path)
@@ -229,13 +231,14 @@ class Tree:
         try:
             hit = self.walk(path)
             if hit.absent:
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+                raise LpmxError(f"{name}: no such file in {self.label}")
             if not stat.S_ISREG(self.kind(hit)):
                 raise LpmxError(f"{name}: not a file")
             with open(self.open(hit), "rb") as file:
                 data = file.read(limit + 1)
         except OSError as error:
-            raise LpmxError(f"{name}: {os.strerror(error.errno or 0)} ({self.label})") from error
+            reason = os.strerror(error.errno or 0).lower()
+            raise LpmxError(f"{name}: {reason} in {self.label}") from error
         if len(data) > limit:
             raise LpmxError(f"{name}: larger than {limit >> 20} MiB")
         return data
