@@ -1,4 +1,4 @@
-"""Is a program one of the image's own, whatever the container shows of the host besides?
+"""Whether a program is one of the image's own, whatever else the container shows of the host.
 
 A path of a container may lead into a bind: by its name (`/tmp/x/python3`), or by a symlink of the
 image. What is there is not the image's, and what chooses programs without being trusted, such as a
@@ -7,58 +7,49 @@ notebook, must not choose it. Nothing is run to find out.
 
 from __future__ import annotations
 
-import posixpath
+import errno
+import os
 import stat
 from typing import TYPE_CHECKING
 
-from lpmx_runtime.binds import find_bind
-from lpmx_runtime.view import View
+from lpmx_runtime.union.programs import is_program
+from lpmx_runtime.union.tree import Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Iterable
 
     from lpmx_runtime.image import Image
     from lpmx_runtime.plan import Bind
     from lpmx_runtime.store import Store
 
-STEPS_MAX = 256  # names on the way, those of symlinks counted too
+REASONS = {
+    errno.EXDEV: "leads to what is shown of the host",
+    errno.ELOOP: "leads through too many symlinks",
+}
+MISSING = "is not in the image"
 
 
-def why_not(store: Store, image: Image, path: str, binds: Collection[Bind]) -> str:
+def why_not(store: Store, image: Image, path: str, binds: Iterable[Bind]) -> str:
     """Why `path` is no program of the layers of `image`; empty where it is one.
 
-    `binds` are what the container shows of the host: none of them may lie on the way.
+    `binds` are what the container shows of the host: none of them may be on the way.
     """
+    with Tree.of_image(store, image, binds) as tree:
+        return why_not_in(tree, path)
+
+
+def why_not_in(tree: Tree, path: str) -> str:
+    """The same for the open tree of an image and its binds."""
     if not path.startswith("/") or "\0" in path:
         return "is not an absolute path of the container"
-    found, pending = "/", path.split("/")[::-1]
-    with View(store.view_path(image.chain_id)) as view:
-        for _ in range(STEPS_MAX):
-            while pending and pending[-1] in ("", "."):
-                pending.pop()
-            if not pending:
-                return _why_not_a_program(view, found)
-            word = pending.pop()
-            if word == "..":
-                found = posixpath.dirname(found)
-                continue
-            here = posixpath.join(found, word)
-            if bind := find_bind(binds, here):
-                return f"leads to {bind.dst}, which is shown of the host"
-            node = view.lookup(here, follow=False)
-            if node is None:
-                return "is not in the image"
-            target = node.link.decode(errors="surrogateescape")
-            pending += target.split("/")[::-1] if target else []
-            if not target:
-                found = here
-            elif target.startswith("/"):
-                found = "/"
-    return "leads through too many symlinks"
-
-
-def _why_not_a_program(view: View, path: str) -> str:
-    node = view.lookup(path, follow=False)
-    if node is None or not stat.S_ISREG(node.mode):
+    try:
+        hit = tree.walk(os.fsencode(path), cross_binds=False)
+    except OSError as error:
+        return REASONS.get(error.errno or 0, MISSING)
+    except UnicodeEncodeError:
+        return MISSING
+    if hit.absent:
+        return MISSING
+    if not stat.S_ISREG(tree.kind(hit)):
         return "is not a file"
-    return "" if node.mode & 0o111 else "is not executable"
+    return "" if is_program(tree, path) else "is not executable"

@@ -17,11 +17,13 @@ from lpmx_kernels import extras, inimage
 from lpmx_kernels.settings import CONNECTION_FILE
 from lpmx_runtime.binds import default_binds, this_place
 from lpmx_runtime.errors import LpmxError
+from lpmx_runtime.union.paths import glob
+from lpmx_runtime.union.programs import programs_named
+from lpmx_runtime.union.tree import Tree
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from lpmx_runtime.image import Image
     from lpmx_runtime.store import Store
@@ -35,7 +37,6 @@ ELSEWHERE = (
     "usr/local/*/bin/python3",
     "home/*/.venv/bin/python3",
 )
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 TIMEOUT = 120.0
 
 # Has to run on every Python 3. Whether it is musl, and which, says the program's loader, as to pip:
@@ -130,7 +131,7 @@ def find_pythons(
     """
     found: list[FoundPython] = []
     refused: list[str] = []
-    alone = not wanted or is_own(store, image, wanted)
+    alone = not wanted or _is_own(store, image, wanted)
     for path in [wanted] if wanted else python_candidates(store, image):
         try:
             found.append(_try_python(store, image, path, alone=alone))
@@ -144,7 +145,7 @@ def find_pythons(
 
 def find_r(store: Store, image: Image) -> FoundR | None:
     """The first R of `image` with IRkernel."""
-    for path in _on_path(store, image, ("R",)):
+    for path in _own_on_path(store, image, ("R",)):
         done = _run(store, image, [path, "--slave", "-e", R_SCRIPT])
         words = done.stdout.decode(errors="replace").split()
         if done.returncode == 0 and len(words) == 2:
@@ -154,7 +155,7 @@ def find_r(store: Store, image: Image) -> FoundR | None:
 
 def find_shell(store: Store, image: Image) -> str:
     """The path of the image's bash, else of its sh; empty where neither starts."""
-    for path in _on_path(store, image, SHELLS):
+    for path in _own_on_path(store, image, SHELLS):
         if _run(store, image, [path, "-c", "exit 0"]).returncode == 0:
             return path
     return ""
@@ -162,31 +163,33 @@ def find_shell(store: Store, image: Image) -> str:
 
 def python_candidates(store: Store, image: Image) -> Sequence[str]:
     """The image's own Pythons by their container paths, those on its PATH first."""
-    roots = [store.layer_fs(diff_id) for diff_id in reversed(image.diff_ids)]
-    found = dict.fromkeys(_on_path(store, image, PYTHONS))
-    for pattern in ELSEWHERE:
-        for root in roots:
-            for path in sorted(root.glob(pattern)):
-                found.setdefault(f"/{path.relative_to(root)}")
-    return [path for path in found if is_own(store, image, path)]
+    with own_tree(store, image) as tree:
+        found = dict.fromkeys(_on_path(tree, image, PYTHONS))
+        for pattern in ELSEWHERE:
+            found.update(dict.fromkeys(glob(tree, pattern)))
+        return [path for path in found if not inimage.why_not_in(tree, path)]
 
 
-def is_own(store: Store, image: Image, path: str) -> bool:
-    """Say whether `path` is a program of the image that the user's binds do not hide."""
+def own_tree(store: Store, image: Image) -> Tree:
+    """The image below what every kernel is shown of the host."""
     binds = default_binds(this_place(os.environ), frozenset({"cwd"}))
-    return not inimage.why_not(store, image, path, binds)
+    return Tree.of_image(store, image, binds)
 
 
-def _on_path(store: Store, image: Image, names: Sequence[str]) -> Iterator[str]:
-    roots: list[Path] = [store.layer_fs(diff_id) for diff_id in reversed(image.diff_ids)]
-    search_path = image.env.get("PATH", DEFAULT_PATH)
-    directories = [d.strip("/") for d in search_path.split(":") if d.startswith("/")]
+def _is_own(store: Store, image: Image, path: str) -> bool:
+    with own_tree(store, image) as tree:
+        return not inimage.why_not_in(tree, path)
+
+
+def _own_on_path(store: Store, image: Image, names: Sequence[str]) -> list[str]:
+    with own_tree(store, image) as tree:
+        found = _on_path(tree, image, names)
+        return [path for path in found if not inimage.why_not_in(tree, path)]
+
+
+def _on_path(tree: Tree, image: Image, names: Sequence[str]) -> Iterator[str]:
     for name in names:
-        for directory in directories:
-            path = f"/{directory}/{name}"
-            there = any(os.path.lexists(root / directory / name) for root in roots)
-            if there and is_own(store, image, path):
-                yield path
+        yield from programs_named(tree, name, image.env.get("PATH", ""))
 
 
 def _run(

@@ -7,17 +7,21 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support import mkimage as mk
 
 from lpmx_kernels import launch, payload, probe, tiers
 from lpmx_kernels.errors import NoKernelProgramError, NoPayloadError
-from lpmx_runtime.image import Image
+from lpmx_runtime.load import load
+from lpmx_runtime.plan import LaunchPlan
 from lpmx_runtime.store import Store
+from lpmx_runtime.union.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-LAYER = "1" * 64
+    from lpmx_runtime.image import Image
+
 FACTS = {
     "python": "3.12.1", "ipykernel": "", "reason": "ModuleNotFoundError: No module named ipykernel",
     "libc": "glibc", "libc_version": "2.39", "machine": "x86_64", "tag": "cp312",
@@ -25,17 +29,29 @@ FACTS = {
 
 
 class Programs:
-    """Stands for the image: what each of its programs answers."""
+    """The image's programs, in the upper of a tree of it, and what each of them answers."""
 
-    def __init__(self, store: Store) -> None:
-        self.root = store.layer_fs(LAYER)
+    def __init__(self, store: Store, image: Image, root: Path) -> None:
+        self.root = root
+        self.plan = LaunchPlan(
+            loader="/",
+            view=str(store.view_path(image.chain_id)),
+            layers=tuple(str(store.layer_fs(one)) for one in image.stack),
+            stores=(),
+            argv=(),
+            upper=str(root),
+            work=str(root),
+        )
         self.answers: dict[str, tuple[int, str]] = {}
 
     def add(self, path: str, status: int = 0, **facts: str) -> None:
         file = self.root / path.lstrip("/")
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch()
+        file.touch(0o755)
         self.answers[path] = (status, json.dumps({**FACTS, **facts}) if facts else "")
+
+    def tree(self, _store: Any, _image: Any) -> Tree:
+        return Tree.of_plan(self.plan, "the image")
 
     def run_once(
         self, _store: Any, _image: Any, argv: Sequence[str], **_: Any
@@ -50,15 +66,20 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def image() -> Image:
-    return Image("2" * 64, ("lab/x:1",), (LAYER,), "3" * 64, {}, 0)
+def image(store: Store, tmp_path: Path) -> Image:
+    spec = mk.Spec("lab/x:1", [mk.layer(mk.file("etc/os-release"))])
+    (loaded,) = load(store, mk.docker_archive(tmp_path / "image.tar", [spec]))
+    return loaded.image
 
 
 @pytest.fixture
-def programs(store: Store, monkeypatch: pytest.MonkeyPatch) -> Programs:
-    fake = Programs(store)
+def programs(
+    store: Store, image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Programs:
+    (tmp_path / "upper").mkdir()
+    fake = Programs(store, image, tmp_path / "upper")
     monkeypatch.setattr(launch, "run_once", fake.run_once)
-    monkeypatch.setattr(probe, "is_own", lambda *_: True)
+    monkeypatch.setattr(probe, "own_tree", fake.tree)
     return fake
 
 

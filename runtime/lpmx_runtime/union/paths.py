@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import posixpath
+import stat
 from typing import TYPE_CHECKING
 
 from ..errors import StorageError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ..plan import LaunchPlan
     from .tree import Tree
 
-__all__ = ["host_path", "inside_path", "plan_host_path", "real_place"]
+__all__ = ["glob", "host_path", "inside_path", "plan_host_path", "real_place"]
 
 _STEPS_MAX = 256  # names on the way, those of symlinks included
 
@@ -54,6 +58,35 @@ def inside_path(tree: Tree, host: str) -> str | None:
     except OSError:
         return None
     return os.fsdecode(hit.path) if same else None
+
+
+def glob(tree: Tree, pattern: str) -> Iterator[str]:
+    """The container paths that @pattern, from the root and as of fnmatch, fits; sorted.
+
+    Symlinks on the way are followed; names that begin with a dot need one in the pattern.
+    """
+    yield from _glob(tree, "/", pattern.strip("/").split("/"))
+
+
+def _glob(tree: Tree, directory: str, words: list[str]) -> Iterator[str]:
+    word, rest = words[0], words[1:]
+    hit = tree.find(os.fsencode(directory))
+    if hit is None or not stat.S_ISDIR(tree.kind(hit)):
+        return
+    names = [word]
+    if set(word) & set("*?["):
+        try:
+            names = [os.fsdecode(name) for name in tree.names(hit)]
+        except OSError:
+            return
+    for name in names:
+        if not fnmatch.fnmatchcase(name, word) or (name[:1] == "." and word[:1] != "."):
+            continue
+        path = posixpath.join(directory, name)
+        if rest:
+            yield from _glob(tree, path, rest)
+        elif tree.find(os.fsencode(path), follow=False):
+            yield path
 
 
 def real_place(tree: Tree, path: str) -> str:

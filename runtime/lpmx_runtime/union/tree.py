@@ -19,17 +19,18 @@ from ..plan import LaunchPlan, compile_plan
 from ..view import load_library
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from typing_extensions import Self
 
     from ..image import Image
+    from ..plan import Bind
     from ..store import Store
 
 __all__ = ["Hit", "Shown", "Tree", "plan_file"]
 
 ABSENT, LOWER, UPPER, BIND = range(4)  # enum uufs_where
-_FOLLOW, _MISSING = 1, 2  # enum uufs_how
+_FOLLOW, _MISSING, _NO_XDEV = 1, 2, 512  # enum uufs_how
 _ENTRY = struct.Struct("<QqHB")  # struct linux_dirent64 up to the name
 _LIST = 1 << 16
 _PATH_MAX = 4096
@@ -110,22 +111,18 @@ class Tree:
             return cls(path, label or f"container {plan.container}")
 
     @classmethod
-    def of_image(cls, store: Store, image: Image) -> Tree:
-        """The tree of @image's layers alone. StorageError as above."""
-        return cls.of_layers(store, image.chain_id, image.stack, f"image {image.name}")
-
-    @classmethod
-    def of_layers(cls, store: Store, chain_id: str, stack: tuple[str, ...], label: str) -> Tree:
-        """The tree of the layers @stack, whose image view is @chain_id's. StorageError as above."""
+    def of_image(cls, store: Store, image: Image, binds: Iterable[Bind] = ()) -> Tree:
+        """The tree of @image's layers, below @binds. StorageError as above."""
         plan = LaunchPlan(
-            loader="-",
-            view=os.fspath(store.view_path(chain_id)),
-            layers=tuple(os.fspath(store.layer_fs(one)) for one in stack),
+            loader="/",  # nothing is started
+            view=os.fspath(store.view_path(image.chain_id)),
+            layers=tuple(os.fspath(store.layer_fs(one)) for one in image.stack),
             stores=(),
             argv=(),
+            binds=tuple(binds),
             read_only=True,
         )
-        return cls.of_plan(plan, label)
+        return cls.of_plan(plan, f"image {image.name}")
 
     def close(self) -> None:
         """Release the plan and what it maps."""
@@ -144,23 +141,24 @@ class Tree:
             self.close()
 
     # ---- walking
-    def walk(self, path: bytes, *, follow: bool = True, base: bytes = b"/") -> Hit:
-        """What @path, relative to the canonical directory @base, leads to.
+    def walk(self, path: bytes, *, follow: bool = True, cross_binds: bool = True) -> Hit:
+        """What @path, from the root, leads to.
 
         A symlink at its end is followed if @follow. A missing last name is a hit that is `absent`;
-        OSError reports everything else that is wrong.
+        OSError reports everything else that is wrong: with EXDEV, a bind on the way without
+        @cross_binds.
         """
         if b"\0" in path:
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), os.fsdecode(path))
         raw = self._ffi.new("struct uufs_hit *")
-        how = _MISSING | (_FOLLOW if follow else 0)
-        self._check(self._lib.host_walk(self._host, base, path, how, raw), path)
+        how = _MISSING | (_FOLLOW if follow else 0) | (0 if cross_binds else _NO_XDEV)
+        self._check(self._lib.host_walk(self._host, b"/", path, how, raw), path)
         return Hit(raw, self._ffi.string)
 
-    def find(self, path: bytes, *, follow: bool = True, base: bytes = b"/") -> Hit | None:
+    def find(self, path: bytes, *, follow: bool = True) -> Hit | None:
         """The same; None where @path leads to nothing."""
         try:
-            hit = self.walk(path, follow=follow, base=base)
+            hit = self.walk(path, follow=follow)
         except OSError:
             return None
         return None if hit.absent else hit
