@@ -9,7 +9,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lpmx_runtime.binds import find_bind, merge_binds, resolve_destination
+from lpmx_runtime.binds import find_bind, merge_binds
 from lpmx_runtime.container import taken_back
 from lpmx_runtime.errors import storage_errors
 from lpmx_runtime.plan import Bind
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from lpmx_runtime.container import Container
     from lpmx_runtime.launch import Draft
     from lpmx_runtime.store import Store
-    from lpmx_runtime.view import View
 
 __all__ = ["with_folders"]
 
@@ -54,10 +53,11 @@ def _lacking(store: Store, container: Container, paths: Sequence[str]) -> list[s
     pending = [path for path in paths if path != "/" and not _in_bind(container, path)]
     if not pending:
         return []
-    from lpmx_runtime.view import View
+    from lpmx_runtime.union.paths import real_place
+    from lpmx_runtime.union.tree import Tree
 
-    with View(store.view_path(container.chain_id)) as view:
-        return [_real(view, path) for path in pending if view.lookup(path) is None]
+    with Tree.of_image(store, store.image(container.image)) as tree:
+        return [real_place(tree, path) for path in pending if not tree.find(os.fsencode(path))]
 
 
 def _in_bind(container: Container, path: str) -> bool:
@@ -70,11 +70,3 @@ def _in_bind(container: Container, path: str) -> bool:
         with storage_errors(f"directory {path} of the container"):
             os.makedirs(host, exist_ok=True)
     return True
-
-
-def _real(view: View, path: str) -> str:
-    def link_of(place: str) -> str:
-        node = view.lookup(place, follow=False)
-        return os.fsdecode(node.link) if node else ""
-
-    return resolve_destination(path, link_of)

@@ -61,7 +61,6 @@ _SYSTEM_NAMES = re.compile(
 )
 # Words Docker users have in their fingers: they speak of SELinux labels and of Docker's file
 # sharing.
-_STEPS_MAX = 4096  # names looked at in one destination, symlinks counted anew
 _NO_MEANING = {"rw", "z", "Z", "cached", "delegated", "consistent", "bind", "rbind"}
 
 
@@ -228,32 +227,6 @@ def parse_volume(text: str, *, cwd: str) -> Bind:
     if not os.path.isdir(source):
         return Bind(source, destination, read_only=read_only, file=True)
     return folder_bind(plain_path(given), destination, read_only=read_only)
-
-
-def resolve_destination(path: str, link_of: Callable[[str], str]) -> str:
-    """@path with the symlinks of the image in its parents resolved, so that the bind is met there.
-
-    @link_of tells the target of a symlink in the image, "" for anything else. The last name stays:
-    a bind replaces a symlink.
-    """
-    parent, name = posixpath.split(path)
-    pending = parent.split("/")[::-1]
-    found = "/"
-    for _ in range(_STEPS_MAX):
-        if not pending:
-            return posixpath.join(found, name)
-        word = pending.pop()
-        if word == "..":
-            found = posixpath.dirname(found)
-        elif word not in ("", "."):
-            here = posixpath.join(found, word)
-            target = link_of(here)
-            if target.startswith("/"):
-                found = "/"
-            elif not target:
-                found = here
-            pending += target.split("/")[::-1]
-    raise UsageError(f"-v {path}: too many symlinks in the image")
 
 
 def _are_options(text: str) -> bool:

@@ -14,7 +14,6 @@ Decides only; `Callee.prepare` acts.
 from __future__ import annotations
 
 import os
-import posixpath
 import shutil
 import stat
 from contextlib import ExitStack, suppress
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from . import container as containers
 from . import identity
-from .binds import find_bind, merge_binds, resolve_destination
+from .binds import find_bind, merge_binds
 from .environment import DEFAULT_PATH, HOST_PASSED, OF_ONE_TREE
 from .errors import LpmxError, NotFoundError, UsageError
 from .execmap import Environment, EnvironmentTarget, ExecMap, HostTarget, ImageTarget, Mapping
@@ -37,6 +36,9 @@ from .plan import (
     environment_list,
 )
 from .store import make_private
+from .union.paths import real_place
+from .union.programs import find_program, is_program
+from .union.tree import Tree
 
 if TYPE_CHECKING:
     from collections import abc
@@ -45,7 +47,6 @@ if TYPE_CHECKING:
     from .identity import Host
     from .image import Image
     from .store import Store
-    from .view import View
 
 __all__ = ["Callee", "CommandFiles", "Composition", "compose", "pin_images"]
 
@@ -185,10 +186,10 @@ def _image(store: Store, mapping: Mapping, target: ImageTarget | EnvironmentTarg
 
 
 @dataclass(frozen=True)
-class _Tree:
+class _Draft:
     """One container of the composition while it is being decided."""
 
-    view: View
+    tree: Tree
     upper: str
     image_env: abc.Mapping[str, str]
     binds: tuple[Bind, ...]
@@ -208,58 +209,74 @@ class _Composer:
     environ: abc.Mapping[str, str]  # the host's
     stack: ExitStack
     callees: dict[str, Callee | None] = field(default_factory=dict)
-    trees: dict[str, _Tree] = field(default_factory=dict)
+    drafts: dict[str, _Draft] = field(default_factory=dict)
     agent: bool = False
 
     # -- the containers
 
     def root(self) -> Composition:
         image = self.store.image(self.container.image)
-        tree = _Tree(
-            self._view(image), self.plan.upper, image.env, self.plan.binds, self.container.commands
+        draft = _Draft(
+            self._tree(self.plan, self.container.label),
+            self.plan.upper,
+            image.env,
+            self.plan.binds,
+            self.container.commands,
         )
         folder = self.container.path(f"commands{self.variant}")
-        rows, binds, files = self._commands(tree, ExecMap(), folder)
+        rows, binds, files = self._commands(draft, ExecMap(), folder)
         callees = tuple(callee for callee in self.callees.values() if callee)
         plan = replace(
             self.plan,
             commands=rows,
             binds=self.plan.binds + binds,
             agent=self.agent,
-            env=_with_own(self.plan.env) if _has_names(tree.own) else self.plan.env,
+            env=_with_own(self.plan.env) if _has_names(draft.own) else self.plan.env,
         )
         return Composition(plan, files, callees, self.container.folder)
 
-    def _view(self, image: Image) -> View:
-        from .view import View
+    def _tree(self, plan: LaunchPlan, label: str) -> Tree:
+        return self.stack.enter_context(Tree.of_plan(plan, label))
 
-        return self.stack.enter_context(View(self.store.view_path(image.chain_id)))
-
-    def _callee(self, environment: Environment) -> tuple[str, _Tree]:
-        """The plan file and the tree of a callee, which is planned when first met."""
+    def _callee(self, environment: Environment) -> tuple[str, _Draft]:
+        """The plan file and the draft of a callee, which is planned when first met."""
         key = _key(environment)
         folder = self.container.path(f"callees/{key}")
         plan_file = os.path.join(folder, f"plan{self.variant}")
         if key not in self.callees:
             self.callees[key] = None
             image = self.store.resolve(environment.image)
-            view = self._view(image)
-            binds, env = self._binds(view, environment), {**image.env, **environment.env}
-            gpus = self._gpus(view, image, environment, env, binds)
-            tree = _Tree(
-                view,
-                os.path.join(folder, "upper"),
+            binds, env = self._binds(image, environment), {**image.env, **environment.env}
+            gpus = self._gpus(image, environment, env, binds)
+            plan = self._draft_plan(image, binds, folder)
+            draft = _Draft(
+                self._tree(plan, image.name),
+                plan.upper,
                 {**gpus.env, **env},
                 binds,
                 environment.commands,
             )
-            self.trees[key] = tree
-            self.callees[key] = self._plan_callee(image, tree, folder, plan_file, gpus)
-        return plan_file, self.trees[key]
+            self.drafts[key] = draft
+            self.callees[key] = self._plan_callee(image, plan, draft, folder, plan_file, gpus)
+        return plan_file, self.drafts[key]
+
+    def _draft_plan(self, image: Image, binds: tuple[Bind, ...], folder: str) -> LaunchPlan:
+        """The plan of a callee without what its commands and GPUs add."""
+        return replace(
+            self.plan,
+            view=os.fspath(self.store.view_path(image.chain_id)),
+            layers=tuple(os.fspath(self.store.layer_fs(one)) for one in image.stack),
+            argv=(),
+            env=(),
+            binds=binds,
+            upper=os.path.join(folder, "upper"),
+            work=os.path.join(folder, "work"),
+            dirty=os.path.join(folder, "dirty"),
+            cwd="/",
+        )
 
     def _gpus(
         self,
-        view: View,
         image: Image,
         environment: Environment,
         env: abc.Mapping[str, str],
@@ -274,64 +291,58 @@ class _Composer:
             return Exposure()
         from .gpu.errors import GpuError
         from .gpu.expose import expose
+        from .view import View
 
         try:
-            return expose(
-                self.store, view, text, self.environ, image=image.name, env=env, binds=binds
-            )
+            with View(self.store.view_path(image.chain_id)) as view:
+                return expose(
+                    self.store, view, text, self.environ, image=image.name, env=env, binds=binds
+                )
         except GpuError:
             if environment.gpus:
                 raise
             return Exposure()
 
     def _plan_callee(
-        self, image: Image, tree: _Tree, folder: str, plan_file: str, gpus: Exposure
+        self,
+        image: Image,
+        plan: LaunchPlan,
+        draft: _Draft,
+        folder: str,
+        plan_file: str,
+        gpus: Exposure,
     ) -> Callee:
         inherited = ExecMap(
             tuple(
                 mapping
                 for mapping in self.container.commands
-                if not mapping.is_path and not tree.own.get(mapping.key)
+                if not mapping.is_path and not draft.own.get(mapping.key)
             )
         )
         rows, binds, files = self._commands(
-            tree, inherited, os.path.join(folder, f"commands{self.variant}")
+            draft, inherited, os.path.join(folder, f"commands{self.variant}")
         )
         seed_folder = os.path.join(folder, f"seed{self.variant}")
         seeds = self._seeds(image)
         shown = {dst: containers.kept_file(folder, data) for dst, data in gpus.files.items()}
         plan = replace(
-            self.plan,
-            view=os.fspath(self.store.view_path(image.chain_id)),
-            layers=tuple(os.fspath(self.store.layer_fs(one)) for one in image.stack),
-            argv=(),
-            env=(),
+            plan,
             binds=(
-                *tree.binds,
+                *draft.binds,
                 *binds,
-                *_free(tree.binds, _seed_binds(seeds, seed_folder)),
-                *_free(tree.binds, gpus.binds),
-                *_free(tree.binds, [_shown(path, dst) for dst, path in shown.items()]),
+                *_free(draft.binds, _seed_binds(seeds, seed_folder)),
+                *_free(draft.binds, gpus.binds),
+                *_free(draft.binds, [_shown(path, dst) for dst, path in shown.items()]),
             ),
-            upper=tree.upper,
-            work=os.path.join(folder, "work"),
-            dirty=os.path.join(folder, "dirty"),
-            cwd="/",
             commands=rows,
         )
         kept = {shown[dst]: data for dst, data in gpus.files.items()}
         return Callee(folder, plan_file, plan, files, seeds, seed_folder, kept)
 
-    def _binds(self, view: View, environment: Environment) -> tuple[Bind, ...]:
+    def _binds(self, image: Image, environment: Environment) -> tuple[Bind, ...]:
         """The caller's, at the same places, and the environment's own."""
-
-        def link_of(path: str) -> str:
-            node = view.lookup(path, follow=False)
-            return os.fsdecode(node.link) if node else ""
-
-        caller = [
-            replace(bind, dst=resolve_destination(bind.dst, link_of)) for bind in self.who.binds
-        ]
+        with Tree.of_image(self.store, image) as tree:
+            caller = [replace(bind, dst=real_place(tree, bind.dst)) for bind in self.who.binds]
         return merge_binds(environment.binds, caller)
 
     def _seeds(self, image: Image) -> dict[str, str]:
@@ -349,46 +360,41 @@ class _Composer:
     # -- the commands of one container
 
     def _commands(
-        self, tree: _Tree, inherited: ExecMap, folder: str
+        self, draft: _Draft, inherited: ExecMap, folder: str
     ) -> tuple[tuple[PlanCommand, ...], tuple[Bind, ...], CommandFiles]:
         rows: list[PlanCommand] = []
         binds: list[Bind] = []
         files: dict[str, str] = {}
-        for mapping in tree.own:
+        for mapping in draft.own:
             if mapping.is_path:
                 name = f"paths/{len(files)}"
-                path = self._real_place(tree, mapping)
+                path = self._real_place(draft, mapping)
                 binds.append(Bind(os.path.join(folder, name), path, True, file=True, commands=True))
             else:
                 name, path = f"bin/{mapping.key}", f"{OWN}/{mapping.key}"
-            rows.append(self._row(tree, mapping, path))
+            rows.append(self._row(draft, mapping, path))
             files[name] = _script(rows[-1])
         for mapping in inherited:
-            rows.append(self._row(tree, mapping, f"{CALLERS}/{mapping.key}"))
+            rows.append(self._row(draft, mapping, f"{CALLERS}/{mapping.key}"))
             files[f"caller/{mapping.key}"] = _script(rows[-1])
         if len(files) > len(binds):
             binds.append(Bind(folder, PLACE, read_only=True, commands=True))
-            if _has_names(tree.own):
+            if _has_names(draft.own):
                 files["profile.sh"] = _LOGIN.format(own=OWN)
-                binds += _login_bind(tree, os.path.join(folder, "profile.sh"))
+                binds += _login_bind(draft, os.path.join(folder, "profile.sh"))
         return tuple(rows), tuple(binds), CommandFiles(folder, files)
 
-    def _real_place(self, tree: _Tree, mapping: Mapping) -> str:
-        """Where an absolute path really lies, its parents' symlinks followed as for a bind."""
-
-        def link_of(path: str) -> str:
-            node = tree.view.lookup(path, follow=False)
-            return os.fsdecode(node.link) if node else ""
-
-        place = resolve_destination(mapping.key, link_of)
-        if any(bind.dst == place or bind.dst.startswith(f"{place}/") for bind in tree.binds):
+    def _real_place(self, draft: _Draft, mapping: Mapping) -> str:
+        """The place of an absolute path, the symlinks in its parents followed as for a bind."""
+        place = real_place(draft.tree, mapping.key)
+        if any(bind.dst == place or bind.dst.startswith(f"{place}/") for bind in draft.binds):
             raise UsageError(
                 f"command {mapping.key}: something is bound there",
                 hint="map the bare name, or leave the bind out",
             )
         return place
 
-    def _row(self, tree: _Tree, mapping: Mapping, path: str) -> PlanCommand:
+    def _row(self, draft: _Draft, mapping: Mapping, path: str) -> PlanCommand:
         if len(os.fsencode(mapping.name)) > _NAME_MAX:
             raise UsageError(f"command {mapping.name[:40]}...: the name is too long")
         if isinstance(mapping.target, HostTarget):
@@ -410,11 +416,11 @@ class _Composer:
             target=program,
             plan=plan_file,
             cwd=mapping.cwd,
-            env_names=(*OF_ONE_TREE, *environment_list(tree.image_env)),
+            env_names=(*OF_ONE_TREE, *environment_list(draft.image_env)),
             env=environment_list(env),
         )
 
-    def _search_path(self, callee: _Tree) -> str:
+    def _search_path(self, callee: _Draft) -> str:
         """PATH in a callee: its own commands, its image's, and last what its caller maps."""
         parts = [callee.image_env.get("PATH") or DEFAULT_PATH]
         if _has_names(callee.own):
@@ -495,9 +501,9 @@ def _script(row: PlanCommand) -> str:
     )
 
 
-def _login_bind(tree: _Tree, source: str) -> list[Bind]:
-    node = tree.view.lookup(_PROFILE)
-    if node is None or not stat.S_ISDIR(node.mode):
+def _login_bind(draft: _Draft, source: str) -> list[Bind]:
+    hit = draft.tree.find(os.fsencode(_PROFILE))
+    if hit is None or not stat.S_ISDIR(draft.tree.kind(hit)):
         return []
     return [Bind(source, f"{_PROFILE}/zz-lpmx.sh", read_only=True, file=True)]
 
@@ -520,39 +526,28 @@ def _free(binds: tuple[Bind, ...], more: abc.Iterable[Bind]) -> list[Bind]:
 # ---- looking for programs
 
 
-def _find_program(tree: _Tree, command: str, mapping: Mapping, where: str) -> str:
+def _find_program(callee: _Draft, command: str, mapping: Mapping, where: str) -> str:
     """The path of @command in a callee; LpmxError when it has none."""
     if command.startswith("/"):
-        if not tree.own.get(command) and not _is_program(tree, command):
+        if not callee.own.get(command) and not is_program(callee.tree, command):
             raise LpmxError(
                 f"command {mapping.key}: {where} has no program {command}",
-                hint=_bound_hint(tree, command) or "give the path of a program that it has",
+                hint=_bound_hint(callee, command) or "give the path of a program that it has",
             )
         return command
-    if tree.own.get(command):
+    if callee.own.get(command):
         return f"{OWN}/{command}"
-    for folder in (tree.image_env.get("PATH") or DEFAULT_PATH).split(":"):
-        path = posixpath.join(folder or "/", command)
-        if path.startswith("/") and _is_program(tree, path):
-            return path
+    found = find_program(callee.tree, command, callee.image_env.get("PATH", ""))
+    if found:
+        return found
     raise LpmxError(
         f"command {mapping.key}: {where} has no program {command} on its PATH",
         hint=f"give its path, as in {mapping.key}=image:IMAGE:/path/to/{command}",
     )
 
 
-def _is_program(tree: _Tree, path: str) -> bool:
-    bind = find_bind(tree.binds, path)
-    if bind:
-        return _is_executable(bind.src.rstrip("/") + path[len(bind.dst) :])
-    node = tree.view.lookup(path)
-    if node is None:
-        return os.path.lexists(tree.upper + path)
-    return stat.S_ISREG(node.mode) and bool(node.mode & 0o111)
-
-
-def _bound_hint(tree: _Tree, path: str) -> str:
-    bind = find_bind(tree.binds, path)
+def _bound_hint(callee: _Draft, path: str) -> str:
+    bind = find_bind(callee.binds, path)
     return f"{bind.dst} shows {bind.src} there, as for the caller" if bind else ""
 
 

@@ -31,6 +31,7 @@ from .store import atomic_write
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from .compose.resolve import Composition
     from .container import Container
     from .image import Image
     from .launch import Options, Surroundings
@@ -159,7 +160,6 @@ def _decide(
 ) -> tuple[Image, Options, str]:
     """Image and options of the container, and the variables that a call brings along."""
     from .compose.envfile import is_environment_file
-    from .compose.find import check_commands
 
     asked = launch.Options(no_bind=frozenset({"cwd"}))
     open_names: list[str] = []  # variables whose value is the host's at each call
@@ -173,14 +173,44 @@ def _decide(
         open_names = [name for name, value in environment.env.items() if value is None]
         image = composition.top.image
         options = merge_options(environment_options(composition, {}), asked)
-        check_commands(store, image, requests, composition)
+        _check(store, image, requests, composition)
     else:
         image, options = store.resolve(source), asked
-        check_commands(store, image, requests)
+        _check(store, image, requests)
     volumes = (*_host_folders(store, image), *options.volumes)
     passed = pass_list({**image.env, **options.env}, open_names)
     prefix = options.entrypoint or ()
     return image, replace(options, volumes=volumes, entrypoint=prefix, command=("true",)), passed
+
+
+def _check(
+    store: Store, image: Image, requests: Iterable[Request], composition: Composition | None = None
+) -> None:
+    """Raise UsageError unless each of @requests is a program of @image or mapped to a container.
+
+    @composition: the environment, when @image is that of one.
+    """
+    from .compose.resolve import HostProgram
+    from .union.programs import find_program
+    from .union.tree import Tree
+
+    commands = composition.top.commands if composition else {}
+    environment = composition.top.environment if composition else None
+    search_path = (environment.env.get("PATH") if environment else "") or image.env.get("PATH", "")
+    with Tree.of_image(store, image) as tree:
+        for request in requests:
+            mapped = commands.get(request.command)
+            if isinstance(mapped, HostProgram):
+                raise UsageError(
+                    f"{request.command}: runs on the host already ({mapped.path})",
+                    hint="expose only what runs in a container",
+                )
+            if mapped is None and find_program(tree, request.command, search_path) is None:
+                found = find_program(tree, os.path.basename(request.command), search_path)
+                raise UsageError(
+                    f"{request.command}: {image.name} has no such program",
+                    hint=f"there is {found}" if found else None,
+                )
 
 
 def _host_folders(store: Store, image: Image) -> list[str]:

@@ -26,7 +26,6 @@ from .binds import (
     find_bind,
     merge_binds,
     parse_volume,
-    resolve_destination,
     this_place,
     without_layers,
 )
@@ -277,15 +276,11 @@ def _replaceable(bind: Bind) -> Bind:
 
 
 def _at_real_places(store: Store, image: Image, binds: list[Bind]) -> list[Bind]:
-    from .view import View
+    from .union.paths import real_place
+    from .union.tree import Tree
 
-    with View(store.view_path(image.chain_id)) as view:
-
-        def link_of(path: str) -> str:
-            node = view.lookup(path, follow=False)
-            return os.fsdecode(node.link) if node else ""
-
-        return [replace(bind, dst=resolve_destination(bind.dst, link_of)) for bind in binds]
+    with Tree.of_image(store, image) as tree:
+        return [replace(bind, dst=real_place(tree, bind.dst)) for bind in binds]
 
 
 def _shown_user(

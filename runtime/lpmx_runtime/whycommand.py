@@ -6,6 +6,7 @@ exact container path, again in the container it leads to, until a program is rea
 
 from __future__ import annotations
 
+import os
 import posixpath
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,9 @@ from .callees import OWN
 from .environment import DEFAULT_PATH
 from .errors import NotFoundError, UsageError
 from .plan import environment_dict
-from .why import explain, union_of
+from .union.programs import is_program
+from .union.tree import Tree
+from .why import union_of
 
 if TYPE_CHECKING:
     from .container import Container
@@ -121,8 +124,13 @@ def _find(store: Store, name: str, here: Surroundings) -> tuple[Container, str]:
 
 def explain_command(started: Started, command: str) -> CommandAnswer:
     """Which program @command, a name or an absolute path, runs in @started, and by which rule."""
+    with Tree.of_plan(started.launch.plan, started.label) as tree:
+        return _explain(started, tree, command)
+
+
+def _explain(started: Started, tree: Tree, command: str) -> CommandAnswer:
     if command.startswith("/"):
-        path = _program_at(started, command)
+        path = _program_at(started, tree, command)
         return CommandAnswer(command, path, _rules(started, path))
     if "/" in command or not command:
         raise UsageError(
@@ -133,28 +141,27 @@ def explain_command(started: Started, command: str) -> CommandAnswer:
     hits = [
         path
         for folder in dict.fromkeys(folders)
-        if (path := _program_at(started, posixpath.join(folder, command)))
+        if (path := _program_at(started, tree, posixpath.join(folder, command)))
     ]
     first = hits[0] if hits else ""
     hidden = tuple(dict.fromkeys(path for path in hits[1:] if path != first))
     return CommandAnswer(command, first, _rules(started, first), hidden, folders)
 
 
-def _program_at(started: Started, path: str) -> str:
+def _program_at(started: Started, tree: Tree, path: str) -> str:
     """The canonical container path of the program at @path, "" where there is none."""
     if not path.startswith("/"):
         return ""
     parent, name = posixpath.split(path)
     if parent != OWN:  # whose files are made at a start
-        steps = explain(started.union, parent)
-        if not steps.found:
+        hit = tree.find(os.fsencode(parent))
+        if hit is None:
             return ""
-        parent = steps.steps[-1].path
+        parent = os.fsdecode(hit.path)
     place = posixpath.join(parent, name)
     if any(row.path == place for row in started.launch.plan.commands):
         return place
-    answer = explain(started.union, place)
-    return place if answer.found and answer.steps[-1].kind == "file" else ""
+    return place if is_program(tree, place) else ""
 
 
 def _rules(started: Started, path: str) -> tuple[PlanCommand, ...]:

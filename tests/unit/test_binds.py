@@ -146,20 +146,6 @@ def test_working_directory_is_shown_as_the_shell_names_it(tmp_path, monkeypatch)
     )
 
 
-def test_destination_follows_the_image_s_symlinks_but_for_the_last_name():
-    links = {"/bin": "usr/bin", "/var/run": "/run", "/etc/localtime": "../x", "/loop": "loop"}
-
-    def resolve(path):
-        return binds.resolve_destination(path, lambda name: links.get(name, ""))
-
-    assert resolve("/bin/tool") == "/usr/bin/tool"
-    assert resolve("/var/run/a/b") == "/run/a/b"
-    assert resolve("/etc/localtime") == "/etc/localtime"
-    assert resolve("/plain") == "/plain"
-    with pytest.raises(UsageError, match="too many symlinks"):
-        resolve("/loop/x")
-
-
 @pytest.mark.parametrize(
     ("path", "has", "shown"),
     [

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 from lpmx_runtime.environment import DEFAULT_PATH
 from lpmx_runtime.errors import LpmxError
+from lpmx_runtime.union.programs import find_program
+from lpmx_runtime.union.tree import Tree
 
 from . import lock as locks
 from .envfile import (
@@ -29,7 +31,6 @@ from .envfile import (
     cycle_error,
     read_environment,
 )
-from .find import find_program
 from .source import EnvFileError, Place
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
     from lpmx_runtime.image import Image
     from lpmx_runtime.store import Store
-    from lpmx_runtime.view import View
 
 __all__ = [
     "Composition",
@@ -193,13 +193,13 @@ class _Resolver:
         self._graph = graph
         self._images = images
         self._environ = environ
-        self._views: dict[str, View] = {}
+        self._trees: dict[str, Tree] = {}
         self.members: dict[str, Member] = {}
         self.errors: list[LpmxError] = []
 
     def close(self) -> None:
-        for view in self._views.values():
-            view.close()
+        for tree in self._trees.values():
+            tree.close()
 
     def environment(self, file: str) -> Member | None:
         """The member that environment file @file describes, with all that it calls."""
@@ -293,14 +293,9 @@ class _Resolver:
         )
 
     def _find(self, image: Image, word: str, variables: Mapping[str, str]) -> str | None:
-        return find_program(self._view(image), word, variables)
-
-    def _view(self, image: Image) -> View:
-        from lpmx_runtime.view import View
-
-        if image.chain_id not in self._views:
-            self._views[image.chain_id] = View(self._store.view_path(image.chain_id))
-        return self._views[image.chain_id]
+        if image.id not in self._trees:
+            self._trees[image.id] = Tree.of_image(self._store, image)
+        return find_program(self._trees[image.id], word, variables.get("PATH", ""))
 
 
 def _in_bind(environment: Environment, path: str) -> bool:

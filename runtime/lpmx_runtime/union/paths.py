@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["glob", "host_path", "inside_path", "plan_host_path", "real_place"]
 
-_STEPS_MAX = 256  # names on the way, those of symlinks included
+_STEPS_MAX = 4096  # names on the way, those of symlinks included
 
 
 def host_path(tree: Tree, path: str, *, cwd: str = "/") -> str | None:

@@ -106,7 +106,10 @@ class Tree:
 
     @classmethod
     def of_plan(cls, plan: LaunchPlan, label: str = "") -> Tree:
-        """The tree of @plan, which need not be on any disk. StorageError as above."""
+        """The tree of @plan, which need not be on any disk; one never started has no upper yet.
+
+        StorageError as above.
+        """
         with plan_file(plan) as path:
             return cls(path, label or f"container {plan.container}")
 
@@ -245,7 +248,10 @@ class Tree:
 @contextlib.contextmanager
 def plan_file(plan: LaunchPlan) -> Iterator[str]:
     """A file in memory with what a tree needs of @plan. OSError, PlanError."""
-    data = compile_plan(replace(plan, argv=(), env=(), commands=(), ports=(), agent=False))
+    plan = replace(plan, argv=(), env=(), commands=(), ports=(), agent=False)
+    if plan.dirty and not os.path.exists(plan.dirty):
+        plan = replace(plan, upper="", work="", dirty="")
+    data = compile_plan(plan)
     with open(os.memfd_create("plan", os.MFD_CLOEXEC), "wb", buffering=0) as file:
         file.write(data)
         yield f"/proc/self/fd/{file.fileno()}"
