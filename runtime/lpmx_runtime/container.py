@@ -113,6 +113,15 @@ class Container:
         """The programs and those that watch over them."""
         return runs.live_runs(self.path("runs"))
 
+    def background(self) -> list[int]:
+        """The processes that run in it, on this node, when the programs started in it have ended.
+
+        Daemons, jobs of a shell, calls of exposed commands.
+        """
+        from . import processes
+
+        return [] if self.runs() else processes.of_container(self.id)
+
     def is_garbage(self) -> bool:
         """True when it was meant to go with its run, and whoever was to remove it has died."""
         return (
@@ -441,6 +450,12 @@ def remove(store: Store, container: Container, *, force: bool = False, lost: boo
 
 def _refuse_when_running(container: Container, *, forced: bool = False) -> None:
     running = container.runs() or container.entries()
+    background = [] if running else container.background()
+    if background:
+        raise InUseError(
+            f"container {container.label} is in use by process {background[0]} in the background",
+            hint=f"`lpmx stop {container.label}` first, or `lpmx rm -f {container.label}`",
+        )
     if running:
         raise InUseError(
             f"container {container.label} is in use by {running[0].label}",

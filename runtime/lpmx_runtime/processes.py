@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import time
 from typing import TYPE_CHECKING
@@ -19,8 +20,20 @@ from .runs import start_time
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["end", "in_session", "kill_container", "of_container", "with_variable"]
+__all__ = [
+    "by_container",
+    "end",
+    "in_session",
+    "kill_container",
+    "of_container",
+    "with_variable",
+]
 
+# What leads from a process to its container: the record of changed names that it has mapped, or the
+# plan in the variable that the engine hands on at an exec (preload/loader/state.c). Of a container
+# that another one calls it is below that one's directory.
+_DIRTY = re.compile(rb"/containers/([0-9a-f]+)/(?:callees/[^/\n]+/)?dirty(?: \(deleted\))?\n")
+_PLAN = re.compile(rb"\0?LPMX_EXEC=[^\0]*?/containers/([0-9a-f]+)/")
 _ROUNDS = 20
 _UNSETTLED = 3  # scans that wait for a process to show whose it is
 _PAUSE = 0.02  # seconds: a process that is being killed is still to be seen for a moment
@@ -40,22 +53,34 @@ def in_session(session: int) -> list[int]:
 
 
 def of_container(identifier: str) -> list[int]:
-    """The processes of the container with that id on this node, this process never among them."""
-    return _scan(identifier)[0]
+    """The processes of the container with that id on this node, this process never among them.
 
-
-def _scan(identifier: str) -> tuple[list[int], bool]:
-    """The pids, and whether some process is just becoming a program of a container, of any one.
-
-    Such a process has the loader mapped and not yet what tells whose it is.
+    Those of the containers that it calls are its own, too.
     """
-    mark, loader = f"/{identifier}/dirty".encode(), f"/{ENGINE}\n".encode()
-    found, unsettled = [], False
+    return _scan()[0].get(identifier, [])
+
+
+def by_container() -> dict[str, list[int]]:
+    """The processes of all containers on this node, by the containers' ids; one look at each."""
+    return _scan()[0]
+
+
+def _scan() -> tuple[dict[str, list[int]], bool]:
+    """By container; and whether some process is just becoming a program of one.
+
+    Such a process has the loader mapped and nothing yet that leads to its container.
+    """
+    loader = f"/{ENGINE}\n".encode()
+    found: dict[str, list[int]] = {}
+    unsettled = False
     for pid, maps in _read_all("maps"):
-        if mark in maps:
-            found.append(pid)
-        elif loader in maps and b"/dirty" not in maps:
-            unsettled = True
+        mark = _DIRTY.search(maps)
+        if mark is None and loader in maps:
+            # On a network file system the record is not mapped, but an exec hands on its plan.
+            mark = _PLAN.search(_read(str(pid), "environ"))
+            unsettled |= mark is None
+        if mark is not None:
+            found.setdefault(mark[1].decode(), []).append(pid)
     return found, unsettled
 
 
@@ -65,13 +90,18 @@ def _read_all(name: str) -> Iterator[tuple[int, bytes]]:
     for entry in os.listdir("/proc"):
         if not entry.isdigit() or int(entry) == os.getpid():
             continue
-        try:
-            if os.stat(f"/proc/{entry}").st_uid != own:
-                continue
-            with open(f"/proc/{entry}/{name}", "rb") as file:
-                yield int(entry), file.read()
-        except OSError:
-            continue  # ended meanwhile, or none of our business
+        with contextlib.suppress(OSError):
+            if os.stat(f"/proc/{entry}").st_uid == own and (data := _read(entry, name)):
+                yield int(entry), data
+
+
+def _read(pid: str, name: str) -> bytes:
+    """A file of a process; empty where it has ended, or may not be looked at."""
+    try:
+        with open(f"/proc/{pid}/{name}", "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
 
 
 def end(find: Callable[[], Iterable[int]], *, grace: float) -> list[int]:
@@ -109,7 +139,8 @@ def kill_container(identifier: str) -> int:
     killed: set[int] = set()
     patience = _UNSETTLED  # a host agent looks so all its life
     for _ in range(_ROUNDS):
-        living, unsettled = _scan(identifier)
+        scanned, unsettled = _scan()
+        living = scanned.get(identifier, [])
         patience -= unsettled and not living
         if not living and (not unsettled or not patience):
             break

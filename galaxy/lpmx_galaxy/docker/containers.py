@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -39,7 +38,6 @@ _PS = table([
     Flag("size", ("-s", "--size"), takes_value=False),
 ])  # fmt: skip
 _GRACE = 10.0  # seconds, docker's default
-_AFTER_KILL = 5.0
 
 
 def _store() -> Store:
@@ -76,63 +74,39 @@ def _find(store: Store, name: str) -> Container:
     return find(store, name)
 
 
-def _number(text: str) -> signal.Signals:
-    try:
-        if text.isdigit():
-            return signal.Signals(int(text))
-        return signal.Signals[f"SIG{text.upper().removeprefix('SIG')}"]
-    except (KeyError, ValueError) as error:
-        raise UsageError(f"there is no signal {text}") from error
-
-
 # ---- kill, stop, rm
 
 
 def kill_command(words: Sequence[str]) -> int:
     """Send a signal to the container's command; SIGKILL to all of its processes."""
+    from lpmx_runtime.stopping import parse_signal, send
+
     parsed = parse(words, _KILL, command="lpmx-docker kill", interspersed=True)
-    number = _number(parsed.last("signal", "KILL"))
+    number = parse_signal(parsed.last("signal", "KILL"))
 
     def kill(store: Store, name: str) -> None:
         container = _find(store, name)
-        if not _send(container, number):
+        if not send(container, number):
             raise LpmxError(f"container {name} is not running")
 
     return _each(parsed.rest, "kill", kill)
 
 
-def _send(container: Container, number: signal.Signals) -> bool:
-    """False when nothing runs in it."""
-    from lpmx_galaxy import members
-    from lpmx_runtime import runs
-
-    if number == signal.SIGKILL:
-        return members.kill_all(container) > 0
-    sent = [runs.send_signal(run.process, number) for run in container.runs()]
-    return any(sent)
-
-
 def stop_command(words: Sequence[str]) -> int:
     """SIGTERM, and SIGKILL to what is left after a while."""
+    from lpmx_runtime.stopping import parse_signal, stop
+
     parsed = parse(words, _STOP, command="lpmx-docker stop", interspersed=True)
-    first = _number(parsed.last("signal", "TERM"))
+    first = parse_signal(parsed.last("signal", "TERM"))
     try:
         grace = float(parsed.last("time", str(_GRACE)))
     except ValueError as error:
         raise UsageError(f"--time {parsed.last('time')}: not a number of seconds") from error
 
-    def stop(store: Store, name: str) -> None:
-        _stop(_find(store, name), first, grace)
+    def end(store: Store, name: str) -> None:
+        stop(_find(store, name), first, grace)
 
-    return _each(parsed.rest, "stop", stop)
-
-
-def _stop(container: Container, first: signal.Signals, grace: float) -> None:
-    from lpmx_galaxy import members
-
-    if _send(container, first) and grace and members.wait_gone(container, max(0.0, grace)):
-        return
-    members.kill_all(container)
+    return _each(parsed.rest, "stop", end)
 
 
 def rm_command(words: Sequence[str]) -> int:
@@ -143,8 +117,6 @@ def rm_command(words: Sequence[str]) -> int:
 
     def remove(store: Store, name: str) -> None:
         container = _find(store, name)
-        if parsed.is_on("force"):
-            _send(container, signal.SIGKILL)
         containers.remove(store, container, force=parsed.is_on("force"))
 
     return _each(parsed.rest, "rm", remove)

@@ -28,12 +28,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print them, oldest first."""
+    from lpmx_runtime import processes
     from lpmx_runtime.cli.format import table
     from lpmx_runtime.container import list_containers
     from lpmx_runtime.store import Store
 
-    found = [_describe(container) for container in list_containers(Store.open())]
-    listed = [row for row in found if args.all or row["runs"]]
+    left = processes.by_container()
+    found = [
+        _describe(container, left.get(container.id, []))
+        for container in list_containers(Store.open())
+    ]
+    listed = [row for row in found if args.all or row["state"] == "running"]
     if args.json:
         print(json.dumps(listed, indent=2))
     elif args.quiet:
@@ -45,8 +50,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _describe(container: Container) -> dict[str, Any]:
-    running = container.runs()
+def _describe(container: Container, processes: list[int]) -> dict[str, Any]:
+    """@processes: all that run in it on this node."""
+    runs = container.runs()
+    running = bool(runs or processes)
     last = container.last_exit()
     return {
         "id": container.id,
@@ -57,7 +64,8 @@ def _describe(container: Container) -> dict[str, Any]:
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(container.created)),
         "state": "running" if running else "exited" if last else "created",
         "exit_status": None if running or not last else last.get("status"),
-        "runs": [run.as_dict() for run in running],
+        "runs": [run.as_dict() for run in runs],
+        "background": [] if runs else processes,
         "ephemeral": container.auto_remove,
         "upper": container.path("upper"),
     }
@@ -72,9 +80,9 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 def _status(row: dict[str, Any]) -> str:
     if row["state"] == "running":
-        count = len(row["runs"])
         names = [run["host"] if run["kind"] == "job" else str(run["pid"]) for run in row["runs"]]
-        pids = ", ".join(names[:3])
-        return f"running ({pids}{', ...' if count > 3 else ''})"
+        where = "" if names else "background: "
+        names += map(str, row["background"])
+        return f"running ({where}{', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
     status = row["exit_status"]
     return f"{row['state']} ({status})" if status is not None else str(row["state"])
