@@ -10,7 +10,7 @@ import os
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from lpmx_kernels.payload import INSIDE
+from lpmx_kernels.settings import PAYLOAD_INSIDE as INSIDE
 from lpmx_runtime.plan import Bind
 
 if TYPE_CHECKING:

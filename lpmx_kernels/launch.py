@@ -21,9 +21,16 @@ from typing import TYPE_CHECKING, NoReturn
 from lpmx_kernels import extras, notebook, payload, processes, source, startup
 from lpmx_kernels.environment import MARKER, kernel_environment
 from lpmx_kernels.interpreter import module_argv
-from lpmx_kernels.settings import CONNECTION_FILE, SHELL_INSIDE, KernelSettings, read_spec
+from lpmx_kernels.run_once import draft, own_user
+from lpmx_kernels.settings import (
+    CONNECTION_FILE,
+    PAYLOAD_INSIDE,
+    SHELL_INSIDE,
+    KernelSettings,
+    read_spec,
+)
 from lpmx_runtime import container as containers
-from lpmx_runtime import owned, proc, runs
+from lpmx_runtime import owned, runs
 from lpmx_runtime.binds import (
     RULES,
     Place,
@@ -37,15 +44,11 @@ from lpmx_runtime.errors import InUseError, LpmxError, storage_errors
 from lpmx_runtime.identity import this_host
 from lpmx_runtime.launch import (
     PLAN,
-    Draft,
     Launch,
-    Options,
     Surroundings,
-    draft_container,
     exec_in_place,
     image_has,
     plan_launch,
-    surroundings,
 )
 from lpmx_runtime.plan import Bind
 from lpmx_runtime.store import Store
@@ -54,17 +57,13 @@ from lpmx_runtime.text import say_error
 from lpmx_runtime.union.paths import plan_host_path
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Mapping, Sequence
 
     from lpmx_runtime.container import Container
-    from lpmx_runtime.image import Image
 
 
 NOTE = "kernel.json"
 """Says which kernel a container was last started for: its marker (environment.py), its image."""
-ALONE = ("PATH", "LPMX_ENGINE", "LPMX_DEBUG", "LPMX_OWNERS")
-"""Variables that count for a program that is run only to be asked."""
 
 
 @dataclass(frozen=True)
@@ -105,12 +104,16 @@ class KernelStart:
         return plan_host_path(self.launch.plan, path) if self.launch else path
 
 
-def plan_kernel(settings: KernelSettings, request: KernelRequest) -> KernelStart:
-    """Decide everything about a start, and make its container ready."""
+def prepare_kernel(settings: KernelSettings, request: KernelRequest) -> KernelStart:
+    """Make the container of a kernel ready, and return what starts the kernel in it.
+
+    An image that a notebook names is probed first: planning itself starts nothing. LpmxError: the
+    kernel cannot start.
+    """
     store = Store.open(settings.store or None)
     owned.record(store.root, _owned(request))
     try:
-        start = _plan_owned(store, settings, request)
+        start = _prepare(store, settings, request)
     except BaseException:
         if not request.container:
             owned.forget(store.root, request.marker)
@@ -132,12 +135,12 @@ def _owned(request: KernelRequest) -> owned.Owned:
     )
 
 
-def _plan_owned(store: Store, settings: KernelSettings, request: KernelRequest) -> KernelStart:
+def _prepare(store: Store, settings: KernelSettings, request: KernelRequest) -> KernelStart:
     asked, settings = settings, notebook.apply(store, settings, request.env)
     here = _surroundings(request)
     container = _container(store, settings, request, here)
     try:
-        launch = _plan(store, container, settings, request, here)
+        launch = plan_kernel(store, container, settings, request, here)
         if settings is not asked:
             binds, path = launch.plan.binds, request.env[notebook.VARIABLE]
             notebook.check_start(store, store.resolve(settings.image), settings, binds, path)
@@ -208,39 +211,6 @@ def remove_leftovers(store: Store) -> None:
         owned.settle(store, left)
 
 
-def run_once(
-    store: Store,
-    image: Image,
-    argv: Sequence[str],
-    *,
-    timeout: float,
-    binds: Sequence[str] = (),
-    env: Mapping[str, str] | None = None,
-    alone: bool = False,
-) -> subprocess.CompletedProcess[bytes]:
-    """Run a command in a fresh container of `image`, as its kernels run, and capture its words.
-
-    With `alone` it sees none of the user's files and variables.
-    """
-    here = surroundings()
-    if alone:
-        kept = {name: value for name, value in os.environ.items() if name in ALONE}
-        here = replace(here, environ=kept)
-    options = Options(
-        user=_own_user(),
-        env=kernel_environment({}, asked=env or {}, marker="none"),
-        volumes=tuple(binds),
-        no_bind=frozenset({"home", "cwd", "tmp"}) if alone else frozenset(),
-    )
-    container = _draft(store, image, options, here).create(store)
-    try:
-        launch = plan_launch(store, container, here, command=tuple(argv), cwd="/")
-        launch.prepare()
-        return proc.run(launch.argv, check=False, env=launch.env, timeout=timeout)
-    finally:
-        containers.discard_own(container)
-
-
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Become the kernel of a spec, for clients that know no provisioners."""
     begin_program()
@@ -266,7 +236,7 @@ def become_kernel(spec_name: str, connection_file: str) -> NoReturn:
         cwd=str(Path.cwd()),
         marker=str(uuid.uuid4()),
     )
-    start = plan_kernel(spec.settings, request)
+    start = prepare_kernel(spec.settings, request)
     remove_leftovers(Store.open(spec.settings.store or None))
     for note in start.notes:
         print(f"lpmx: {note}", file=sys.stderr)
@@ -308,9 +278,9 @@ def _container(
         if found and not _is_of_another_image(found, settings):
             return found
     image, options = source.start_options(store, settings, request.env)
-    options = replace(options, user=options.user or _own_user())
+    options = replace(options, user=options.user or own_user())
     try:
-        return _draft(store, image, options, here, name=settings.persist).create(store)
+        return draft(store, image, options, here, name=settings.persist).create(store)
     except InUseError:  # another kernel has just made it
         return containers.find(store, settings.persist)
 
@@ -332,30 +302,18 @@ def _read_note(container: Container) -> dict[str, str]:
         return {}
 
 
-def _draft(
-    store: Store, image: Image, options: Options, here: Surroundings, *, name: str = ""
-) -> Draft:
-    # The command of each start is given later: an image that names none is no obstacle.
-    options = replace(options, entrypoint=(), command=("/bin/sh",))
-    return draft_container(store, image, options, here, name=name, auto_remove=not name)
-
-
-def _own_user() -> str:
-    """The user's own ids, whatever USER the image names: a kernel writes in the user's home."""
-    return f"{os.getuid()}:{os.getgid()}"
-
-
-def _plan(
+def plan_kernel(
     store: Store,
     container: Container,
     settings: KernelSettings,
     request: KernelRequest,
     here: Surroundings,
 ) -> Launch:
+    """Decide everything about a kernel's start in @container; starts and writes nothing."""
     binds = _binds(store, container, request, here.place)
     if settings.payload:
         place = payload.locate(store, settings.payload, settings.image)
-        bind = Bind(os.fspath(place), payload.INSIDE, read_only=True, no_links=True)
+        bind = Bind(os.fspath(place), PAYLOAD_INSIDE, read_only=True, no_links=True)
         binds = merge_binds(binds, [bind])
     if own := extras.binds(settings.command):
         binds = merge_binds(binds, own)

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from lpmx_kernels.errors import KernelSpecError, NoPayloadError
-from lpmx_kernels.settings import CONNECTION_FILE
+from lpmx_kernels.settings import CONNECTION_FILE, PAYLOAD_INSIDE
 from lpmx_runtime.errors import storage_errors
 from lpmx_runtime.store import remove_tree
 
@@ -28,8 +28,6 @@ FOLDER = "payloads"
 RECORD = "payload.json"
 FORMAT = 1
 OLDEST_PYTHON = (3, 8)
-INSIDE = "/run/lpmx-kernel"
-"""Where a payload is seen in the container."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ def describe(python: FoundPython) -> str:
 
 def command(python: FoundPython) -> tuple[str, ...]:
     """What starts the kernel of a payload by `python`."""
-    return (python.path, *python.options, f"{INSIDE}/start.py", "-f", CONNECTION_FILE)
+    return (python.path, *python.options, f"{PAYLOAD_INSIDE}/start.py", "-f", CONNECTION_FILE)
 
 
 def folder(store: Store, payload_id: str) -> Path:

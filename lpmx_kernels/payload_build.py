@@ -23,6 +23,7 @@ from lpmx_kernels import extras, payload
 from lpmx_kernels.errors import NoPayloadError
 from lpmx_kernels.interpreter import module_argv
 from lpmx_kernels.payload import Payload
+from lpmx_kernels.run_once import run_once
 from lpmx_runtime import proc
 from lpmx_runtime.elf import read_library
 from lpmx_runtime.errors import LpmxError, storage_errors
@@ -179,12 +180,8 @@ def _in_container(
     binds: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
 ) -> None:
-    from lpmx_kernels import launch
-
     argv = [python.path, *arguments]
-    done = launch.run_once(
-        store, image, argv, timeout=TIMEOUT, binds=(f"{work}:{BUILD}", *binds), env=env
-    )
+    done = run_once(store, image, argv, timeout=TIMEOUT, binds=(f"{work}:{BUILD}", *binds), env=env)
     if done.returncode != 0:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
         errors = [line for line in lines if line.startswith("ERROR")] or lines[-1:]

@@ -8,12 +8,16 @@ layers are tried: who opens a notebook has not asked for anything of the host to
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lpmx_kernels import extras, inimage
+from lpmx_kernels.probed import Probed
+from lpmx_kernels.run_once import run_once
 from lpmx_kernels.settings import CONNECTION_FILE
 from lpmx_runtime.binds import default_binds, this_place
 from lpmx_runtime.errors import LpmxError
@@ -22,7 +26,6 @@ from lpmx_runtime.union.programs import programs_named
 from lpmx_runtime.union.tree import Tree
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterator, Sequence
 
     from lpmx_runtime.image import Image
@@ -131,10 +134,13 @@ def find_pythons(
     """
     found: list[FoundPython] = []
     refused: list[str] = []
+    known = Probed(store, image)
     alone = not wanted or _is_own(store, image, wanted)
     for path in [wanted] if wanted else python_candidates(store, image):
+        asked = functools.partial(_ask_python, store, image, path, alone=alone)
         try:
-            found.append(_try_python(store, image, path, alone=alone))
+            facts = known.ask(f"python {path}", asked) if alone else asked()
+            found.append(FoundPython(path, **facts))
         except LpmxError as error:
             refused.append(f"{path}: {error.message}")
             continue
@@ -145,18 +151,20 @@ def find_pythons(
 
 def find_r(store: Store, image: Image) -> FoundR | None:
     """The first R of `image` with IRkernel."""
+    known = Probed(store, image)
     for path in _own_on_path(store, image, ("R",)):
-        done = _run(store, image, [path, "--slave", "-e", R_SCRIPT])
-        words = done.stdout.decode(errors="replace").split()
-        if done.returncode == 0 and len(words) == 2:
-            return FoundR(path, *words)
+        with contextlib.suppress(LpmxError):
+            facts = known.ask(f"R {path}", functools.partial(_ask_r, store, image, path))
+            return FoundR(path, **facts)
     return None
 
 
 def find_shell(store: Store, image: Image) -> str:
     """The path of the image's bash, else of its sh; empty where neither starts."""
+    known = Probed(store, image)
     for path in _own_on_path(store, image, SHELLS):
-        if _run(store, image, [path, "-c", "exit 0"]).returncode == 0:
+        with contextlib.suppress(LpmxError):
+            known.ask(f"shell {path}", functools.partial(_ask_shell, store, image, path))
             return path
     return ""
 
@@ -192,20 +200,34 @@ def _on_path(tree: Tree, image: Image, names: Sequence[str]) -> Iterator[str]:
         yield from programs_named(tree, name, image.env.get("PATH", ""))
 
 
-def _run(
-    store: Store, image: Image, argv: Sequence[str], *, alone: bool = True
-) -> subprocess.CompletedProcess[bytes]:
-    from lpmx_kernels import launch
-
-    return launch.run_once(store, image, argv, timeout=TIMEOUT, alone=alone)
+# ---- asking
 
 
-def _try_python(store: Store, image: Image, path: str, *, alone: bool = True) -> FoundPython:
-    done = _run(store, image, [path, "-c", PYTHON_SCRIPT], alone=alone)
+def _ask_python(store: Store, image: Image, path: str, *, alone: bool = True) -> dict[str, str]:
+    argv = [path, "-c", PYTHON_SCRIPT]
+    done = run_once(store, image, argv, timeout=TIMEOUT, alone=alone)
     if done.returncode != 0:
         words = done.stderr.decode(errors="replace").strip().splitlines()
         raise LpmxError(words[-1] if words else f"exit status {done.returncode}")
     try:
-        return FoundPython(path, **json.loads(done.stdout))
+        facts = json.loads(done.stdout)
+        FoundPython(path, **facts)
     except (ValueError, TypeError) as error:
         raise LpmxError(f"unexpected output {done.stdout[:80]!r}") from error
+    return dict(facts)
+
+
+def _ask_r(store: Store, image: Image, path: str) -> dict[str, str]:
+    argv = [path, "--slave", "-e", R_SCRIPT]
+    done = run_once(store, image, argv, timeout=TIMEOUT, alone=True)
+    words = done.stdout.decode(errors="replace").split()
+    if done.returncode != 0 or len(words) != 2:
+        raise LpmxError(f"{path}: no IRkernel")
+    return {"version": words[0], "irkernel": words[1]}
+
+
+def _ask_shell(store: Store, image: Image, path: str) -> dict[str, str]:
+    argv = [path, "-c", "exit 0"]
+    if run_once(store, image, argv, timeout=TIMEOUT, alone=True).returncode != 0:
+        raise LpmxError(f"{path}: does not start")
+    return {}

@@ -302,7 +302,7 @@ class LpmxProvisioner(LocalProvisioner):
             folders=(self._ipc_directory,) if self._ipc_directory else (),
             outlives=self._outlives(kwargs),
         )
-        return launch.plan_kernel(self.settings, request)
+        return launch.prepare_kernel(self.settings, request)
 
     async def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + self.launch_timeout

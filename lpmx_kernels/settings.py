@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 PROVISIONER = "lpmx-provisioner"
 CONNECTION_FILE = "{connection_file}"
+PAYLOAD_INSIDE = "/run/lpmx-kernel"
+"""Where a payload is seen in the container."""
 SHELL_INSIDE = "/run/lpmx-shell"
 """Where the shell of a kernel on the host finds its cells."""
 

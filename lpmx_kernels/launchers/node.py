@@ -142,7 +142,7 @@ class Node:
             container=start.container,
             folders=(os.fspath(self.folder),),
         )
-        return launch.plan_kernel(self.settings, request)
+        return launch.prepare_kernel(self.settings, request)
 
     def _env(self, client: Mapping[str, str]) -> dict[str, str]:
         """The client's variables, with this job's own in place of what the queue grants."""

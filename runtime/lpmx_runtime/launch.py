@@ -32,7 +32,7 @@ from .binds import (
 from .container import Container, taken_back
 from .enginefile import engine_path, keep_engine
 from .environment import build_environment
-from .errors import UsageError
+from .errors import UsageError, storage_errors
 from .execmap import ExecMap
 from .plan import (
     ENGINES,
@@ -43,7 +43,7 @@ from .plan import (
     environment_dict,
     environment_list,
 )
-from .sitefiles import site_files, suffix
+from .sitefiles import copy_directory, site_files, suffix
 from .streams import without_coerced_locale
 from .supervise import check_start, exec_in_place, run_and_wait, start_detached
 
@@ -116,9 +116,15 @@ class Draft:
 
     container: Container
     seeds: Mapping[str, str]
+    stubs: Mapping[str, bytes] = field(default_factory=dict)  # of submit commands, by their paths
 
     def create(self, store: Store) -> Container:
         """Put it on disk."""
+        if self.stubs:
+            from .batch.wiring import write_stubs
+
+            with storage_errors(f"container {self.container.label}"):
+                write_stubs(self.stubs)
         return containers.create(store, self.container, self.seeds)
 
 
@@ -135,6 +141,7 @@ class Launch:
     notes: tuple[str, ...] = ()  # what the user should know about this start
     composition: Composition | None = None  # what the exec map adds to be put on disk
     host_env: Mapping[str, str] = field(default_factory=dict)  # for commands of the host
+    copies: Mapping[str, str] = field(default_factory=dict)  # directories to be made: the originals
 
     @property
     def argv(self) -> tuple[str, ...]:
@@ -157,6 +164,8 @@ class Launch:
         keep_engine(self.plan.loader, self.container.folder)
         containers.write_seeds(self.container, self.seeds, self.seed_folder)
         containers.write_missing(self.files)
+        for copy, original in self.copies.items():
+            copy_directory(original, copy)
         if self.composition:
             self.composition.prepare()
         containers.fill_dirty_map(self.plan.dirty)
@@ -185,7 +194,7 @@ def draft_container(
     home = _home(shown, here, binds)
     seeds = _seeds(shown, accounts, here.host, home)
     container_id = containers.new_id()
-    batch, commands = _batch(store, options, here, container_id)
+    batch, commands, stubs = _batch(store, options, here, container_id)
     return Draft(
         Container(
             id=container_id,
@@ -214,25 +223,27 @@ def draft_container(
             root=os.fspath(store.containers_dir),
         ),
         seeds,
+        stubs,
     )
 
 
 def _batch(
     store: Store, options: Options, here: Surroundings, container_id: str
-) -> tuple[str, ExecMap]:
-    """The batch system whose jobs come back, "" for none, and the exec map with its commands."""
+) -> tuple[str, ExecMap, Mapping[str, bytes]]:
+    """The batch system whose jobs come back ("": none), its commands, and scripts to be made."""
     if options.batch in ("", "none"):
-        return "", options.commands
+        return "", options.commands, {}
     from .batch import systems, wiring
 
     path = here.environ.get("PATH", os.defpath)
     system = systems.find_system(options.batch, path, here.environ)
     if not system:
-        return "", options.commands
+        return "", options.commands, {}
     note_file = os.path.join(store.containers_dir, container_id, wiring.NOTE)
-    return system, wiring.map_commands(
+    commands, stubs = wiring.map_commands(
         store, options.commands, system, note_file=note_file, path=path
     )
+    return system, commands, stubs
 
 
 def _pinned(store: Store, commands: ExecMap) -> ExecMap:
@@ -449,6 +460,7 @@ def plan_launch(
         gpus.notes,
         composition,
         here.environ,
+        site.copies,
     )
 
 

@@ -93,12 +93,13 @@ class Bind:
 
 @dataclass(frozen=True)
 class Exposure:
-    """What devices of the host need of a plan: gpu/ decides it."""
+    """What devices and settings of the host need of a plan: gpu/ and sitefiles.py decide it."""
 
     binds: tuple[Bind, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict)  # container path -> contents to show
     notes: tuple[str, ...] = ()
+    copies: Mapping[str, str] = field(default_factory=dict)  # to be made: directory -> its original
 
 
 @dataclass(frozen=True)

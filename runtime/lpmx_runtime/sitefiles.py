@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from .store import Store
 
-__all__ = ["FILE_VARIABLES", "INSIDE", "suffix", "site_files"]
+__all__ = ["FILE_VARIABLES", "INSIDE", "copy_directory", "site_files", "suffix"]
 
 INSIDE = "/run/lpmx-site"
 # Variables whose value is a file, or a list of folders.
@@ -74,6 +74,7 @@ def site_files(
     image = _Image(store, chain_id)
     found: list[Bind] = []
     env: dict[str, str] = {}
+    copies: dict[str, str] = {}
     named = [path for path in _SETTINGS if os.path.isfile(path) and not image.has(path)]
     found += [_seed(path) for path in named if not find_bind(binds, path)]
     settings = [*named, *(os.path.join(home, name) for name in _OWN_SETTINGS if home)]
@@ -84,7 +85,9 @@ def site_files(
         if name == "PIP_CONFIG_FILE":
             settings.append(value)
         paths = value.split(":") if name == "SSL_CERT_DIR" else [value]
-        shown = [_show(store, name, number, path, binds) for number, path in enumerate(paths)]
+        shown = [
+            _show(store, name, number, path, binds, copies) for number, path in enumerate(paths)
+        ]
         if visible := [path for path, _ in shown if path]:
             env[name] = ":".join(visible)
             found += [bind for _, bind in shown if bind]
@@ -94,7 +97,25 @@ def site_files(
     if not any(image.has(path) for path in _BUNDLES):
         bundle = next((path for path in _BUNDLES if os.path.isfile(path)), "")
         found += [_seed(bundle, path) for path in _SHOWN_AT if bundle]
-    return Exposure(binds=tuple({bind.dst: bind for bind in found}.values()), env=env)
+    return Exposure(tuple({bind.dst: bind for bind in found}.values()), env, copies=copies)
+
+
+def copy_directory(original: str, copy: str) -> None:
+    """Make @copy of the files in @original, unless it exists. OSError: it cannot be made."""
+    import shutil
+
+    if os.path.isdir(copy):
+        return
+    temporary = f"{copy}.{os.getpid()}"
+    try:
+        os.makedirs(temporary, mode=0o700)
+        for entry in _files(original):
+            shutil.copyfile(entry.path, os.path.join(temporary, entry.name))
+        os.rename(temporary, copy)
+    except OSError:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if not os.path.isdir(copy):  # or another start was faster
+            raise
 
 
 def suffix(exposure: Exposure) -> str:
@@ -109,9 +130,17 @@ def _seed(path: str, place: str = "") -> Bind:
 
 
 def _show(
-    store: Store, name: str, number: int, path: str, binds: tuple[Bind, ...]
+    store: Store,
+    name: str,
+    number: int,
+    path: str,
+    binds: tuple[Bind, ...],
+    copies: dict[str, str],
 ) -> tuple[str, Bind | None]:
-    """Where @path, a value of variable @name, is found inside, and what must be bound for it."""
+    """Where @path, a value of variable @name, is found inside, and what must be bound for it.
+
+    What has to be copied first is added to @copies.
+    """
     bind = find_bind(binds, path) if path.startswith("/") else None
     if bind is not None and bind.src == bind.dst:
         return path, None
@@ -122,36 +151,33 @@ def _show(
     if not os.path.isdir(real):
         return "", None
     place = f"{INSIDE}/{name}/{number}"
-    return place, Bind(_without_links(store, real), place, read_only=True)
+    copy = _copy_of(store, real)
+    if copy:
+        copies[copy] = real
+    return place, Bind(copy or real, place, read_only=True)
 
 
-def _without_links(store: Store, folder: str) -> str:
-    """A copy of @folder in which no link leads out of it, as those of certificates do; or itself.
+def _copy_of(store: Store, directory: str) -> str:
+    """The copy of @directory out of which no link leads, as those of certificates do.
 
-    It is made anew when the folder has changed.
+    It has another name when @directory has changed. "": too large, or it cannot be read.
     """
-    import shutil
+    import hashlib  # here: few sites name a directory that is not shown
 
-    key = f"{folder}\0{os.stat(folder).st_mtime_ns}"
-    import hashlib  # here: few sites name a folder that is not shown
-
-    digest = hashlib.sha256(os.fsencode(key)).hexdigest()[:16]
-    copy = os.path.join(store.root, "cache", "certificates", digest)
-    if os.path.isdir(copy):
-        return copy
-    temporary = f"{copy}.{os.getpid()}"
     try:
-        with os.scandir(folder) as entries:
-            files = [entry for entry in entries if entry.is_file()]
+        files = _files(directory)
         if len(files) > _FILES_MAX or sum(entry.stat().st_size for entry in files) > _BYTES_MAX:
-            return folder
-        os.makedirs(temporary, mode=0o700)
-        for entry in files:
-            shutil.copyfile(entry.path, os.path.join(temporary, entry.name))
-        os.rename(temporary, copy)
-    except OSError:  # another start was faster, or the disk is full
-        shutil.rmtree(temporary, ignore_errors=True)
-    return copy if os.path.isdir(copy) else folder
+            return ""
+        key = f"{directory}\0{os.stat(directory).st_mtime_ns}"
+    except OSError:
+        return ""
+    digest = hashlib.sha256(os.fsencode(key)).hexdigest()[:16]
+    return os.path.join(store.root, "cache", "certificates", digest)
+
+
+def _files(directory: str) -> list[os.DirEntry[str]]:
+    with os.scandir(directory) as entries:
+        return [entry for entry in entries if entry.is_file()]
 
 
 def _named(settings: Iterable[str]) -> Iterator[str]:

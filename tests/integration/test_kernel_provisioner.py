@@ -36,7 +36,7 @@ class Starts:
         self.planned: list[launch.KernelRequest] = []
         self.released: list[str] = []
 
-    def plan_kernel(self, _settings: Any, request: launch.KernelRequest) -> launch.KernelStart:
+    def prepare_kernel(self, _settings: Any, request: launch.KernelRequest) -> launch.KernelStart:
         self.planned.append(request)
         if self.error:
             raise self.error
@@ -56,7 +56,7 @@ class Starts:
 @pytest.fixture
 def starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Starts:
     fake = Starts(tmp_path)
-    for name in ("plan_kernel", "register", "release"):
+    for name in ("prepare_kernel", "register", "release"):
         monkeypatch.setattr(launch, name, getattr(fake, name))
     return fake
 

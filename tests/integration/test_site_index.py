@@ -131,6 +131,7 @@ def test_starts_with_other_variables_leave_a_running_program_its_own(
                  and list(row.glob("plan-site-*")))  # fmt: skip
     assert b"lpmx-site" in next(record.glob("plan-site-*")).read_bytes()
     assert b"lpmx-site" not in (record / "plan").read_bytes()
+    run_lpmx("rm", "site")
 
 
 @pytest.mark.skipif(not BUNDLE.is_file(), reason="this machine has no certificates")
@@ -143,6 +144,7 @@ def test_host_s_certificates_are_offered_to_an_image_without(run_lpmx, busybox_i
     assert run_lpmx("diff", "uncertified").stdout == ""
     done = run_lpmx("exec", "uncertified", "sh", "-c", script)
     assert done.stdout == f"own\n{BUNDLE.name}\n"
+    run_lpmx("rm", "uncertified")
     own = run_lpmx("run", image("demo"), "sh", "-c", show).stdout
     plan = run_lpmx("run", "--print-plan", image("demo"), "true").stdout
     assert "BEGIN CERTIFICATE" in own

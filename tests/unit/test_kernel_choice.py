@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support import mkimage as mk
 
-from lpmx_kernels import launch, payload, probe, tiers
+from lpmx_kernels import payload, probe, tiers
 from lpmx_kernels.errors import NoKernelProgramError, NoPayloadError
 from lpmx_runtime.load import load
 from lpmx_runtime.plan import LaunchPlan
@@ -78,7 +78,7 @@ def programs(
 ) -> Programs:
     (tmp_path / "upper").mkdir()
     fake = Programs(store, image, tmp_path / "upper")
-    monkeypatch.setattr(launch, "run_once", fake.run_once)
+    monkeypatch.setattr(probe, "run_once", fake.run_once)
     monkeypatch.setattr(probe, "own_tree", fake.tree)
     return fake
 

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import mkimage as mk
 
-from lpmx_kernels import inimage, launch, notebook, probe, tiers
+from lpmx_kernels import inimage, notebook, probe, tiers
 from lpmx_kernels.errors import KernelSpecError
 from lpmx_kernels.settings import KernelSettings
 from lpmx_runtime.load import load
@@ -71,7 +71,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
         pytest.fail("a program was run")
 
     monkeypatch.setattr(tiers, "choose", choose)
-    monkeypatch.setattr(launch, "run_once", run)
+    monkeypatch.setattr(probe, "run_once", run)
     return chosen
 
 
@@ -80,7 +80,7 @@ BINDS = (Bind("/tmp", "/tmp"), Bind("/home/ada", "/home/ada"), Bind("/proc", "/p
 
 @pytest.fixture
 def apply(store: Store, tmp_path: Path) -> Callable[..., KernelSettings]:
-    """apply(wishes): what a start comes to, as plan_kernel decides it."""
+    """apply(wishes): what a start comes to, as prepare_kernel decides it."""
 
     def work(wishes: object, given: KernelSettings = SETTINGS) -> KernelSettings:
         path = tmp_path / "n.ipynb"

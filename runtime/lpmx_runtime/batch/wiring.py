@@ -21,11 +21,14 @@ from .job import JOBS
 from .systems import commands_here, system_module
 
 if TYPE_CHECKING:
+    from collections import abc
+    from pathlib import Path
+
     from lpmx_runtime.container import Container
     from lpmx_runtime.plan import LaunchPlan
     from lpmx_runtime.store import Store
 
-__all__ = ["NOTE", "NOTE_VARIABLE", "jobs_bind", "map_commands", "note"]
+__all__ = ["NOTE", "NOTE_VARIABLE", "jobs_bind", "map_commands", "note", "write_stubs"]
 
 NOTE = "batch.json"
 NOTE_VARIABLE = "LPMX_BATCH"
@@ -35,33 +38,38 @@ _SHEBANG_MAX = 120  # bytes: less than the 127 of kernels before 5.1
 
 def map_commands(
     store: Store, commands: ExecMap, system: str, *, note_file: str, path: str
-) -> ExecMap:
-    """The commands of batch system @system, and @commands, which win.
+) -> tuple[ExecMap, dict[str, bytes]]:
+    """The commands of batch system @system, and @commands, which win; and the scripts to be made.
 
-    @path: PATH of the host. Writes the scripts that stand for submit commands, where they lack.
+    Those are the programs of submit commands, by their paths. @path: PATH of the host.
     """
     module = system_module(system)
     found = []
+    stubs: dict[str, bytes] = {}
     for name, place in commands_here(system, path).items():
         if name in module.ADAPTED:
-            target = HostTarget(_stub(store, name, place, system), aside=True)
+            text = _stub_text(system, place).encode("utf-8", "surrogateescape")
+            stub = os.fspath(_stub_directory(store, text) / name)
+            stubs[stub] = text
+            target = HostTarget(stub, aside=True)
             found.append(Mapping(name, target, env={NOTE_VARIABLE: note_file}))
         else:
             found.append(Mapping(name, HostTarget(place)))
-    return ExecMap(tuple(found)) + commands
+    return ExecMap(tuple(found)) + commands, stubs
 
 
-def _stub(store: Store, name: str, place: str, system: str) -> str:
-    """The script that stands for submit command @name, the host's own being @place."""
+def write_stubs(stubs: abc.Mapping[str, bytes]) -> None:
+    """Make the scripts that do not exist yet."""
     from lpmx_runtime.store import atomic_write, make_private
 
-    text = _stub_text(system, place).encode("utf-8", "surrogateescape")
-    folder = store.root / "cache" / "batch" / hashlib.sha256(text).hexdigest()[:16]
-    path = folder / name
-    if not path.exists():
-        make_private(folder)
-        atomic_write(path, text, mode=0o700, durable=False)
-    return os.fspath(path)
+    for path, text in stubs.items():
+        if not os.path.exists(path):
+            make_private(os.path.dirname(path))
+            atomic_write(path, text, mode=0o700, durable=False)
+
+
+def _stub_directory(store: Store, text: bytes) -> Path:
+    return store.root / "cache" / "batch" / hashlib.sha256(text).hexdigest()[:16]
 
 
 def _stub_text(system: str, place: str) -> str:
