@@ -12,8 +12,8 @@ from lpmx_kernels import kernelspec, source, tiers
 from lpmx_kernels.launchers.queues import find_queue
 from lpmx_kernels.secrets import check_public
 from lpmx_kernels.settings import KernelSettings
-from lpmx_runtime.cli.options import commands
 from lpmx_runtime.compose.envfile import Kernel
+from lpmx_runtime.compose.mapwords import parse_map
 from lpmx_runtime.compose.start import variables
 from lpmx_runtime.errors import LpmxError, UsageError
 from lpmx_runtime.store import Store
@@ -69,7 +69,7 @@ def install(wishes: Wishes, kernels: Path) -> Installed:
         wishes = replace(wishes, image=os.path.abspath(wishes.image))
     image = source.find_image(store, wishes.image)
     section = source.kernel_section(wishes.image) or Kernel()
-    commands(wishes.map)  # a bad one is refused now
+    parse_map(wishes.map)  # a bad one is refused now
     name = wishes.name or section.name or kernelspec.default_name(wishes.image)
     name = kernelspec.check_name(name)
     if section.argv and wishes.tier == tiers.AUTO and not wishes.python:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from lpmx_runtime.cli.options import commands
+from lpmx_runtime.compose.mapwords import parse_map
 from lpmx_runtime.launch import Options
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def start_options(
         volumes=settings.binds,
         gpus=settings.gpus,
         batch=settings.batch,
-        commands=commands(settings.map),
+        commands=parse_map(settings.map),
     )
     return _start(store, settings.image, asked, environ)
 

@@ -32,12 +32,12 @@ def composed(store: Store, image: Image, options: Options, parsed: Parsed) -> tu
     """@image and @options with what the flags add; an environment's image replaces the tool's."""
     if not any(parsed.all(flag.removeprefix("--")) for flag in FLAGS):
         return image, options
-    from lpmx_runtime.cli.options import commands
+    from lpmx_runtime.compose.mapwords import parse_map
 
     batch = parsed.last("lpmx-batch")
     if batch and batch not in _BATCH:
         raise UsageError(f"--lpmx-batch {batch}: not one of {', '.join(_BATCH)}")
-    asked = commands(parsed.all("lpmx-map"))
+    asked = parse_map(parsed.all("lpmx-map"))
     _obtain_images(store, asked.mappings)
     options = replace(options, commands=asked, batch=batch)
     if not parsed.last("lpmx-env"):

@@ -78,19 +78,18 @@ def export_command(words: Sequence[str]) -> int:
 
 def cp_command(words: Sequence[str]) -> int:
     """Copy files between the host and a container."""
-    from argparse import Namespace
-
-    from lpmx_runtime.cli import cp
+    from lpmx_runtime.copywords import copy_words
+    from lpmx_runtime.store import Store
 
     parsed = parse(words, _CP, command="lpmx-docker cp", interspersed=True)
     if len(parsed.rest) != 2:
         raise UsageError("lpmx-docker cp: SRC DST, one of them CONTAINER:PATH")
-    src, dst = parsed.rest
-    return cp.run(
-        Namespace(
-            src=src,
-            dst=dst,
-            archive=parsed.is_on("archive"),
-            follow_link=parsed.is_on("follow-link"),
-        )
+    source, target = parsed.rest
+    copy_words(
+        Store.open(),
+        source,
+        target,
+        archive=parsed.is_on("archive"),
+        follow_link=parsed.is_on("follow-link"),
     )
+    return 0

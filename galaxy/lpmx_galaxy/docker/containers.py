@@ -149,7 +149,7 @@ def ps_command(words: Sequence[str]) -> int:
         for row in rows:
             print(row["ID"])
     else:
-        from lpmx_runtime.cli.format import table as columns
+        from lpmx_runtime.columns import table as columns
 
         head = ("CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES")
         fields = ("ID", "Image", "Command", "CreatedAt", "Status", "Ports", "Names")

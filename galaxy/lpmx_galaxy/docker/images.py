@@ -119,7 +119,7 @@ def images_command(words: Sequence[str]) -> int:
 
 def _rows(image: Image, *, full: bool) -> list[dict[str, str]]:
     """One for each name, as `docker images --format json` has them."""
-    from lpmx_runtime.cli.format import size_text
+    from lpmx_runtime.columns import size_text
     from lpmx_runtime.reference import parse_reference
 
     created = str(image.config.get("created") or image.created)
@@ -187,7 +187,7 @@ def _matches(row: dict[str, str], name: str) -> bool:
 
 
 def _print_table(rows: Sequence[dict[str, Any]]) -> None:
-    from lpmx_runtime.cli.format import table as columns
+    from lpmx_runtime.columns import table as columns
 
     fields = ("Repository", "Tag", "ID", "CreatedSince", "Size")
     lines = [tuple(str(row[field]) for field in fields) for row in rows]

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import os
 
+from .type import TYPE
+
 __all__ = ["TYPE", "register"]
 
-TYPE = "lpmx"
 _RESOLVERS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "resolvers")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from . import TYPE
+from .type import TYPE
 
 __all__ = ["container_class"]
 

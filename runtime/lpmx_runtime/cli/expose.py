@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(store: Store, *, as_json: bool) -> int:
-    from lpmx_runtime.cli.format import table
+    from lpmx_runtime.columns import table
     from lpmx_runtime.expose import list_exposed
 
     rows = list_exposed(store)

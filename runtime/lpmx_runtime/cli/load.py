@@ -8,7 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from lpmx_runtime.cli.format import size_text
+from lpmx_runtime.columns import size_text
 from lpmx_runtime.enginefile import NOEXEC_HINT, is_noexec
 from lpmx_runtime.load import load
 from lpmx_runtime.store import Store

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from lpmx_runtime.container import Container
-    from lpmx_runtime.execmap import Environment, ExecMap
     from lpmx_runtime.image import Image
     from lpmx_runtime.launch import Launch, Options, Surroundings
     from lpmx_runtime.store import Store
@@ -26,7 +25,6 @@ __all__ = [
     "add_map",
     "add_process",
     "command_of",
-    "commands",
     "environment",
     "from_create",
     "launch_errors",
@@ -163,6 +161,7 @@ def environment(args: argparse.Namespace) -> dict[str, str]:
 def from_create(args: argparse.Namespace) -> Options:
     """What the arguments of `add_create` ask for."""
     from lpmx_runtime.binds import parse_no_bind
+    from lpmx_runtime.compose.mapwords import parse_map
     from lpmx_runtime.launch import Options
 
     return Options(
@@ -177,7 +176,7 @@ def from_create(args: argparse.Namespace) -> Options:
         fakeroot=args.fakeroot,
         gpus=args.gpus,
         batch=args.batch,
-        commands=commands(args.map),
+        commands=parse_map(args.map),
     )
 
 
@@ -189,20 +188,6 @@ def resolve(store: Store, args: argparse.Namespace) -> tuple[Image, Options]:
     from lpmx_runtime.compose.start import launch_options
 
     return launch_options(store, args.image, asked, os.environ)
-
-
-def commands(words: Sequence[str]) -> ExecMap:
-    """The exec map that -m asks for."""
-    from lpmx_runtime.execmap import ExecMap, parse_mapping
-
-    return ExecMap(tuple(parse_mapping(word, _called_environment) for word in words))
-
-
-def _called_environment(file: str) -> Environment:
-    from lpmx_runtime.compose.start import called_environment
-    from lpmx_runtime.store import Store
-
-    return called_environment(Store.open(), file, os.environ)
 
 
 def _entrypoint(text: str | None) -> tuple[str, ...] | None:

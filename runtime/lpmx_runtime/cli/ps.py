@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print them, oldest first."""
     from lpmx_runtime import processes
-    from lpmx_runtime.cli.format import table
+    from lpmx_runtime.columns import table
     from lpmx_runtime.container import list_containers
     from lpmx_runtime.store import Store
 

@@ -10,7 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from lpmx_runtime.cli.format import size_text
+from lpmx_runtime.columns import size_text
 from lpmx_runtime.errors import UsageError
 from lpmx_runtime.images.registry.pull import JOBS, Options, pull
 from lpmx_runtime.store import Store

@@ -66,10 +66,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _why_command(store: Store, args: argparse.Namespace) -> int:
     """Print the rules that the command meets; 0 when there is such a command, else 1."""
+    from lpmx_runtime.compose.mapwords import parse_map
     from lpmx_runtime.launch import surroundings
     from lpmx_runtime.whycommand import explain_command, find_start
 
-    commands = options.commands(args.map)
+    commands = parse_map(args.map)
     started = find_start(store, args.container or _only_one(store), surroundings(), commands)
     answer = explain_command(started, args.command)
     if args.json:

@@ -7,7 +7,7 @@ import errno
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from lpmx_runtime.cli.format import size_text
+from lpmx_runtime.columns import size_text
 from lpmx_runtime.finding import Finding
 
 if TYPE_CHECKING:

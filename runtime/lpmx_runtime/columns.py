@@ -1,4 +1,4 @@
-"""How lists look: columns and sizes."""
+"""How lists are printed: columns and sizes."""
 
 from __future__ import annotations
 
