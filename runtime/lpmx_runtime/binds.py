@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .errors import UsageError
+from .plainpath import plain_path
 from .plan import Bind
-from .store import plain_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from .containernames import ids
 from .errors import NativeMissingError, StorageError, storage_errors
-from .native import loader_digest, loader_path
+from .native import ENGINE, loader_digest, loader_path
 from .store import atomic_write, make_private
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from .store import Store
 
 __all__ = [
-    "ENGINE",
     "NOEXEC_HINT",
     "engine_path",
     "is_noexec",
@@ -31,7 +30,6 @@ __all__ = [
     "stale_engines",
 ]
 
-ENGINE = "lpmx-exec"
 NOEXEC_HINT = "put the store on another file system: LPMX_HOME=/some/local/folder"
 _FOLDER = "engine"
 _MARK = "engine."

@@ -6,8 +6,9 @@ import os
 
 from .errors import NativeMissingError
 
-__all__ = ["library_path", "loader_digest", "loader_path"]
+__all__ = ["ENGINE", "library_path", "loader_digest", "loader_path"]
 
+ENGINE = "lpmx-exec"
 _DIGITS = 32
 _FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_native")
 
@@ -24,12 +25,12 @@ def _native(name: str) -> str:
 
 def loader_path() -> str:
     """The loader, `lpmx-exec`: it becomes the container's program."""
-    return _native("lpmx-exec")
+    return _native(ENGINE)
 
 
 def loader_digest() -> str:
     """32 hex digits that tell this loader from those of other versions (of its SHA-256)."""
-    path = _native("lpmx-exec")
+    path = _native(ENGINE)
     try:
         with open(f"{path}.sha256", encoding="ascii") as file:  # setup.py writes it
             return file.read(_DIGITS)

@@ -14,7 +14,7 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from .enginefile import ENGINE
+from .native import ENGINE
 from .runs import start_time
 
 if TYPE_CHECKING:

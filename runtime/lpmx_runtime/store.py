@@ -28,6 +28,7 @@ from .errors import (
     storage_errors,
 )
 from .image import Image, LazyNames, chain_id, is_hex_digest, parse_config
+from .plainpath import plain_path
 from .reference import check_name, parse_reference
 from .text import parse_json
 
@@ -60,20 +61,6 @@ def default_root() -> Path:
     data = os.environ.get("XDG_DATA_HOME")
     base = data if data and os.path.isabs(data) else os.path.expanduser("~/.local/share")
     return Path(plain_path(base), "lpmx")
-
-
-def plain_path(path: str | os.PathLike[str]) -> str:
-    """@path from the working directory on, without "//", "." and "..".
-
-    It keeps the name that it was given, symlinks and all: another node may have the same directory
-    behind other ones. With a ".." it is the kernel's name, for only the kernel knows what is above.
-    """
-    path = os.fspath(path)
-    if not path.startswith("/"):
-        path = os.path.join(os.getcwd(), path)
-    if ".." in path.split("/"):
-        return os.path.realpath(path)
-    return "/" + os.path.normpath(path).lstrip("/")
 
 
 def fsync_folder(path: str | os.PathLike[str]) -> None:
