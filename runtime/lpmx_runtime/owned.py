@@ -5,7 +5,9 @@
 A Jupyter client that is killed cannot clear up after its kernels. So each kernel has a record; a
 process that ends in order removes what it owns and then the record, and whoever finds the record
 of a dead owner does the same in its place: `lpmx gc`, the next start of a kernel, or a guard that
-waits for just that (guard.py of the kernels). `python -m lpmx_runtime.owned STORE NAME` is for it.
+waits for just that (guard.py of the kernels):
+
+    python -m lpmx_runtime.owned STORE NAME
 """
 
 from __future__ import annotations

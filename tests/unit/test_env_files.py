@@ -298,8 +298,8 @@ def test_the_schema_can_be_found(store: Store, capsys: Capture) -> None:
 def test_yaml_is_not_imported_without_an_environment() -> None:
     import subprocess
 
-    code = (
-        "import sys; import lpmx_runtime.cli.run, lpmx_runtime.launch; print('yaml' in sys.modules)"
-    )
+    code = "import sys, lpmx_runtime.cli.run\n"
+    code += "import lpmx_runtime.launch\n"
+    code += "print('yaml' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
