@@ -32,7 +32,7 @@ from measure import Command, MeasureError, medians, medians_of, time_once
 from report import Table, page
 from support.lpmx import Lpmx
 
-from lpmx_runtime.plan import compile_plan, parse_plan
+from lpmx_runtime.plans.plan import compile_plan, parse_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -11,7 +11,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from lpmx_kernels.settings import PAYLOAD_INSIDE as INSIDE
-from lpmx_runtime.plan import Bind
+from lpmx_runtime.plans.plan import Bind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

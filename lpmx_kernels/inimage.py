@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from lpmx_runtime.image import Image
-    from lpmx_runtime.plan import Bind
+    from lpmx_runtime.plans.plan import Bind
     from lpmx_runtime.store import Store
 
 REASONS = {

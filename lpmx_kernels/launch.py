@@ -31,15 +31,6 @@ from lpmx_kernels.settings import (
 )
 from lpmx_runtime import container as containers
 from lpmx_runtime import owned, runs
-from lpmx_runtime.binds import (
-    RULES,
-    Place,
-    default_binds,
-    find_bind,
-    hidden_places,
-    merge_binds,
-    this_place,
-)
 from lpmx_runtime.errors import InUseError, LpmxError, storage_errors
 from lpmx_runtime.identity import this_host
 from lpmx_runtime.launch import (
@@ -50,7 +41,16 @@ from lpmx_runtime.launch import (
     image_has,
     plan_launch,
 )
-from lpmx_runtime.plan import Bind
+from lpmx_runtime.plans.binds import (
+    RULES,
+    Place,
+    default_binds,
+    find_bind,
+    hidden_places,
+    merge_binds,
+    this_place,
+)
+from lpmx_runtime.plans.plan import Bind
 from lpmx_runtime.store import Store
 from lpmx_runtime.streams import begin_program, without_coerced_locale
 from lpmx_runtime.text import say_error

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from lpmx_kernels.settings import KernelSettings
     from lpmx_runtime.image import Image
-    from lpmx_runtime.plan import Bind
+    from lpmx_runtime.plans.plan import Bind
     from lpmx_runtime.store import Store
 
 VARIABLE = "JPY_SESSION_NAME"

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from lpmx_galaxy.words import Parsed
-    from lpmx_runtime.execmap import Mapping
     from lpmx_runtime.image import Image
     from lpmx_runtime.launch import Launch, Options
+    from lpmx_runtime.plans.execmap import Mapping
     from lpmx_runtime.store import Store
 
 __all__ = ["FLAGS", "composed", "with_host_environment"]
@@ -50,7 +50,7 @@ def composed(store: Store, image: Image, options: Options, parsed: Parsed) -> tu
 def _obtain_images(store: Store, mappings: Iterable[Mapping]) -> None:
     """Bring in what commands need, as the tool's own image is brought in."""
     from lpmx_galaxy import supply
-    from lpmx_runtime.execmap import ImageTarget
+    from lpmx_runtime.plans.execmap import ImageTarget
 
     for mapping in mappings:
         if isinstance(mapping.target, ImageTarget):

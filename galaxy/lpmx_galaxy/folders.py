@@ -9,10 +9,10 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lpmx_runtime.binds import find_bind, merge_binds
 from lpmx_runtime.container import taken_back
 from lpmx_runtime.errors import storage_errors
-from lpmx_runtime.plan import Bind
+from lpmx_runtime.plans.binds import find_bind, merge_binds
+from lpmx_runtime.plans.plan import Bind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

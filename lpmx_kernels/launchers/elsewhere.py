@@ -21,7 +21,7 @@ from lpmx_kernels.interpreter import module_argv
 from lpmx_kernels.launchers import job as jobs
 from lpmx_kernels.launchers.queues import SECRETS
 from lpmx_runtime.errors import LpmxError
-from lpmx_runtime.plan import PlanError, parse_plan
+from lpmx_runtime.plans.plan import PlanError, parse_plan
 from lpmx_runtime.union.paths import plan_host_path
 
 if TYPE_CHECKING:

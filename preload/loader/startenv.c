@@ -1,5 +1,5 @@
 /* The environment of a start without Python: that of the plan or of a file, and what the caller's
- * adds to it. The lists of names are written by runtime/lpmx_runtime/environment.py. */
+ * adds to it. The lists of names are written by runtime/lpmx_runtime/plans/variables.py. */
 #include "startenv.h"
 
 #include "../sys.h"

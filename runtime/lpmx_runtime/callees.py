@@ -22,11 +22,10 @@ from typing import TYPE_CHECKING
 
 from . import container as containers
 from . import identity
-from .binds import find_bind, merge_binds
-from .environment import DEFAULT_PATH, HOST_PASSED, OF_ONE_TREE
 from .errors import LpmxError, NotFoundError, UsageError
-from .execmap import Environment, EnvironmentTarget, ExecMap, HostTarget, ImageTarget, Mapping
-from .plan import (
+from .plans.binds import find_bind, merge_binds
+from .plans.execmap import Environment, EnvironmentTarget, ExecMap, HostTarget, ImageTarget, Mapping
+from .plans.plan import (
     Bind,
     Exposure,
     LaunchPlan,
@@ -35,6 +34,7 @@ from .plan import (
     environment_dict,
     environment_list,
 )
+from .plans.variables import DEFAULT_PATH, HOST_PASSED, OF_ONE_TREE
 from .store import make_private
 from .union.paths import real_place
 from .union.programs import find_program, is_program

@@ -26,8 +26,8 @@ from .errors import (
     pass_over,
     storage_errors,
 )
-from .execmap import ExecMap
-from .plan import Bind, Identity
+from .plans.execmap import ExecMap
+from .plans.plan import Bind, Identity
 from .store import atomic_write, bad_container, is_there, remove_tree
 
 if TYPE_CHECKING:

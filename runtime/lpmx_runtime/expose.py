@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 
 from . import container as containers
 from . import launch
-from .environment import pass_list
 from .errors import InUseError, LpmxError, NotFoundError, UsageError, storage_errors
+from .plans.variables import pass_list
 from .smallfile import read_small_text
 from .store import atomic_write
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from .errors import UsageError
 from .imagefile import read_file
-from .plan import Identity
+from .plans.plan import Identity
 from .store import make_private
 
 if TYPE_CHECKING:

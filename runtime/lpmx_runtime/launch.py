@@ -21,7 +21,10 @@ from typing import TYPE_CHECKING
 
 from . import container as containers
 from . import identity
-from .binds import (
+from .container import Container, taken_back
+from .enginefile import engine_path, keep_engine
+from .errors import UsageError, storage_errors
+from .plans.binds import (
     default_binds,
     find_bind,
     merge_binds,
@@ -29,12 +32,8 @@ from .binds import (
     this_place,
     without_layers,
 )
-from .container import Container, taken_back
-from .enginefile import engine_path, keep_engine
-from .environment import build_environment
-from .errors import UsageError, storage_errors
-from .execmap import ExecMap
-from .plan import (
+from .plans.execmap import ExecMap
+from .plans.plan import (
     ENGINES,
     Bind,
     Exposure,
@@ -43,6 +42,7 @@ from .plan import (
     environment_dict,
     environment_list,
 )
+from .plans.variables import build_environment
 from .sitefiles import copy_directory, site_files, suffix
 from .streams import without_coerced_locale
 from .supervise import check_start, exec_in_place, run_and_wait, start_detached
@@ -50,10 +50,10 @@ from .supervise import check_start, exec_in_place, run_and_wait, start_detached
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from .binds import Place
     from .callees import Composition
     from .identity import Accounts, Host, Shown
     from .image import Image
+    from .plans.binds import Place
     from .store import Store
 
 __all__ = [

@@ -19,8 +19,8 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from .binds import find_bind
-from .plan import Bind, Exposure
+from .plans.binds import find_bind
+from .plans.plan import Bind, Exposure
 from .smallfile import read_small_text
 
 if TYPE_CHECKING:

@@ -15,14 +15,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from .marks import OPAQUE, PREFIX, escape, unescape
-from .plan import PlanError, parse_plan
+from .plans.plan import PlanError, parse_plan
 from .view import check_result, load_library
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .container import Container
-    from .plan import Bind
+    from .plans.plan import Bind
     from .view import View
 
 __all__ = ["ADDED", "CHANGED", "DELETED", "Change", "Entry", "Records", "changes", "read_upper"]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from .container import Container
     from .launch import Surroundings
-    from .plan import Bind, LaunchPlan
+    from .plans.plan import Bind, LaunchPlan
     from .store import Store
 
 __all__ = ["Answer", "Place", "Step", "Union", "explain", "find_union", "union_of"]

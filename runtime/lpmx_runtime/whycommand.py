@@ -12,18 +12,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .callees import OWN
-from .environment import DEFAULT_PATH
 from .errors import NotFoundError, UsageError
-from .plan import environment_dict
+from .plans.plan import environment_dict
+from .plans.variables import DEFAULT_PATH
 from .union.programs import is_program
 from .union.tree import Tree
 from .why import union_of
 
 if TYPE_CHECKING:
     from .container import Container
-    from .execmap import ExecMap
     from .launch import Launch, Surroundings
-    from .plan import PlanCommand
+    from .plans.execmap import ExecMap
+    from .plans.plan import PlanCommand
     from .store import Store
     from .why import Union
 

@@ -18,7 +18,7 @@ from conformance.kit.case import Case, escape, unescape
 from conformance.kit.generate import Taste, generate
 from conformance.kit.unions import RunError
 
-from lpmx_runtime.plan import Bind, parse_plan
+from lpmx_runtime.plans.plan import Bind, parse_plan
 from lpmx_runtime.union.paths import host_path, inside_path
 from lpmx_runtime.union.programs import find_program, is_program
 from lpmx_runtime.union.tree import Hit, Tree

@@ -264,7 +264,7 @@ def test_frequent_commands_import_little(docker, busybox_image):
         "lpmx_runtime.launch",
         "lpmx_runtime.load",
     }
-    heavy |= {"lpmx_runtime.plan", "subprocess", "yaml"}
+    heavy |= {"lpmx_runtime.plans.plan", "subprocess", "yaml"}
     if sys.version_info < (3, 13):  # where dataclasses itself needs no inspect
         heavy |= {"ast", "inspect"}
     for words in (["inspect", busybox_image], ["kill", "nobody"]):

@@ -14,7 +14,7 @@ from lpmx_runtime.batch import jobs, lsf, pbs, sge, slurm
 from lpmx_runtime.batch.job import Inside, Rewritten, Submission
 from lpmx_runtime.batch.words import GetoptRules, WordRules, join
 from lpmx_runtime.errors import LpmxError, UsageError
-from lpmx_runtime.plan import Bind
+from lpmx_runtime.plans.plan import Bind
 
 if TYPE_CHECKING:
     from pathlib import Path

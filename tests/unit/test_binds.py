@@ -6,10 +6,10 @@ import os
 
 import pytest
 
-from lpmx_runtime import binds
-from lpmx_runtime.binds import Place, default_binds, find_bind, merge_binds, parse_volume
 from lpmx_runtime.errors import UsageError
-from lpmx_runtime.plan import Bind
+from lpmx_runtime.plans import binds
+from lpmx_runtime.plans.binds import Place, default_binds, find_bind, merge_binds, parse_volume
+from lpmx_runtime.plans.plan import Bind
 
 
 def test_volume_with_destination_and_options(tmp_path):

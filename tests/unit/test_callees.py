@@ -8,9 +8,12 @@ import pytest
 from support import mkimage as mk
 
 from lpmx_runtime import launch
-from lpmx_runtime.binds import Place
 from lpmx_runtime.errors import ImageNotFoundError, LpmxError, UsageError
-from lpmx_runtime.execmap import (
+from lpmx_runtime.identity import Host
+from lpmx_runtime.launch import Options, Surroundings, draft_container, plan_launch
+from lpmx_runtime.load import load
+from lpmx_runtime.plans.binds import Place
+from lpmx_runtime.plans.execmap import (
     Environment,
     EnvironmentTarget,
     ExecMap,
@@ -18,9 +21,6 @@ from lpmx_runtime.execmap import (
     ImageTarget,
     Mapping,
 )
-from lpmx_runtime.identity import Host
-from lpmx_runtime.launch import Options, Surroundings, draft_container, plan_launch
-from lpmx_runtime.load import load
 from lpmx_runtime.store import Store
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lpmx_runtime.environment import DEFAULT_PATH, build_environment, parse_env, parse_env_file
 from lpmx_runtime.errors import UsageError
-from lpmx_runtime.plan import Bind
+from lpmx_runtime.plans.plan import Bind
+from lpmx_runtime.plans.variables import DEFAULT_PATH, build_environment, parse_env, parse_env_file
 
 
 def build(fixed=None, host=None, **options):

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from lpmx_runtime.errors import UsageError
-from lpmx_runtime.execmap import (
+from lpmx_runtime.plans.execmap import (
     Environment,
     EnvironmentTarget,
     ExecMap,
@@ -16,7 +16,7 @@ from lpmx_runtime.execmap import (
     Mapping,
     parse_mapping,
 )
-from lpmx_runtime.plan import Bind
+from lpmx_runtime.plans.plan import Bind
 
 
 def load(file):

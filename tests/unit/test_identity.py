@@ -7,7 +7,7 @@ import pytest
 from lpmx_runtime import identity
 from lpmx_runtime.errors import UsageError
 from lpmx_runtime.identity import Accounts, Host, resolve_user, seed_group, seed_passwd
-from lpmx_runtime.plan import Identity
+from lpmx_runtime.plans.plan import Identity
 
 ACCOUNTS = Accounts(
     passwd="root:x:0:0:root:/root:/bin/bash\n"

@@ -19,7 +19,7 @@ from lpmx_kernels import inimage, notebook, probe, tiers
 from lpmx_kernels.errors import KernelSpecError
 from lpmx_kernels.settings import KernelSettings
 from lpmx_runtime.load import load
-from lpmx_runtime.plan import Bind
+from lpmx_runtime.plans.plan import Bind
 from lpmx_runtime.store import Store
 
 if TYPE_CHECKING:

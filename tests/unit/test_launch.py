@@ -8,12 +8,12 @@ import os
 import pytest
 
 from lpmx_runtime import enginefile, launch, sitefiles
-from lpmx_runtime.binds import Place
 from lpmx_runtime.errors import StorageError, UsageError
 from lpmx_runtime.identity import Accounts, Host
 from lpmx_runtime.image import Image
 from lpmx_runtime.launch import Options, Surroundings, draft_container, plan_launch
-from lpmx_runtime.plan import Identity, parse_plan
+from lpmx_runtime.plans.binds import Place
+from lpmx_runtime.plans.plan import Identity, parse_plan
 from lpmx_runtime.store import Store
 
 CHAIN = "c" * 64

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from lpmx_runtime.errors import LpmxError
-from lpmx_runtime.plan import (
+from lpmx_runtime.plans.plan import (
     ENGINES,
     Bind,
     Identity,

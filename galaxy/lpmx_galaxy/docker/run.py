@@ -202,7 +202,7 @@ def _gpus(parsed: Parsed) -> str:
 
 def _environment(parsed: Parsed, environ: Mapping[str, str]) -> dict[str, str]:
     """The variables of --env-file and -e; -e wins."""
-    from lpmx_runtime.environment import parse_env, parse_env_file
+    from lpmx_runtime.plans.variables import parse_env, parse_env_file
     from lpmx_runtime.smallfile import read_small_text
 
     env: dict[str, str] = {}

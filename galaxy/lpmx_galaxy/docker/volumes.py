@@ -158,7 +158,7 @@ def _make(source: str, text: str) -> None:
 def _of_container(store: Store, name: str) -> list[str]:
     """The binds that another container was given."""
     from lpmx_runtime import container as containers
-    from lpmx_runtime.binds import RULES
+    from lpmx_runtime.plans.binds import RULES
 
     base, _, mode = name.partition(":")
     defaults = set(RULES.values())

@@ -172,7 +172,7 @@ def _has_no_tmp(parsed: Parsed) -> bool:
 
 def _host_tmp(volumes: Sequence[str]) -> list[str]:
     """The second folder is the host's too, unless something else is asked to be there."""
-    from lpmx_runtime.binds import parse_volume
+    from lpmx_runtime.plans.binds import parse_volume
 
     path = _TMP[1]
     asked = {parse_volume(text, cwd="/").dst for text in volumes}
@@ -234,7 +234,7 @@ def _bind(text: str) -> str:
 
 def _fresh(parsed: Parsed, volumes: Sequence[str], home: str) -> tuple[str, ...]:
     """Folders that begin empty: those of --scratch, and with --contain home and /tmp."""
-    from lpmx_runtime.binds import parse_volume
+    from lpmx_runtime.plans.binds import parse_volume
 
     asked = {parse_volume(text, cwd="/").dst for text in volumes}
     wanted = [path for text in parsed.all("scratch") for path in text.split(",")]

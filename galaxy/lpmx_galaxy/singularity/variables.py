@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lpmx_runtime.environment import DEFAULT_PATH, parse_env, parse_env_file
 from lpmx_runtime.errors import UsageError
+from lpmx_runtime.plans.variables import DEFAULT_PATH, parse_env, parse_env_file
 from lpmx_runtime.smallfile import read_small_text
 
 if TYPE_CHECKING:

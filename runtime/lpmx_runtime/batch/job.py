@@ -12,13 +12,13 @@ import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from lpmx_runtime.binds import find_bind
 from lpmx_runtime.errors import UsageError
+from lpmx_runtime.plans.binds import find_bind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from lpmx_runtime.plan import Bind
+    from lpmx_runtime.plans.plan import Bind
 
 __all__ = ["Inside", "JobEnv", "Reader", "Rewritten", "Submission", "job_command", "wrapper"]
 

@@ -14,8 +14,8 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
-from lpmx_runtime.execmap import ExecMap, HostTarget, Mapping
-from lpmx_runtime.plan import Bind, environment_dict
+from lpmx_runtime.plans.execmap import ExecMap, HostTarget, Mapping
+from lpmx_runtime.plans.plan import Bind, environment_dict
 
 from .job import JOBS
 from .systems import commands_here, system_module
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lpmx_runtime.container import Container
-    from lpmx_runtime.plan import LaunchPlan
+    from lpmx_runtime.plans.plan import LaunchPlan
     from lpmx_runtime.store import Store
 
 __all__ = ["NOTE", "NOTE_VARIABLE", "jobs_bind", "map_commands", "note", "write_stubs"]

@@ -144,7 +144,7 @@ def environment(args: argparse.Namespace) -> dict[str, str]:
     """The variables of --env-file and -e; -e wins."""
     if not args.env and not args.env_file:
         return {}
-    from lpmx_runtime.environment import parse_env, parse_env_file
+    from lpmx_runtime.plans.variables import parse_env, parse_env_file
     from lpmx_runtime.smallfile import read_small_text
 
     env: dict[str, str] = {}
@@ -160,9 +160,9 @@ def environment(args: argparse.Namespace) -> dict[str, str]:
 
 def from_create(args: argparse.Namespace) -> Options:
     """What the arguments of `add_create` ask for."""
-    from lpmx_runtime.binds import parse_no_bind
     from lpmx_runtime.compose.mapwords import parse_map
     from lpmx_runtime.launch import Options
+    from lpmx_runtime.plans.binds import parse_no_bind
 
     return Options(
         command=command_of(args.command),
@@ -215,7 +215,7 @@ def tell_hidden(
     here: Surroundings, container: Container, args: argparse.Namespace, without: frozenset[str]
 ) -> None:
     """Say on stderr if the user's working directory or home is nowhere in the container."""
-    from lpmx_runtime.binds import hidden_places
+    from lpmx_runtime.plans.binds import hidden_places
 
     without = without | {"cwd"} if args.workdir else without
     for note in hidden_places(here.place, container.binds, without):

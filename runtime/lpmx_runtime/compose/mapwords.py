@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from lpmx_runtime.execmap import ExecMap, parse_mapping
+from lpmx_runtime.plans.execmap import ExecMap, parse_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lpmx_runtime.execmap import Environment
+    from lpmx_runtime.plans.execmap import Environment
 
 __all__ = ["parse_map"]
 

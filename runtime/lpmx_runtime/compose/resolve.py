@@ -16,8 +16,8 @@ import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lpmx_runtime.environment import DEFAULT_PATH
 from lpmx_runtime.errors import LpmxError
+from lpmx_runtime.plans.variables import DEFAULT_PATH
 from lpmx_runtime.union.programs import find_program
 from lpmx_runtime.union.tree import Tree
 
@@ -300,7 +300,7 @@ class _Resolver:
 
 def _in_bind(environment: Environment, path: str) -> bool:
     """Does @path lie in something the environment binds? Then only the start can tell."""
-    from lpmx_runtime.binds import find_bind, parse_volume
+    from lpmx_runtime.plans.binds import find_bind, parse_volume
 
     binds = [parse_volume(volume.text, cwd="/") for volume in environment.binds]
     return path.startswith("/") and find_bind(binds, path) is not None
@@ -317,7 +317,7 @@ def _with_options(mapped: Resolved, target: EnvironmentTarget) -> Resolved:
 
 
 def _bind_errors(graph: Mapping[str, Environment]) -> Iterator[LpmxError]:
-    from lpmx_runtime.binds import parse_volume
+    from lpmx_runtime.plans.binds import parse_volume
 
     for environment in graph.values():
         for volume in environment.binds:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lpmx_runtime import execmap
-from lpmx_runtime.binds import parse_no_bind, parse_volume
 from lpmx_runtime.launch import Options
+from lpmx_runtime.plans import execmap
+from lpmx_runtime.plans.binds import parse_no_bind, parse_volume
 
 from .envfile import EnvironmentTarget, HostTarget, Target, is_environment_file
 from .resolve import Composition, HostProgram, Member, Program, compose

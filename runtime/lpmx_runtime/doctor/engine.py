@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lpmx_runtime.doctor.site import Site
-    from lpmx_runtime.plan import Bind, LaunchPlan
+    from lpmx_runtime.plans.plan import Bind, LaunchPlan
 
 __all__ = ["parts", "start"]
 
@@ -82,7 +82,7 @@ def start(site: Site) -> Iterator[Finding]:
 
 
 def _run(folder: str) -> subprocess.CompletedProcess[bytes]:
-    from lpmx_runtime.plan import compile_plan
+    from lpmx_runtime.plans.plan import compile_plan
 
     path = os.path.join(folder, "plan")
     plan = _plan(folder)
@@ -93,7 +93,7 @@ def _run(folder: str) -> subprocess.CompletedProcess[bytes]:
 def _plan(folder: str) -> LaunchPlan:
     """An empty image, a fresh upper, and the host's programs bound into it."""
     from lpmx_runtime.container import make_dirty_map
-    from lpmx_runtime.plan import LaunchPlan
+    from lpmx_runtime.plans.plan import LaunchPlan
     from lpmx_runtime.view import ViewBuilder
 
     diff_id = "0" * 64
@@ -124,7 +124,7 @@ def _plan(folder: str) -> LaunchPlan:
 
 
 def _binds() -> tuple[Bind, ...]:
-    from lpmx_runtime.plan import Bind
+    from lpmx_runtime.plans.plan import Bind
 
     return tuple(
         Bind(os.path.realpath(folder), folder, read_only=True)

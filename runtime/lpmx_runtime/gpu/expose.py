@@ -15,11 +15,11 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lpmx_runtime.binds import find_bind
 from lpmx_runtime.elf import read_library
 from lpmx_runtime.imagefile import node_path, read_file
 from lpmx_runtime.ldcache import CacheEntry, add_libraries
-from lpmx_runtime.plan import Bind, Exposure
+from lpmx_runtime.plans.binds import find_bind
+from lpmx_runtime.plans.plan import Bind, Exposure
 
 from . import cdi, nvidia, rocm
 from .choose import choose_gpus

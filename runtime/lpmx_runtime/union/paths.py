@@ -13,7 +13,8 @@ from ..errors import StorageError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..plan import LaunchPlan
+    from lpmx_runtime.plans.plan import LaunchPlan
+
     from .tree import Tree
 
 __all__ = ["glob", "host_path", "inside_path", "plan_host_path", "real_place"]

@@ -7,7 +7,7 @@ import posixpath
 import stat
 from typing import TYPE_CHECKING
 
-from ..environment import DEFAULT_PATH
+from lpmx_runtime.plans.variables import DEFAULT_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,8 +14,9 @@ import struct
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from lpmx_runtime.plans.plan import LaunchPlan, compile_plan
+
 from ..errors import LpmxError, StorageError
-from ..plan import LaunchPlan, compile_plan
 from ..view import load_library
 
 if TYPE_CHECKING:
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from lpmx_runtime.plans.plan import Bind
+
     from ..image import Image
-    from ..plan import Bind
     from ..store import Store
 
 __all__ = ["Hit", "Shown", "Tree", "plan_file"]

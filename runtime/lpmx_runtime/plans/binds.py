@@ -13,8 +13,9 @@ import stat
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .errors import UsageError
-from .plainpath import plain_path
+from lpmx_runtime.errors import UsageError
+from lpmx_runtime.plainpath import plain_path
+
 from .plan import Bind
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from lpmx_runtime.errors import UsageError
+
 from .binds import find_bind
-from .errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -18,7 +18,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .errors import UsageError
+from lpmx_runtime.errors import UsageError
+
 from .plan import Bind
 
 if TYPE_CHECKING:
