@@ -49,7 +49,7 @@ def import_rootfs(
 
 def _spool(source: str, target: Path) -> str:
     """Write the plain tar to @target; its digest in hex."""
-    from lpmx_runtime.stream import decompress
+    from lpmx_runtime.tar.blocks import decompress
 
     digest = hashlib.sha256()
     stdin = source == "-"

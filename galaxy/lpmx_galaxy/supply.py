@@ -194,7 +194,7 @@ def names_of(store: Store, path: str) -> list[str]:
     """The names of the images in a plain archive or a layout; none of what is neither."""
     from lpmx_runtime.archive import open_archive
     from lpmx_runtime.manifest import read_images
-    from lpmx_runtime.stream import kind_of
+    from lpmx_runtime.tar.blocks import kind_of
 
     if os.path.isfile(path):
         with open(path, "rb") as file:

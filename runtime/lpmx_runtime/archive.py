@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Protocol
 from .errors import ArchiveError, NotFoundError, storage_errors
 from .filekinds import file_kind
 from .layer import clean_name
-from .stream import decompress, file_blocks, kind_of, prefetch
-from .tarstream import HARDLINK, REGULAR, SYMLINK, FileStream, TarReader
+from .tar.blocks import decompress, file_blocks, kind_of, prefetch
+from .tar.reader import HARDLINK, REGULAR, SYMLINK, FileStream, TarReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -20,8 +20,8 @@ from .load import import_layer, make_view, sync_store
 from .manifest import LayerSpec, host_platform
 from .marks import PREFIX
 from .reference import check_name
-from .stream import Digest
-from .tarwrite import write_layer
+from .tar.blocks import Digest
+from .tar.writer import write_layer
 from .text import shown
 from .upper import read_upper
 

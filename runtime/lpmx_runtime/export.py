@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING
 
 from .errors import UsageError, storage_errors
 from .store import remove_tree
-from .tarwrite import write_layer
+from .tar.writer import write_layer
 from .upper import Entry, Records
 from .writabletree import WritableTree
 

@@ -17,14 +17,24 @@ from typing import TYPE_CHECKING
 
 from .errors import ArchiveError
 from .layertree import MISSING, ROOT, TAKEN, LayerTree
-from .tarstream import BLOCK_DEVICE as BLOCK
-from .tarstream import CHAR, FIFO, FOLDER, HARDLINK, REGULAR, SYMLINK, ByteStream, Member, TarReader
+from .tar.reader import BLOCK_DEVICE as BLOCK
+from .tar.reader import (
+    CHAR,
+    FIFO,
+    FOLDER,
+    HARDLINK,
+    REGULAR,
+    SYMLINK,
+    ByteStream,
+    Member,
+    TarReader,
+)
 from .view import OPAQUE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .tarsplit import SplitWriter
+    from .tar.split import SplitWriter
 
 __all__ = ["Extraction", "extract_layer"]
 

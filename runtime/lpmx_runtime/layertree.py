@@ -16,7 +16,7 @@ from .view import WHITEOUT, ViewBuilder, check_result
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .tarstream import Member
+    from .tar.reader import Member
 
 __all__ = ["MISSING", "ROOT", "TAKEN", "LayerTree"]
 

@@ -23,8 +23,8 @@ from .lowerlinks import make_link_layers, write_note
 from .manifest import ImageSpec, LayerSpec, read_images
 from .reference import check_name
 from .store import fsync_folder, remove_tree
-from .stream import Digest, decompress, file_blocks, kind_of, prefetch
-from .tarsplit import SplitWriter
+from .tar.blocks import Digest, decompress, file_blocks, kind_of, prefetch
+from .tar.split import SplitWriter
 from .view import View, compress_view, merge_views
 
 if TYPE_CHECKING:

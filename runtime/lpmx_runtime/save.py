@@ -19,9 +19,9 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 from .errors import InUseError, StorageError, UsageError, storage_errors
 from .manifest import host_platform
 from .store import remove_tree
-from .stream import Digest
-from .tarsplit import archive_blocks
-from .tarwrite import header
+from .tar.blocks import Digest
+from .tar.split import archive_blocks
+from .tar.writer import header
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

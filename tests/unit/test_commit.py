@@ -11,7 +11,7 @@ from support import mkimage as mk
 from lpmx_runtime.commit import change_config
 from lpmx_runtime.errors import StorageError, UsageError
 from lpmx_runtime.layer import extract_layer
-from lpmx_runtime.tarsplit import SplitWriter, archive_blocks
+from lpmx_runtime.tar.split import SplitWriter, archive_blocks
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ import pytest
 from support import mkimage as mk
 
 from lpmx_runtime.errors import ArchiveError
-from lpmx_runtime.tarstream import ByteStream, Member, TarReader
+from lpmx_runtime.tar.reader import ByteStream, Member, TarReader
 
 
 def members(data: bytes, block: int = 1 << 20) -> list[Member]:

@@ -13,7 +13,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from .errors import ArchiveError
+from lpmx_runtime.errors import ArchiveError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

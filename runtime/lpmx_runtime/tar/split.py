@@ -17,7 +17,7 @@ import struct
 import zlib
 from typing import TYPE_CHECKING
 
-from .errors import StorageError
+from lpmx_runtime.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

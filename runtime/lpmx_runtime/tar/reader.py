@@ -13,7 +13,7 @@ import struct
 import zlib
 from typing import TYPE_CHECKING
 
-from .errors import ArchiveError
+from lpmx_runtime.errors import ArchiveError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

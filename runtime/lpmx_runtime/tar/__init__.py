@@ -1,0 +1,1 @@
+"""Tar archives: reading hostile ones, writing layers, and the exact bytes of both."""
