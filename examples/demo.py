@@ -65,7 +65,7 @@ def command() -> list[str]:
 
 def show_layers() -> None:
     """What the image is made of."""
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
 
     store = Store.open()
     image = store.resolve(IMAGE)

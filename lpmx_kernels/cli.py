@@ -249,7 +249,7 @@ def _reset(args: argparse.Namespace) -> int:
     from lpmx_kernels.kernelspec import find_spec
     from lpmx_kernels.settings import read_spec
     from lpmx_runtime import container as containers
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
 
     for spec in [find_spec(name) for name in args.names]:
         if not spec.persist:
@@ -286,7 +286,7 @@ def _logs(args: argparse.Namespace) -> int:
     from lpmx_kernels.kernelspec import find_spec
     from lpmx_kernels.logs import list_logs
     from lpmx_kernels.settings import read_spec
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
 
     spec = find_spec(args.name)
     root = Store.open(read_spec(spec.directory).settings.store or None).root
@@ -301,7 +301,7 @@ def _logs(args: argparse.Namespace) -> int:
 
 
 def _payload(args: argparse.Namespace) -> int:
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
 
     store = Store.open()
     if args.action == "build":
@@ -329,7 +329,7 @@ def _payload_build(args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from lpmx_kernels import payload_build, probe, source
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
 
     store = Store.open()
     image = source.find_image(store, args.image)

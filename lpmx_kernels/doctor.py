@@ -16,7 +16,7 @@ from lpmx_kernels.launchers.queues import find_queue
 from lpmx_kernels.settings import PROVISIONER, SpecFile, read_json, read_spec
 from lpmx_runtime.errors import LpmxError
 from lpmx_runtime.finding import Finding
-from lpmx_runtime.store import Store
+from lpmx_runtime.store.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

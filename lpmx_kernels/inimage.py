@@ -18,9 +18,9 @@ from lpmx_runtime.union.tree import Tree
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from lpmx_runtime.image import Image
     from lpmx_runtime.plans.plan import Bind
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.image import Image
+    from lpmx_runtime.store.store import Store
 
 REASONS = {
     errno.EXDEV: "leads to what is shown of the host",

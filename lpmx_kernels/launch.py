@@ -51,7 +51,7 @@ from lpmx_runtime.plans.binds import (
     this_place,
 )
 from lpmx_runtime.plans.plan import Bind
-from lpmx_runtime.store import Store
+from lpmx_runtime.store.store import Store
 from lpmx_runtime.streams import begin_program, without_coerced_locale
 from lpmx_runtime.text import say_error
 from lpmx_runtime.union.paths import plan_host_path

@@ -10,7 +10,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from lpmx_runtime.store import make_private
+from lpmx_runtime.store.store import make_private
 from lpmx_runtime.text import shown, without_colours
 
 if TYPE_CHECKING:

@@ -22,18 +22,18 @@ from typing import TYPE_CHECKING, Any
 from lpmx_kernels import inimage, startup
 from lpmx_kernels.errors import KernelSpecError
 from lpmx_runtime.errors import ImageNotFoundError, LpmxError
-from lpmx_runtime.image import is_hex_digest
-from lpmx_runtime.reference import parse_reference
 from lpmx_runtime.smallfile import read_small
+from lpmx_runtime.store.image import is_hex_digest
+from lpmx_runtime.store.reference import parse_reference
 from lpmx_runtime.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from lpmx_kernels.settings import KernelSettings
-    from lpmx_runtime.image import Image
     from lpmx_runtime.plans.plan import Bind
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.image import Image
+    from lpmx_runtime.store.store import Store
 
 VARIABLE = "JPY_SESSION_NAME"
 KEY = "lpmx"

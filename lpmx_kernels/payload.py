@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 from lpmx_kernels.errors import KernelSpecError, NoPayloadError
 from lpmx_kernels.settings import CONNECTION_FILE, PAYLOAD_INSIDE
 from lpmx_runtime.errors import storage_errors
-from lpmx_runtime.store import remove_tree
+from lpmx_runtime.store.store import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from lpmx_kernels.probe import FoundPython
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
 
 FOLDER = "payloads"
 RECORD = "payload.json"

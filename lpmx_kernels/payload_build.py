@@ -27,14 +27,14 @@ from lpmx_kernels.run_once import run_once
 from lpmx_runtime import proc
 from lpmx_runtime.elf import read_library
 from lpmx_runtime.errors import LpmxError, storage_errors
-from lpmx_runtime.store import remove_tree
+from lpmx_runtime.store.store import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from lpmx_kernels.probe import FoundPython
-    from lpmx_runtime.image import Image
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.image import Image
+    from lpmx_runtime.store.store import Store
 
 BUILD, WHEELS = "/run/lpmx-build", "/run/lpmx-wheels"
 TIMEOUT = 900.0

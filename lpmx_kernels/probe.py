@@ -28,8 +28,8 @@ from lpmx_runtime.union.tree import Tree
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from lpmx_runtime.image import Image
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.image import Image
+    from lpmx_runtime.store.store import Store
 
 PYTHONS = ("python3", "python")
 SHELLS = ("bash", "sh")

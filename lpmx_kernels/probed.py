@@ -10,13 +10,13 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from lpmx_runtime.store import atomic_write
+from lpmx_runtime.store.store import atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lpmx_runtime.image import Image
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.image import Image
+    from lpmx_runtime.store.store import Store
 
 __all__ = ["Probed"]
 

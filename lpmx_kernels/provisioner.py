@@ -40,7 +40,7 @@ from lpmx_kernels.launchers.queues import LOCAL, QUEUES, find_queue
 from lpmx_kernels.settings import CONNECTION_FILE, KernelSettings
 from lpmx_runtime import runs
 from lpmx_runtime.errors import LpmxError
-from lpmx_runtime.store import Store
+from lpmx_runtime.store.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Mapping, Sequence
 
-    from lpmx_runtime.image import Image
     from lpmx_runtime.launch import Draft, Surroundings
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.image import Image
+    from lpmx_runtime.store.store import Store
 
 __all__ = ["draft", "own_user", "run_once"]
 

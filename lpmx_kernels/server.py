@@ -14,7 +14,7 @@ from jupyter_server.extension.application import ExtensionApp
 
 from lpmx_kernels import survivors
 from lpmx_kernels.provisioner import LpmxProvisioner
-from lpmx_runtime.store import Store
+from lpmx_runtime.store.store import Store
 
 if TYPE_CHECKING:
     from lpmx_kernels.survivors import Survivor

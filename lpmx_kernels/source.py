@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from lpmx_kernels.settings import KernelSettings
     from lpmx_runtime.compose.envfile import Kernel
-    from lpmx_runtime.image import Image
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.image import Image
+    from lpmx_runtime.store.store import Store
 
 SUFFIXES = (".yaml", ".yml")
 

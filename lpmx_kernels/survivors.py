@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lpmx_runtime.runs import Process, this_process
-from lpmx_runtime.store import FileLock, atomic_write, make_private
+from lpmx_runtime.store.store import FileLock, atomic_write, make_private
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

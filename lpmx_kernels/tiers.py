@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lpmx_kernels.probe import FoundPython
-    from lpmx_runtime.image import Image
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.image import Image
+    from lpmx_runtime.store.store import Store
 
 AUTO, IPYKERNEL, IR, PAYLOAD, SHELL = "auto", "ipykernel", "ir", "payload", "shell"
 CHOICES = (AUTO, IPYKERNEL, IR, PAYLOAD, SHELL, "bash")

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from lpmx_galaxy.words import Parsed
-    from lpmx_runtime.image import Image
     from lpmx_runtime.launch import Launch, Options
     from lpmx_runtime.plans.execmap import Mapping
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.image import Image
+    from lpmx_runtime.store.store import Store
 
 __all__ = ["FLAGS", "composed", "with_host_environment"]
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from lpmx_runtime.container import Container
     from lpmx_runtime.launch import Draft
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
 
 __all__ = ["with_folders"]
 

@@ -16,7 +16,7 @@ from lpmx_runtime.text import shown
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
 
 __all__ = ["known", "note"]
 

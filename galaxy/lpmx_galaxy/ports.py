@@ -15,7 +15,7 @@ from lpmx_runtime.errors import LpmxError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lpmx_runtime.image import Image
+    from lpmx_runtime.store.image import Image
 
 __all__ = ["Published", "asked", "choose", "parse_publish"]
 

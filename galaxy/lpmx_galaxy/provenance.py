@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from lpmx_runtime import __version__
 from lpmx_runtime.errors import storage_errors
-from lpmx_runtime.store import atomic_write, without_link_layers
+from lpmx_runtime.store.store import atomic_write, without_link_layers
 
 if TYPE_CHECKING:
     from lpmx_runtime.container import Container

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from lpmx_runtime.errors import ImageNotFoundError, LpmxError, UsageError
-from lpmx_runtime.reference import parse_reference
+from lpmx_runtime.store.reference import parse_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lpmx_runtime.image import Image
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.image import Image
+    from lpmx_runtime.store.store import Store
 
 __all__ = ["best_build", "find_archive", "folders", "names_of", "obtain", "pull", "split_transport"]
 
@@ -149,7 +149,7 @@ def _stamp(entry: os.DirEntry[str]) -> str:
 
 
 def _remember(path: str, text: str) -> None:
-    from lpmx_runtime.store import atomic_write, make_private
+    from lpmx_runtime.store.store import atomic_write, make_private
 
     try:
         make_private(os.path.dirname(path))

@@ -20,7 +20,7 @@ from lpmx_kernels.launchers import wire
 from lpmx_kernels.launchers.address import PORTS
 from lpmx_kernels.launchers.elsewhere import Elsewhere
 from lpmx_kernels.launchers.queues import find_queue
-from lpmx_runtime.store import Store
+from lpmx_runtime.store.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

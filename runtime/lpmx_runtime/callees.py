@@ -35,7 +35,7 @@ from .plans.plan import (
     environment_list,
 )
 from .plans.variables import DEFAULT_PATH, HOST_PASSED, OF_ONE_TREE
-from .store import make_private
+from .store.store import make_private
 from .union.paths import real_place
 from .union.programs import find_program, is_program
 from .union.tree import Tree
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 
     from .container import Container
     from .identity import Host
-    from .image import Image
-    from .store import Store
+    from .store.image import Image
+    from .store.store import Store
 
 __all__ = ["Callee", "CommandFiles", "Composition", "compose", "pin_images"]
 

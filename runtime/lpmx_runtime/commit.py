@@ -19,7 +19,7 @@ from .errors import LpmxError, UsageError, storage_errors
 from .load import import_layer, make_view, sync_store
 from .manifest import LayerSpec, host_platform
 from .marks import PREFIX
-from .reference import check_name
+from .store.reference import check_name
 from .tar.blocks import Digest
 from .tar.writer import write_layer
 from .text import shown
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .container import Container
-    from .image import Image
-    from .store import Store
+    from .store.image import Image
+    from .store.store import Store
     from .upper import Entry
 
 __all__ = ["Message", "change_config", "commit"]

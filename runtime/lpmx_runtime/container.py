@@ -28,13 +28,13 @@ from .errors import (
 )
 from .plans.execmap import ExecMap
 from .plans.plan import Bind, Identity
-from .store import atomic_write, bad_container, is_there, remove_tree
+from .store.store import atomic_write, bad_container, is_there, remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from .runs import Process, Run
-    from .store import Store
+    from .store.store import Store
 
 __all__ = [
     "Container",

@@ -15,7 +15,7 @@ from .writabletree import WritableTree
 
 if TYPE_CHECKING:
     from .copying import Tree
-    from .store import Store
+    from .store.store import Store
 
 __all__ = ["copy_words"]
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from .containernames import ids
 from .errors import NativeMissingError, StorageError, storage_errors
 from .native import ENGINE, loader_digest, loader_path
-from .store import atomic_write, make_private
+from .store.store import atomic_write, make_private
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .store import Store
+    from .store.store import Store
 
 __all__ = [
     "NOEXEC_HINT",

@@ -12,7 +12,7 @@ import stat
 from typing import IO, TYPE_CHECKING
 
 from .errors import UsageError, storage_errors
-from .store import remove_tree
+from .store.store import remove_tree
 from .tar.writer import write_layer
 from .upper import Entry, Records
 from .writabletree import WritableTree
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .container import Container
-    from .store import Store
+    from .store.store import Store
 
 __all__ = ["export", "own_tree"]
 

@@ -26,16 +26,16 @@ from . import launch
 from .errors import InUseError, LpmxError, NotFoundError, UsageError, storage_errors
 from .plans.variables import pass_list
 from .smallfile import read_small_text
-from .store import atomic_write
+from .store.store import atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from .compose.resolve import Composition
     from .container import Container
-    from .image import Image
     from .launch import Options, Surroundings
-    from .store import Store
+    from .store.image import Image
+    from .store.store import Store
 
 __all__ = ["Exposed", "Request", "expose", "list_exposed", "parse_request", "unexpose"]
 

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 from . import container, owned
 from .enginefile import stale_engines
 from .errors import InUseError, StorageError, UsageError, pass_over, storage_errors
-from .image import chain_id, is_hex_digest
-from .reference import parse_reference
-from .store import FileLock, is_there, remove_tree
+from .store.image import chain_id, is_hex_digest
+from .store.reference import parse_reference
+from .store.store import FileLock, is_there, remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from .store import Store
+    from .store.store import Store
 
 __all__ = ["Garbage", "Removal", "collect", "remove_image"]
 

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 from .errors import UsageError
 from .imagefile import read_file
 from .plans.plan import Identity
-from .store import make_private
+from .store.store import make_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from .store import Store
+    from .store.store import Store
     from .view import View
 
 __all__ = [

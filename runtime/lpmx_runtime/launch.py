@@ -52,9 +52,9 @@ if TYPE_CHECKING:
 
     from .callees import Composition
     from .identity import Accounts, Host, Shown
-    from .image import Image
     from .plans.binds import Place
-    from .store import Store
+    from .store.image import Image
+    from .store.store import Store
 
 __all__ = [
     "Draft",

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from .archive import Archive, open_archive
 from .errors import ArchiveError, UsageError, storage_errors
-from .image import Image, chain_id
 from .layer import extract_layer
 from .lowerlinks import make_link_layers, write_note
 from .manifest import ImageSpec, LayerSpec, read_images
-from .reference import check_name
-from .store import fsync_folder, remove_tree
+from .store.image import Image, chain_id
+from .store.reference import check_name
+from .store.store import fsync_folder, remove_tree
 from .tar.blocks import Digest, decompress, file_blocks, kind_of, prefetch
 from .tar.split import SplitWriter
 from .view import View, compress_view, merge_views
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from .store import Store
+    from .store.store import Store
 
 __all__ = ["Loaded", "Progress", "load", "load_archive"]
 

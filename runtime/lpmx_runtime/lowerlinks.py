@@ -21,16 +21,16 @@ import stat
 from typing import TYPE_CHECKING
 
 from .errors import ArchiveError
-from .image import chain_id
 from .imagefile import node_path
-from .store import LOWER_LINKS, link_layer_id
+from .store.image import chain_id
+from .store.store import LOWER_LINKS, link_layer_id
 from .view import IMPLICIT, View, ViewBuilder, merge_views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from .store import Store
+    from .store.store import Store
     from .view import Node
 
 __all__ = ["make_link_layers", "write_note"]

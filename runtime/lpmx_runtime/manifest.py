@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from .archive import read_small
 from .errors import ArchiveError, UsageError
-from .image import is_hex_digest, parse_config
-from .reference import parse_reference
+from .store.image import is_hex_digest, parse_config
+from .store.reference import parse_reference
 from .text import parse_json
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from . import container as containers
 from . import processes, runs
 from .errors import LpmxError
-from .store import Store, atomic_write, remove_tree
+from .store.store import Store, atomic_write, remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

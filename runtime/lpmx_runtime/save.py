@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from .errors import InUseError, StorageError, UsageError, storage_errors
 from .manifest import host_platform
-from .store import remove_tree
+from .store.store import remove_tree
 from .tar.blocks import Digest
 from .tar.split import archive_blocks
 from .tar.writer import header
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from .image import Image
-    from .store import Store
+    from .store.image import Image
+    from .store.store import Store
 
 __all__ = ["FORMATS", "save"]
 
@@ -300,7 +300,7 @@ def _listing(image: Image, name: str) -> dict[str, Any]:
 
 def _names_of(image: Image, asked: str) -> list[str]:
     """The name by which the image was asked for; none when that was its id."""
-    from .reference import parse_reference
+    from .store.reference import parse_reference
 
     with suppress(UsageError):
         name = str(parse_reference(asked))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from .store import Store
+    from .store.store import Store
 
 __all__ = ["FILE_VARIABLES", "INSIDE", "copy_directory", "site_files", "suffix"]
 
@@ -220,7 +220,7 @@ class _Image:
 
 
 def _remember(cache: Path, known: Mapping[str, bool]) -> None:
-    from .store import atomic_write
+    from .store.store import atomic_write
 
     try:
         cache.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from . import marks
-from .store import without_link_layers
+from .store.store import without_link_layers
 from .view import OPAQUE, WHITEOUT, View
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .container import Container
     from .launch import Surroundings
     from .plans.plan import Bind, LaunchPlan
-    from .store import Store
+    from .store.store import Store
 
 __all__ = ["Answer", "Place", "Step", "Union", "explain", "find_union", "union_of"]
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .launch import Launch, Surroundings
     from .plans.execmap import ExecMap
     from .plans.plan import PlanCommand
-    from .store import Store
+    from .store.store import Store
     from .why import Union
 
 __all__ = ["CommandAnswer", "Started", "explain_command", "find_start"]

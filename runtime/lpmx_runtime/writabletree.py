@@ -18,7 +18,7 @@ from .view import check_result
 
 if TYPE_CHECKING:
     from .container import Container
-    from .store import Store
+    from .store.store import Store
 
 __all__ = ["WritableTree"]
 

@@ -28,13 +28,13 @@ from support.storecheck import check_collected, check_store
 from lpmx_runtime import gc
 from lpmx_runtime.load import load
 from lpmx_runtime.save import save
-from lpmx_runtime.store import Store
+from lpmx_runtime.store.store import Store
 from lpmx_runtime.view import View
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lpmx_runtime.image import Image
+    from lpmx_runtime.store.image import Image
 
 SECONDS, LEAST, LEAST_LINKS = 12.0, 15, 20
 CONFIG = f"{mk.OCI}.config.v1+json"

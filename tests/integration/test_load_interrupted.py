@@ -14,7 +14,7 @@ from support import mkimage as mk
 
 from lpmx_runtime import gc
 from lpmx_runtime.load import load
-from lpmx_runtime.store import Store
+from lpmx_runtime.store.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

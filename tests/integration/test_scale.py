@@ -12,7 +12,7 @@ import pytest
 from support.lpmx import Lpmx, run
 from support.mkimage import Spec, docker_archive, file, folder, layer
 
-from lpmx_runtime.store import Store
+from lpmx_runtime.store.store import Store
 from lpmx_runtime.view import View
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lpmx_runtime.launch import surroundings
-from lpmx_runtime.store import Store
+from lpmx_runtime.store.store import Store
 from lpmx_runtime.view import View
 from lpmx_runtime.why import explain, find_union
 

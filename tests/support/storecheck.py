@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from lpmx_runtime import gc
-from lpmx_runtime.store import Store
+from lpmx_runtime.store.store import Store
 from lpmx_runtime.view import WHITEOUT, View
 
 if TYPE_CHECKING:

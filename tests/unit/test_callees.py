@@ -21,7 +21,7 @@ from lpmx_runtime.plans.execmap import (
     ImageTarget,
     Mapping,
 )
-from lpmx_runtime.store import Store
+from lpmx_runtime.store.store import Store
 
 
 def program(name):

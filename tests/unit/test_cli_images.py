@@ -11,7 +11,7 @@ import pytest
 from support import mkimage as mk
 
 from lpmx_runtime.cli.main import COMMANDS, main
-from lpmx_runtime.store import Store
+from lpmx_runtime.store.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path

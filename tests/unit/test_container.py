@@ -15,7 +15,7 @@ from lpmx_runtime import runs
 from lpmx_runtime.container import Container
 from lpmx_runtime.errors import InUseError, StorageError, UsageError
 from lpmx_runtime.plans.plan import Bind, Identity
-from lpmx_runtime.store import Store
+from lpmx_runtime.store.store import Store
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from lpmx_runtime.compose.envfile import (
 from lpmx_runtime.compose.resolve import compose, compose_all
 from lpmx_runtime.compose.source import EnvFileError
 from lpmx_runtime.errors import LpmxError
-from lpmx_runtime.store import Store
+from lpmx_runtime.store.store import Store
 
 Capture = pytest.CaptureFixture[str]
 

@@ -25,7 +25,7 @@ from lpmx_galaxy.words import parse
 from lpmx_runtime.errors import LpmxError, UsageError
 from lpmx_runtime.load import load
 from lpmx_runtime.plans.binds import find_bind
-from lpmx_runtime.store import Store
+from lpmx_runtime.store.store import Store
 
 IMAGE = "quay.io/biocontainers/tool:1.0--0"
 SPEC = mk.Spec(

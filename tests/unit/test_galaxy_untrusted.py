@@ -17,7 +17,7 @@ from lpmx_galaxy.native.container import run_line
 from lpmx_galaxy.singularity.sif import read_config
 from lpmx_galaxy.words import parse
 from lpmx_runtime.errors import LpmxError
-from lpmx_runtime.store import Store
+from lpmx_runtime.store.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,14 +13,14 @@ from lpmx_kernels import payload, probe, tiers
 from lpmx_kernels.errors import NoKernelProgramError, NoPayloadError
 from lpmx_runtime.load import load
 from lpmx_runtime.plans.plan import LaunchPlan
-from lpmx_runtime.store import Store
+from lpmx_runtime.store.store import Store
 from lpmx_runtime.union.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from lpmx_runtime.image import Image
+    from lpmx_runtime.store.image import Image
 
 FACTS = {
     "python": "3.12.1", "ipykernel": "", "reason": "ModuleNotFoundError: No module named ipykernel",

@@ -20,7 +20,7 @@ from lpmx_kernels.errors import KernelSpecError
 from lpmx_kernels.settings import KernelSettings
 from lpmx_runtime.load import load
 from lpmx_runtime.plans.plan import Bind
-from lpmx_runtime.store import Store
+from lpmx_runtime.store.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

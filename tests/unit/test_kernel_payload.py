@@ -11,7 +11,7 @@ from lpmx_kernels.errors import KernelSpecError, NoPayloadError
 from lpmx_kernels.payload import Payload
 from lpmx_kernels.payload_build import _pip_environment, libc_floor
 from lpmx_kernels.probe import FoundPython
-from lpmx_runtime.store import Store
+from lpmx_runtime.store.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path

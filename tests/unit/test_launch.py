@@ -10,11 +10,11 @@ import pytest
 from lpmx_runtime import enginefile, launch, sitefiles
 from lpmx_runtime.errors import StorageError, UsageError
 from lpmx_runtime.identity import Accounts, Host
-from lpmx_runtime.image import Image
 from lpmx_runtime.launch import Options, Surroundings, draft_container, plan_launch
 from lpmx_runtime.plans.binds import Place
 from lpmx_runtime.plans.plan import Identity, parse_plan
-from lpmx_runtime.store import Store
+from lpmx_runtime.store.image import Image
+from lpmx_runtime.store.store import Store
 
 CHAIN = "c" * 64
 ACCOUNTS = Accounts(

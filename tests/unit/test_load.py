@@ -21,7 +21,7 @@ from lpmx_runtime import gc
 from lpmx_runtime.errors import ArchiveError, LpmxError, NotFoundError, StorageError, UsageError
 from lpmx_runtime.load import Loaded, load
 from lpmx_runtime.save import save
-from lpmx_runtime.store import Store
+from lpmx_runtime.store.store import Store
 from lpmx_runtime.view import View
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from lpmx_runtime import container as containers
 from lpmx_runtime import errors, gc
 from lpmx_runtime.errors import ImageNotFoundError, InUseError, StorageError
 from lpmx_runtime.load import load
-from lpmx_runtime.store import (
+from lpmx_runtime.store.store import (
     FileLock,
     Store,
     atomic_write,

@@ -15,7 +15,7 @@ from support import mkimage as mk
 from lpmx_runtime import text
 from lpmx_runtime.errors import LpmxError
 from lpmx_runtime.finding import Finding
-from lpmx_runtime.image import Image, parse_config
+from lpmx_runtime.store.image import Image, parse_config
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from support import mkimage as mk
 from lpmx_runtime.errors import LpmxError, UsageError
 from lpmx_runtime.load import load
 from lpmx_runtime.plans.plan import Bind
-from lpmx_runtime.store import Store
+from lpmx_runtime.store.store import Store
 from lpmx_runtime.union.paths import glob, real_place
 from lpmx_runtime.union.programs import find_program, is_program, programs_named
 from lpmx_runtime.union.tree import Tree

@@ -42,7 +42,7 @@ def _no_terminal(command: str) -> None:
 def save_command(words: Sequence[str]) -> int:
     """Write images to an archive, stdout or -o."""
     from lpmx_runtime.save import FORMATS, save
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
 
     parsed = parse(words, _SAVE, command="lpmx-docker save", interspersed=True)
     if not parsed.rest:
@@ -63,7 +63,7 @@ def export_command(words: Sequence[str]) -> int:
     """Write the files of a container to a tar, stdout or -o."""
     from lpmx_runtime import container as containers
     from lpmx_runtime.export import export
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
 
     parsed = parse(words, _EXPORT, command="lpmx-docker export", interspersed=True)
     if len(parsed.rest) != 1:
@@ -79,7 +79,7 @@ def export_command(words: Sequence[str]) -> int:
 def cp_command(words: Sequence[str]) -> int:
     """Copy files between the host and a container."""
     from lpmx_runtime.copywords import copy_words
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
 
     parsed = parse(words, _CP, command="lpmx-docker cp", interspersed=True)
     if len(parsed.rest) != 2:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from lpmx_runtime.container import Container
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
 
 __all__ = ["kill_command", "port_command", "ps_command", "rm_command", "stop_command"]
 
@@ -41,7 +41,7 @@ _GRACE = 10.0  # seconds, docker's default
 
 
 def _store() -> Store:
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
 
     return Store.open()
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lpmx_runtime.container import Container
-    from lpmx_runtime.image import Image
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.image import Image
+    from lpmx_runtime.store.store import Store
 
 __all__ = ["inspect_command"]
 
@@ -35,7 +35,7 @@ _EPOCH = "1970-01-01T00:00:00Z"
 
 def inspect_command(words: Sequence[str]) -> int:
     """Describe each; 1 when one is not there."""
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
 
     parsed = parse(words, _FLAGS, command=NAME, interspersed=True)
     if not parsed.rest:

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lpmx_galaxy.words import Parsed
-    from lpmx_runtime.image import Image
     from lpmx_runtime.launch import Draft, Options, Surroundings
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.image import Image
+    from lpmx_runtime.store.store import Store
 
     from .volumes import Volumes
 
@@ -63,7 +63,7 @@ def _run(words: Sequence[str]) -> int:
     _check(parsed)
 
     from lpmx_galaxy import notes, supply
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
 
     store = Store.open()
     notes.note(store, NAME, parsed.unenforced)

@@ -15,7 +15,7 @@ from lpmx_runtime.errors import UsageError, storage_errors
 
 if TYPE_CHECKING:
     from lpmx_galaxy.words import Parsed
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
 
 __all__ = ["Volumes", "bind_text", "parse_mount", "parse_volume", "read_volumes"]
 

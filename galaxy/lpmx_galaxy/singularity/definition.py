@@ -25,8 +25,8 @@ from lpmx_runtime.smallfile import read_small_text
 from .sif import read_exports
 
 if TYPE_CHECKING:
-    from lpmx_runtime.image import Image
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.image import Image
+    from lpmx_runtime.store.store import Store
 
 __all__ = ["Definition", "build", "parse_definition"]
 

@@ -17,8 +17,8 @@ from .sources import file_name, find_image
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lpmx_runtime.image import Image
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.image import Image
+    from lpmx_runtime.store.store import Store
 
 __all__ = ["build_command", "describe", "inspect_command", "pull_command"]
 
@@ -70,7 +70,7 @@ _INSPECT = table([
 
 
 def _store() -> Store:
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
 
     return Store.open()
 
@@ -98,7 +98,7 @@ def _variable(name: str) -> str:
 
 def _reference(image: Image, source: str) -> Reference:
     from lpmx_galaxy.supply import split_transport
-    from lpmx_runtime.reference import parse_reference
+    from lpmx_runtime.store.reference import parse_reference
 
     transport, rest = split_transport(source)
     if transport == "docker":

@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 
 from lpmx_runtime.errors import InUseError, storage_errors
-from lpmx_runtime.image import is_hex_digest
+from lpmx_runtime.store.image import is_hex_digest
 
 __all__ = ["Reference", "in_folder", "read_reference", "write_reference"]
 

@@ -21,8 +21,8 @@ from lpmx_runtime.smallfile import read_small_text
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lpmx_runtime.image import Image
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.image import Image
+    from lpmx_runtime.store.store import Store
 
 __all__ = ["find_partition", "is_sif", "load_sif", "read_config", "read_exports"]
 
@@ -73,7 +73,7 @@ def load_sif(store: Store, path: str) -> Image:
     """The image in @path, unpacked at the first time; known again by size and time of the file."""
     import hashlib
 
-    from lpmx_runtime.store import make_private
+    from lpmx_runtime.store.store import make_private
 
     status = os.stat(path)
     key = f"{os.path.realpath(path)}:{status.st_size}:{status.st_mtime_ns}"

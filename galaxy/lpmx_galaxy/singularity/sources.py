@@ -11,8 +11,8 @@ from lpmx_runtime.errors import ImageNotFoundError, NotFoundError, UsageError
 from .reference import Reference, in_folder, read_reference
 
 if TYPE_CHECKING:
-    from lpmx_runtime.image import Image
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.image import Image
+    from lpmx_runtime.store.store import Store
 
 __all__ = ["file_name", "find_image"]
 

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from lpmx_galaxy.words import Parsed
     from lpmx_runtime.container import Container
-    from lpmx_runtime.image import Image
     from lpmx_runtime.launch import Draft, Launch, Surroundings
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.image import Image
+    from lpmx_runtime.store.store import Store
 
 __all__ = ["Decision", "decide", "exec_command", "read_action", "run_command", "shell_command"]
 
@@ -58,7 +58,7 @@ def _act(action: str, words: Sequence[str]) -> int:
     from lpmx_galaxy import notes
     from lpmx_galaxy.folders import with_folders
     from lpmx_runtime import launch
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
 
     parsed = read_action(action, words, os.environ)
     if parsed.is_on("help"):

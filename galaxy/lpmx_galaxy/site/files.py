@@ -58,7 +58,7 @@ class Site:
     @classmethod
     def here(cls, folder: str, *, runner: str, supply: Iterable[str], cache: str) -> Site:
         """With the lpmx that runs now and the store it uses."""
-        from lpmx_runtime.store import default_root
+        from lpmx_runtime.store.store import default_root
 
         return cls(
             os.path.abspath(folder),

@@ -20,7 +20,7 @@ from lpmx_runtime.errors import LpmxError, NotFoundError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from lpmx_runtime.image import Image
+    from lpmx_runtime.store.image import Image
 
 __all__ = ["Need", "fetch", "mulled_name", "requirements", "wanted"]
 
@@ -165,7 +165,7 @@ def _lower_last(name: str) -> str:
 def fetch(needs: Iterable[Need], *, cache: str = "") -> Iterator[tuple[Need, str]]:
     """Bring each in; what is wrong with it, "" when it is here. @cache gets files for them."""
     from lpmx_galaxy import supply
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
 
     store = Store.open()
     for need in needs:

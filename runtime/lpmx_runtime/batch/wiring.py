@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from lpmx_runtime.container import Container
     from lpmx_runtime.plans.plan import LaunchPlan
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
 
 __all__ = ["NOTE", "NOTE_VARIABLE", "jobs_bind", "map_commands", "note", "write_stubs"]
 
@@ -60,7 +60,7 @@ def map_commands(
 
 def write_stubs(stubs: abc.Mapping[str, bytes]) -> None:
     """Make the scripts that do not exist yet."""
-    from lpmx_runtime.store import atomic_write, make_private
+    from lpmx_runtime.store.store import atomic_write, make_private
 
     for path, text in stubs.items():
         if not os.path.exists(path):

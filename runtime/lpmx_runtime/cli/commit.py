@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     """Make it and print its id."""
     from lpmx_runtime import container as containers
     from lpmx_runtime.commit import Message, commit
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
 
     store = Store.open()
     container = containers.find(store, args.container)

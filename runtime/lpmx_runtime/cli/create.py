@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     """Make it and print its id."""
     with options.launch_errors():
         from lpmx_runtime import launch
-        from lpmx_runtime.store import Store, atomic_write
+        from lpmx_runtime.store.store import Store, atomic_write
 
         store = Store.open()
         here = launch.surroundings()

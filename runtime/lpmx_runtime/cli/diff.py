@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
     """Print `A`, `C` or `D` and the path, a line each, as docker does."""
     from lpmx_runtime import container as containers
     from lpmx_runtime.errors import storage_errors
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
     from lpmx_runtime.text import shown
     from lpmx_runtime.upper import changes
     from lpmx_runtime.view import View

@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     """Print one line a thing; 1 when something of lpmx will not work here."""
     from lpmx_runtime.doctor import Site, examine
     from lpmx_runtime.finding import worst
-    from lpmx_runtime.store import default_root
+    from lpmx_runtime.store.store import default_root
 
     found = []
     for finding in examine(Site(default_root())):

@@ -66,7 +66,7 @@ def _schema(*, path: bool) -> int:
 def _check(file: str, as_json: bool) -> int:
     """Print every error, as an editor or a script would read it; status 2 when there is one."""
     from lpmx_runtime.compose.resolve import compose_all
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
 
     try:
         composition, errors = compose_all(Store.open(), file, os.environ)
@@ -115,7 +115,7 @@ def _lock(file: str, as_json: bool) -> int:
     """Write the lock, also over one that is stale."""
     from lpmx_runtime.compose.lock import write_lock
     from lpmx_runtime.compose.resolve import lock_environment
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
 
     lock = lock_environment(Store.open(), file)
     changed = write_lock(lock)
@@ -133,7 +133,7 @@ def _build(file: str, as_json: bool) -> int:
     """Check everything, and lock what is not locked."""
     from lpmx_runtime.compose.lock import read_lock
     from lpmx_runtime.compose.resolve import compose
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
 
     composition = compose(Store.open(), file, os.environ)
     if read_lock(composition.top.key) is None:
@@ -151,7 +151,7 @@ def _build(file: str, as_json: bool) -> int:
 
 def _show(file: str, as_json: bool) -> int:
     from lpmx_runtime.compose.resolve import compose
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
 
     composition = compose(Store.open(), file, os.environ)
     if as_json:

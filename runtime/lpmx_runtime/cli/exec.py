@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     with options.launch_errors():
         from lpmx_runtime import container as containers
         from lpmx_runtime import launch, runs
-        from lpmx_runtime.store import Store
+        from lpmx_runtime.store.store import Store
 
         command = options.command_of(args.command)
         if not command:

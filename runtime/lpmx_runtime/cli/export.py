@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     """Write it; nothing is printed."""
     from lpmx_runtime import container as containers
     from lpmx_runtime.export import export
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
 
     if not args.output and sys.stdout.isatty():
         raise UsageError(

@@ -11,7 +11,7 @@ from lpmx_runtime.errors import UsageError
 if TYPE_CHECKING:
     import argparse
 
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
 
 HELP = "put commands of an image or environment on the host's PATH"
 LISTS = True
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the scripts and print their paths, or list them."""
     from lpmx_runtime import expose, launch
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
 
     store = Store.open()
     if args.list:

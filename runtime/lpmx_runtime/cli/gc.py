@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lpmx_runtime import gc
 from lpmx_runtime.columns import size_text
-from lpmx_runtime.store import Store
+from lpmx_runtime.store.store import Store
 
 if TYPE_CHECKING:
     import argparse

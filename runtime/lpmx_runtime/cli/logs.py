@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Copy the log to the output, byte for byte."""
     from lpmx_runtime import container as containers
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
 
     container = containers.find(Store.open(), args.container)
     try:

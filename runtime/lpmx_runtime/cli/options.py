@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from lpmx_runtime.container import Container
-    from lpmx_runtime.image import Image
     from lpmx_runtime.launch import Launch, Options, Surroundings
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.image import Image
+    from lpmx_runtime.store.store import Store
 
 __all__ = [
     "add_create",

@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     from lpmx_runtime import processes
     from lpmx_runtime.columns import table
     from lpmx_runtime.container import list_containers
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
 
     left = processes.by_container()
     found = [

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from lpmx_runtime.columns import size_text
 from lpmx_runtime.errors import UsageError
 from lpmx_runtime.images.registry.pull import JOBS, Options, pull
-from lpmx_runtime.store import Store
+from lpmx_runtime.store.store import Store
 from lpmx_runtime.text import raw, shown
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from lpmx_runtime.errors import UsageError
 if TYPE_CHECKING:
     import argparse
 
-    from lpmx_runtime.image import Image
     from lpmx_runtime.launch import Options, Surroundings
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.image import Image
+    from lpmx_runtime.store.store import Store
 
 HELP = "run a program in a new container"
 LISTS = True  # --print-plan
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     """Run it; the result is the program's own status."""
     with options.launch_errors():
         from lpmx_runtime import launch
-        from lpmx_runtime.store import Store
+        from lpmx_runtime.store.store import Store
 
         store = Store.open()
         image, asked = options.resolve(store, args)

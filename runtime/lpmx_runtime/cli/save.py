@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write it; nothing is printed."""
     from lpmx_runtime.save import save
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
 
     if not args.output and args.format == "oci-dir":
         raise UsageError("oci-dir is a folder", hint="name it with -o FOLDER")

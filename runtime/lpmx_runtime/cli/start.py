@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     with options.launch_errors():
         from lpmx_runtime import container as containers
         from lpmx_runtime import launch
-        from lpmx_runtime.store import Store
+        from lpmx_runtime.store.store import Store
 
         if args.attach and len(args.containers) > 1:
             raise UsageError("-a: only one container can have the terminal")

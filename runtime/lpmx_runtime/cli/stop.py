@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
     """Stop each and print its name; one in which nothing runs is stopped already."""
     from lpmx_runtime import container as containers
     from lpmx_runtime.stopping import parse_signal, stop
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
 
     first = parse_signal(args.signal)
     store = Store.open()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
     from lpmx_runtime.why import Answer, Place, Step, Union
     from lpmx_runtime.whycommand import CommandAnswer
 
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the walk; 0 when the path leads to something, else 1."""
     from lpmx_runtime.launch import surroundings
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
     from lpmx_runtime.why import explain, find_union
 
     store = Store.open()

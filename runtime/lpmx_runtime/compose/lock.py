@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lpmx_runtime.errors import ImageNotFoundError, LpmxError
-from lpmx_runtime.image import is_hex_digest
 from lpmx_runtime.smallfile import read_small
+from lpmx_runtime.store.image import is_hex_digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lpmx_runtime.image import Image
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.image import Image
+    from lpmx_runtime.store.store import Store
 
 __all__ = ["Lock", "LockError", "Pin", "lock_file", "make_lock", "read_lock", "write_lock"]
 
@@ -145,7 +145,7 @@ def make_lock(environment: str, images: Mapping[str, Image]) -> Lock:
 
 def write_lock(lock: Lock) -> bool:
     """Put the lock on disk; False when it said the same already."""
-    from lpmx_runtime.store import atomic_write
+    from lpmx_runtime.store.store import atomic_write
 
     images = {
         name: {

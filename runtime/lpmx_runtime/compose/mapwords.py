@@ -21,7 +21,7 @@ def parse_map(words: Sequence[str]) -> ExecMap:
 
 
 def _called_environment(file: str) -> Environment:
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
 
     from .start import called_environment
 

@@ -36,8 +36,8 @@ from .source import EnvFileError, Place
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from lpmx_runtime.image import Image
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.image import Image
+    from lpmx_runtime.store.store import Store
 
 __all__ = [
     "Composition",

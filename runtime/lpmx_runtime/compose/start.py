@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
-    from lpmx_runtime.image import Image
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.image import Image
+    from lpmx_runtime.store.store import Store
 
     from .envfile import Environment
 

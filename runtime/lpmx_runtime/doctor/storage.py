@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from lpmx_runtime.finding import Finding, Verdict
-from lpmx_runtime.store import FileLock, is_own, remove_tree, user_name
+from lpmx_runtime.store.store import FileLock, is_own, remove_tree, user_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

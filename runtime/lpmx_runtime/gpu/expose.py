@@ -31,7 +31,7 @@ from .request import parse_request
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
     from lpmx_runtime.view import View
 
     from .host import GpuHost

@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from lpmx_runtime.plans.plan import Bind
-
-    from ..image import Image
-    from ..store import Store
+    from lpmx_runtime.store.image import Image
+    from lpmx_runtime.store.store import Store
 
 __all__ = ["Hit", "Shown", "Tree", "plan_file"]
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from urllib3.response import BaseHTTPResponse
 
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.store import Store
 
     from .client import Repository
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lpmx_runtime.errors import storage_errors
-from lpmx_runtime.store import atomic_write
+from lpmx_runtime.store.store import atomic_write
 
 from .credentials import (
     HELPER_SECONDS,

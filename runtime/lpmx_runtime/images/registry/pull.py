@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from lpmx_runtime.archive import Blob
 from lpmx_runtime.errors import ArchiveError, ImageNotFoundError, LpmxError, UsageError
-from lpmx_runtime.image import is_hex_digest, parse_config
 from lpmx_runtime.load import load_archive
 from lpmx_runtime.manifest import host_platform
-from lpmx_runtime.reference import parse_reference
+from lpmx_runtime.store.image import is_hex_digest, parse_config
+from lpmx_runtime.store.reference import parse_reference
 
 from .choose import check_image, choose_manifest, parse_platform
 from .client import ANSWER_MAX, Manifest, Repository
@@ -33,9 +33,9 @@ from .transport import Transport
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from lpmx_runtime.image import Image
-    from lpmx_runtime.reference import Reference
-    from lpmx_runtime.store import Store
+    from lpmx_runtime.store.image import Image
+    from lpmx_runtime.store.reference import Reference
+    from lpmx_runtime.store.store import Store
 
 __all__ = ["Options", "Pulled", "pull"]
 
@@ -151,7 +151,7 @@ def remember_source(
     store: Store, image_id: str, reference: Reference, top: Manifest, chosen: Manifest
 ) -> None:
     """Keep with an image where it came from, and its manifest."""
-    from lpmx_runtime.store import atomic_write
+    from lpmx_runtime.store.store import atomic_write
 
     folder = store.images_dir / image_id
     entry = {

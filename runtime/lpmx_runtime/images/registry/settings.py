@@ -22,7 +22,7 @@ from .errors import RegistryError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from lpmx_runtime.reference import Reference
+    from lpmx_runtime.store.reference import Reference
 
 __all__ = ["Endpoint", "endpoints"]
 

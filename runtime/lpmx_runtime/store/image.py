@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, overload
 
-from .errors import ArchiveError
-from .text import parse_json
+from lpmx_runtime.errors import ArchiveError
+from lpmx_runtime.text import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

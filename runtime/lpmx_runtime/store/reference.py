@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from .errors import UsageError
+from lpmx_runtime.errors import UsageError
 
 __all__ = ["Reference", "check_name", "parse_reference", "registry_name"]
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
-from .errors import (
+from lpmx_runtime.errors import (
     ImageNotFoundError,
     InUseError,
     LpmxError,
@@ -27,10 +27,11 @@ from .errors import (
     pass_over,
     storage_errors,
 )
+from lpmx_runtime.plainpath import plain_path
+from lpmx_runtime.text import parse_json
+
 from .image import Image, LazyNames, chain_id, is_hex_digest, parse_config
-from .plainpath import plain_path
 from .reference import check_name, parse_reference
-from .text import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -490,7 +491,7 @@ class Store:
         return [name for name, images in self._container_images() if {image_id, _ANY} & images]
 
     def _container_images(self) -> Iterator[tuple[str, set[object]]]:
-        from .runs import live_runs  # here: a start asks for none
+        from lpmx_runtime.runs import live_runs  # here: a start asks for none
 
         for name in sorted(os.listdir(self.containers_dir)):
             folder = self.containers_dir / name
@@ -619,7 +620,7 @@ def bad_container(folder: str | os.PathLike[str], error: Exception) -> StorageEr
 
 
 def _no_image(name: str, known: Iterable[str] = ()) -> ImageNotFoundError:
-    from .similar import did_you_mean_image
+    from lpmx_runtime.similar import did_you_mean_image
 
     return ImageNotFoundError(
         f"{name}: no such image",

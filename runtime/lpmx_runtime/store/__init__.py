@@ -1,0 +1,1 @@
+"""The store on disk: images and their names, layers, views, locks."""
