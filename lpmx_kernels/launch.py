@@ -30,7 +30,7 @@ from lpmx_kernels.settings import (
     read_spec,
 )
 from lpmx_runtime import container as containers
-from lpmx_runtime import owned, runs
+from lpmx_runtime import owned
 from lpmx_runtime.errors import InUseError, LpmxError, storage_errors
 from lpmx_runtime.identity import this_host
 from lpmx_runtime.launch import (
@@ -51,8 +51,9 @@ from lpmx_runtime.plans.binds import (
     this_place,
 )
 from lpmx_runtime.plans.plan import Bind
+from lpmx_runtime.process import runs
+from lpmx_runtime.process.streams import begin_program, without_coerced_locale
 from lpmx_runtime.store.store import Store
-from lpmx_runtime.streams import begin_program, without_coerced_locale
 from lpmx_runtime.text import say_error
 from lpmx_runtime.union.paths import plan_host_path
 

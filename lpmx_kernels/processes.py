@@ -13,8 +13,8 @@ import signal
 import time
 
 from lpmx_kernels.environment import MARKER
-from lpmx_runtime import processes
-from lpmx_runtime.runs import start_time
+from lpmx_runtime.process import scan as processes
+from lpmx_runtime.process.runs import start_time
 
 __all__ = ["AdoptedProcess", "end", "find", "start_time", "variable"]
 

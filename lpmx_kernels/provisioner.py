@@ -38,8 +38,8 @@ from lpmx_kernels.launchers import wire
 from lpmx_kernels.launchers.elsewhere import Elsewhere, QueueRefusedError
 from lpmx_kernels.launchers.queues import LOCAL, QUEUES, find_queue
 from lpmx_kernels.settings import CONNECTION_FILE, KernelSettings
-from lpmx_runtime import runs
 from lpmx_runtime.errors import LpmxError
+from lpmx_runtime.process import runs
 from lpmx_runtime.store.store import Store
 
 if TYPE_CHECKING:

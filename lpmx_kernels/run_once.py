@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from lpmx_kernels.environment import kernel_environment
 from lpmx_runtime import container as containers
-from lpmx_runtime import proc
 from lpmx_runtime.launch import Options, draft_container, plan_launch, surroundings
+from lpmx_runtime.process import proc
 
 if TYPE_CHECKING:
     import subprocess

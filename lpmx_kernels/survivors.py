@@ -13,7 +13,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from lpmx_runtime.runs import Process, this_process
+from lpmx_runtime.process.runs import Process, this_process
 from lpmx_runtime.store.store import FileLock, atomic_write, make_private
 
 if TYPE_CHECKING:

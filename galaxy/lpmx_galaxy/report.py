@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from lpmx_runtime.errors import LpmxError
-from lpmx_runtime.streams import begin_program, finish_output, os_error_text
+from lpmx_runtime.process.streams import begin_program, finish_output, os_error_text
 from lpmx_runtime.text import say_error
 
 if TYPE_CHECKING:

@@ -222,7 +222,7 @@ def _skopeo() -> str:
 
 def _copy(store: Store, reference: str) -> Image:
     """Fetch by skopeo, which knows registries, into an archive that is loaded and removed."""
-    from lpmx_runtime.proc import run
+    from lpmx_runtime.process.proc import run
 
     with store.workspace() as workspace:
         archive = workspace / "fetched.tar"

@@ -26,7 +26,7 @@ from lpmx_kernels.launchers import address, wire
 from lpmx_kernels.launchers.queues import QUEUES
 from lpmx_kernels.settings import KernelSettings
 from lpmx_runtime.errors import LpmxError
-from lpmx_runtime.streams import begin_program
+from lpmx_runtime.process.streams import begin_program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

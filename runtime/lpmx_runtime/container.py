@@ -16,7 +16,6 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from . import runs
 from .containernames import NAME, NAMES, ids, meant, read_link
 from .errors import (
     InUseError,
@@ -28,12 +27,13 @@ from .errors import (
 )
 from .plans.execmap import ExecMap
 from .plans.plan import Bind, Identity
+from .process import runs
 from .store.store import atomic_write, bad_container, is_there, remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from .runs import Process, Run
+    from .process.runs import Process, Run
     from .store.store import Store
 
 __all__ = [
@@ -118,7 +118,7 @@ class Container:
 
         Daemons, jobs of a shell, calls of exposed commands.
         """
-        from . import processes
+        from .process import scan as processes
 
         return [] if self.runs() else processes.of_container(self.id)
 
@@ -477,7 +477,7 @@ def _how_to_end(label: str, run: Run, *, forced: bool) -> str:
 def _kill_all(container: Container) -> None:
     import signal
 
-    from . import processes
+    from .process import scan as processes
 
     for run in container.runs():
         if run.kind != runs.JOB:
@@ -512,7 +512,7 @@ def discard_own(container: Container, *, kill: bool = False) -> None:
     With @kill it ends as well.
     """
     if kill:
-        from . import processes
+        from .process import scan as processes
 
         processes.kill_container(container.id)
     with storage_errors(f"container {container.label}"):

@@ -43,8 +43,8 @@ from .plans.plan import (
     environment_list,
 )
 from .plans.variables import build_environment
+from .process.streams import without_coerced_locale
 from .sitefiles import copy_directory, site_files, suffix
-from .streams import without_coerced_locale
 from .supervise import check_start, exec_in_place, run_and_wait, start_detached
 
 if TYPE_CHECKING:

@@ -21,15 +21,16 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from . import container as containers
-from . import processes, runs
 from .errors import LpmxError
+from .process import runs
+from .process import scan as processes
 from .store.store import Store, atomic_write, remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from .runs import Process
+    from .process.runs import Process
 
 __all__ = ["Owned", "forget", "left_behind", "record", "settle"]
 

@@ -6,8 +6,9 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from . import processes, runs
 from .errors import LpmxError, UsageError
+from .process import runs
+from .process import scan as processes
 
 if TYPE_CHECKING:
     from .container import Container

@@ -26,8 +26,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import container as containers
-from . import runs
 from .errors import LpmxError, StorageError, storage_errors
+from .process import runs
 from .text import shown
 
 if TYPE_CHECKING:

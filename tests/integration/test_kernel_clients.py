@@ -16,7 +16,8 @@ from support.jupyter import containers, wait_until
 from support.lpmx import clean_environment
 
 from lpmx_kernels import sockets
-from lpmx_runtime import owned, processes
+from lpmx_runtime import owned
+from lpmx_runtime.process import scan as processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,10 +11,10 @@ from dataclasses import replace
 import pytest
 
 from lpmx_runtime import container as containers
-from lpmx_runtime import runs
 from lpmx_runtime.container import Container
 from lpmx_runtime.errors import InUseError, StorageError, UsageError
 from lpmx_runtime.plans.plan import Bind, Identity
+from lpmx_runtime.process import runs
 from lpmx_runtime.store.store import Store
 
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from lpmx_runtime.startup import import_dataclasses
+from lpmx_runtime.process.startup import import_dataclasses
 
 import_dataclasses()

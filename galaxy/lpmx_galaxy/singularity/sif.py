@@ -93,7 +93,7 @@ def _unpack(store: Store, path: str) -> Image:
     from shutil import which
 
     from lpmx_galaxy.rootfs import import_rootfs
-    from lpmx_runtime.proc import run
+    from lpmx_runtime.process.proc import run
 
     offset, _ = find_partition(path)
     if not which("unsquashfs"):

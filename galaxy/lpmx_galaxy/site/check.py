@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING
 
 from lpmx_runtime.finding import Finding
-from lpmx_runtime.proc import run
+from lpmx_runtime.process.proc import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

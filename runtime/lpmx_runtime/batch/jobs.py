@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from lpmx_runtime import runs
+from lpmx_runtime.process import runs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from lpmx_runtime.errors import LpmxError
 from lpmx_runtime.plans.plan import Bind
 from lpmx_runtime.plans.variables import HOST_PASSED
-from lpmx_runtime.streams import begin_program
+from lpmx_runtime.process.streams import begin_program
 from lpmx_runtime.text import say_error
 from lpmx_runtime.union.paths import inside_path
 from lpmx_runtime.union.tree import Tree

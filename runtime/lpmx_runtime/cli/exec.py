@@ -27,7 +27,8 @@ def run(args: argparse.Namespace) -> int:
     """Become the program."""
     with options.launch_errors():
         from lpmx_runtime import container as containers
-        from lpmx_runtime import launch, runs
+        from lpmx_runtime import launch
+        from lpmx_runtime.process import runs
         from lpmx_runtime.store.store import Store
 
         command = options.command_of(args.command)

@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Protocol, cast
 
 from lpmx_runtime.errors import LpmxError, UsageError
-from lpmx_runtime.streams import begin_program, finish_output, os_error_text
+from lpmx_runtime.process.streams import begin_program, finish_output, os_error_text
 from lpmx_runtime.text import say_error
 
 if TYPE_CHECKING:
@@ -125,7 +125,8 @@ def _instead_of(name: str) -> str:
 
 
 def _version() -> str:
-    from lpmx_runtime import __version__, native, proc
+    from lpmx_runtime import __version__, native
+    from lpmx_runtime.process import proc
 
     try:
         done = proc.run([native.loader_path(), "--version"])

@@ -28,9 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print them, oldest first."""
-    from lpmx_runtime import processes
     from lpmx_runtime.columns import table
     from lpmx_runtime.container import list_containers
+    from lpmx_runtime.process import scan as processes
     from lpmx_runtime.store.store import Store
 
     left = processes.by_container()

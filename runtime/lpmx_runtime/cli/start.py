@@ -59,6 +59,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _main_pid(container: Container) -> int:
-    from lpmx_runtime import runs
+    from lpmx_runtime.process import runs
 
     return next((run.process.pid for run in container.runs() if run.kind == runs.MAIN), 0)

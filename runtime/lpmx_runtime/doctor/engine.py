@@ -7,10 +7,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lpmx_runtime import __version__, native, proc
+from lpmx_runtime import __version__, native
 from lpmx_runtime.doctor.storage import scratch
 from lpmx_runtime.errors import LpmxError
 from lpmx_runtime.finding import Finding
+from lpmx_runtime.process import proc
 
 if TYPE_CHECKING:
     import subprocess

@@ -491,7 +491,7 @@ class Store:
         return [name for name, images in self._container_images() if {image_id, _ANY} & images]
 
     def _container_images(self) -> Iterator[tuple[str, set[object]]]:
-        from lpmx_runtime.runs import live_runs  # here: a start asks for none
+        from lpmx_runtime.process.runs import live_runs  # here: a start asks for none
 
         for name in sorted(os.listdir(self.containers_dir)):
             folder = self.containers_dir / name

@@ -18,7 +18,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from .text import guard_output
+from lpmx_runtime.text import guard_output
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

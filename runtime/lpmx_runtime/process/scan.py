@@ -14,7 +14,8 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from .native import ENGINE
+from lpmx_runtime.native import ENGINE
+
 from .runs import start_time
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import shlex
 import subprocess
 from typing import TYPE_CHECKING
 
-from .errors import LpmxError
+from lpmx_runtime.errors import LpmxError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
