@@ -24,7 +24,7 @@ def default_locale(store: Store, image: Image, env: Mapping[str, str]) -> dict[s
     """LANG=C.UTF-8 where nobody set a locale and the image has that one."""
     if any(name == "LANG" or name.startswith("LC_") for name in (*image.env, *env)):
         return {}
-    from lpmx_runtime.view import View
+    from lpmx_runtime.union.view import View
 
     with View(store.view_path(image.chain_id)) as view:
         return {"LANG": "C.UTF-8"} if any(view.lookup(path) for path in _FILES) else {}

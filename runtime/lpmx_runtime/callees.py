@@ -291,7 +291,7 @@ class _Composer:
             return Exposure()
         from .gpu.errors import GpuError
         from .gpu.expose import expose
-        from .view import View
+        from .union.view import View
 
         try:
             with View(self.store.view_path(image.chain_id)) as view:

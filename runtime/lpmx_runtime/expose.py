@@ -215,7 +215,7 @@ def _check(
 
 def _host_folders(store: Store, image: Image) -> list[str]:
     """As volumes: the host's top folders that the image does not have, or has empty."""
-    from .view import View
+    from .union.view import View
 
     found = []
     with View(store.view_path(image.chain_id)) as view:

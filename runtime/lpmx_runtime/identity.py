@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .errors import UsageError
-from .imagefile import read_file
 from .plans.plan import Identity
 from .store.store import make_private
+from .union.imagefile import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from .store.store import Store
-    from .view import View
+    from .union.view import View
 
 __all__ = [
     "Accounts",
@@ -266,7 +266,7 @@ def _remember(cache: Path, accounts: Accounts) -> None:
 
 def _image_files(store: Store, chain_id: str, paths: Sequence[str]) -> list[str]:
     """The texts of @paths in an image, "" for one that it does not have."""
-    from .view import View
+    from .union.view import View
 
     with View(store.view_path(chain_id)) as view:
         return [_image_file(store, view, path) for path in paths]

@@ -270,7 +270,7 @@ def _binds(store: Store, image: Image, options: Options, here: Surroundings) -> 
 
 def image_has(store: Store, chain_id: str, path: str) -> bool:
     """Has the image anything at @path, or may it, since a symlink leads there?"""
-    from .view import View
+    from .union.view import View
 
     with View(store.view_path(chain_id)) as view:
         parent = view.lookup(posixpath.dirname(path), follow=False)
@@ -495,7 +495,7 @@ def _expose_gpus(
     if not container.gpus:  # most: every start passes here
         return Exposure()
     from .gpu.expose import expose
-    from .view import View
+    from .union.view import View
 
     with View(store.view_path(container.chain_id)) as view:
         return expose(

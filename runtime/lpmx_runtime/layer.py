@@ -29,7 +29,7 @@ from .tar.reader import (
     Member,
     TarReader,
 )
-from .view import OPAQUE
+from .union.view import OPAQUE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

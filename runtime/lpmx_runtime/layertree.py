@@ -11,7 +11,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any
 
-from .view import WHITEOUT, ViewBuilder, check_result
+from .union.view import WHITEOUT, ViewBuilder, check_result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -25,7 +25,7 @@ from .store.reference import check_name
 from .store.store import fsync_folder, remove_tree
 from .tar.blocks import Digest, decompress, file_blocks, kind_of, prefetch
 from .tar.split import SplitWriter
-from .view import View, compress_view, merge_views
+from .union.view import View, compress_view, merge_views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -21,17 +21,17 @@ import stat
 from typing import TYPE_CHECKING
 
 from .errors import ArchiveError
-from .imagefile import node_path
 from .store.image import chain_id
 from .store.store import LOWER_LINKS, link_layer_id
-from .view import IMPLICIT, View, ViewBuilder, merge_views
+from .union.imagefile import node_path
+from .union.view import IMPLICIT, View, ViewBuilder, merge_views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from .store.store import Store
-    from .view import Node
+    from .union.view import Node
 
 __all__ = ["make_link_layers", "write_note"]
 

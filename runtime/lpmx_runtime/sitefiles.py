@@ -213,7 +213,7 @@ class _Image:
         return {str(name): bool(there) for name, there in known.items()}
 
     def _looked_up(self, paths: Iterable[str]) -> dict[str, bool]:
-        from .view import View
+        from .union.view import View
 
         with View(self._store.view_path(self._chain_id)) as view:
             return {path: view.lookup(path, follow=False) is not None for path in paths}

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from .marks import OPAQUE, PREFIX, escape, unescape
 from .plans.plan import PlanError, parse_plan
-from .view import check_result, load_library
+from .union.view import check_result, load_library
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .container import Container
     from .plans.plan import Bind
-    from .view import View
+    from .union.view import View
 
 __all__ = ["ADDED", "CHANGED", "DELETED", "Change", "Entry", "Records", "changes", "read_upper"]
 

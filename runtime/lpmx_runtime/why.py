@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import marks
 from .store.store import without_link_layers
-from .view import OPAQUE, WHITEOUT, View
+from .union.view import OPAQUE, WHITEOUT, View
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from . import launch
 from .errors import storage_errors
 from .union.tree import Hit, Shown, Tree, plan_file
-from .view import check_result
+from .union.view import check_result
 
 if TYPE_CHECKING:
     from .container import Container

@@ -29,7 +29,7 @@ from lpmx_runtime import gc
 from lpmx_runtime.load import load
 from lpmx_runtime.save import save
 from lpmx_runtime.store.store import Store
-from lpmx_runtime.view import View
+from lpmx_runtime.union.view import View
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,7 +16,7 @@ from support import mkimage
 from lpmx_runtime.errors import LpmxError
 from lpmx_runtime.layer import extract_layer
 from lpmx_runtime.store.store import remove_tree
-from lpmx_runtime.view import WHITEOUT, View
+from lpmx_runtime.union.view import WHITEOUT, View
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ from support.lpmx import Lpmx, run
 from support.mkimage import Spec, docker_archive, file, folder, layer
 
 from lpmx_runtime.store.store import Store
-from lpmx_runtime.view import View
+from lpmx_runtime.union.view import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,7 @@ import pytest
 
 from lpmx_runtime.launch import surroundings
 from lpmx_runtime.store.store import Store
-from lpmx_runtime.view import View
+from lpmx_runtime.union.view import View
 from lpmx_runtime.why import explain, find_union
 
 if TYPE_CHECKING:

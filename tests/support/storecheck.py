@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lpmx_runtime import gc
 from lpmx_runtime.store.store import Store
-from lpmx_runtime.view import WHITEOUT, View
+from lpmx_runtime.union.view import WHITEOUT, View
 
 if TYPE_CHECKING:
     from pathlib import Path

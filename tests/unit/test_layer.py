@@ -15,7 +15,7 @@ from support import mkimage as mk
 from lpmx_runtime.errors import ArchiveError
 from lpmx_runtime.layer import extract_layer
 from lpmx_runtime.store.store import remove_tree
-from lpmx_runtime.view import IMPLICIT, OPAQUE, WHITEOUT, Node, View
+from lpmx_runtime.union.view import IMPLICIT, OPAQUE, WHITEOUT, Node, View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

@@ -22,7 +22,7 @@ from lpmx_runtime.errors import ArchiveError, LpmxError, NotFoundError, StorageE
 from lpmx_runtime.load import Loaded, load
 from lpmx_runtime.save import save
 from lpmx_runtime.store.store import Store
-from lpmx_runtime.view import View
+from lpmx_runtime.union.view import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -273,7 +273,7 @@ def _command(store: Store, image: Image, action: str, parsed: Parsed) -> tuple[s
     command = tuple(parsed.rest[1:])
     if action != "shell":
         return command
-    from lpmx_runtime.view import View
+    from lpmx_runtime.union.view import View
 
     shell = parsed.last("shell")
     if not shell:

@@ -23,8 +23,8 @@ def run(args: argparse.Namespace) -> int:
     from lpmx_runtime.errors import storage_errors
     from lpmx_runtime.store.store import Store
     from lpmx_runtime.text import shown
+    from lpmx_runtime.union.view import View
     from lpmx_runtime.upper import changes
-    from lpmx_runtime.view import View
 
     store = Store.open()
     container = containers.find(store, args.container)

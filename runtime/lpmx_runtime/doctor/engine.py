@@ -95,7 +95,7 @@ def _plan(folder: str) -> LaunchPlan:
     """An empty image, a fresh upper, and the host's programs bound into it."""
     from lpmx_runtime.container import make_dirty_map
     from lpmx_runtime.plans.plan import LaunchPlan
-    from lpmx_runtime.view import ViewBuilder
+    from lpmx_runtime.union.view import ViewBuilder
 
     diff_id = "0" * 64
     layer = os.path.join(folder, "layers", diff_id, "fs")

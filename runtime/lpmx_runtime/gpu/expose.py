@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lpmx_runtime.elf import read_library
-from lpmx_runtime.imagefile import node_path, read_file
 from lpmx_runtime.ldcache import CacheEntry, add_libraries
 from lpmx_runtime.plans.binds import find_bind
 from lpmx_runtime.plans.plan import Bind, Exposure
+from lpmx_runtime.union.imagefile import node_path, read_file
 
 from . import cdi, nvidia, rocm
 from .choose import choose_gpus
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from lpmx_runtime.store.store import Store
-    from lpmx_runtime.view import View
+    from lpmx_runtime.union.view import View
 
     from .host import GpuHost
     from .request import GpuRequest

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from lpmx_runtime.plans.plan import LaunchPlan, compile_plan
 
 from ..errors import LpmxError, StorageError
-from ..view import load_library
+from .view import load_library
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

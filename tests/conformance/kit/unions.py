@@ -17,7 +17,7 @@ from lpmx_runtime.layer import extract_layer
 from lpmx_runtime.native import loader_path
 from lpmx_runtime.plans.plan import Bind, Identity, LaunchPlan, compile_plan
 from lpmx_runtime.store.store import remove_tree
-from lpmx_runtime.view import merge_views
+from lpmx_runtime.union.view import merge_views
 
 from .render import complete, kernel_layer, layer_tar, merged_tree, without_idle_whiteouts
 

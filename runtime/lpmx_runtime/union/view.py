@@ -14,8 +14,8 @@ import zlib
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
-from .errors import StorageError
-from .native import library_path
+from lpmx_runtime.errors import StorageError
+from lpmx_runtime.native import library_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,7 +46,7 @@ def load_library() -> tuple[Any, Any]:
     global _library  # noqa: PLW0603 (a cache)
     if _library is None:
         path = library_path()
-        from ._uufs_cffi import ffi
+        from lpmx_runtime._uufs_cffi import ffi
 
         _library = ffi, ffi.dlopen(path)
     return _library

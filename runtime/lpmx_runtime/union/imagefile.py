@@ -7,7 +7,8 @@ import stat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .store.store import Store
+    from lpmx_runtime.store.store import Store
+
     from .view import Node, View
 
 __all__ = ["find_file", "node_path", "read_file"]
