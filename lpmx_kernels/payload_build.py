@@ -24,8 +24,8 @@ from lpmx_kernels.errors import NoPayloadError
 from lpmx_kernels.interpreter import module_argv
 from lpmx_kernels.payload import Payload
 from lpmx_kernels.run_once import run_once
-from lpmx_runtime.elf import read_library
 from lpmx_runtime.errors import LpmxError, storage_errors
+from lpmx_runtime.gpu.elf import read_library
 from lpmx_runtime.process import proc
 from lpmx_runtime.store.store import remove_tree
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lpmx_kernels import payload_build
-from lpmx_runtime.elf import X86_64, ElfLibrary, read_library
+from lpmx_runtime.gpu.elf import X86_64, ElfLibrary, read_library
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,9 +12,9 @@ from lpmx_runtime.gpu.choose import choose_gpus
 from lpmx_runtime.gpu.cuda import check_driver, needed_cuda
 from lpmx_runtime.gpu.errors import GpuError
 from lpmx_runtime.gpu.host import GpuHost
+from lpmx_runtime.gpu.ldcache import CacheEntry, add_libraries, parse_cache
 from lpmx_runtime.gpu.nvidia import find_driver
 from lpmx_runtime.gpu.request import GpuRequest, parse_request
-from lpmx_runtime.ldcache import CacheEntry, add_libraries, parse_cache
 
 GPUS = [("0", "GPU-aa"), ("1", "GPU-bb")]
 

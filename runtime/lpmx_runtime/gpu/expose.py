@@ -15,8 +15,6 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lpmx_runtime.elf import read_library
-from lpmx_runtime.ldcache import CacheEntry, add_libraries
 from lpmx_runtime.plans.binds import find_bind
 from lpmx_runtime.plans.plan import Bind, Exposure
 from lpmx_runtime.union.imagefile import node_path, read_file
@@ -24,8 +22,10 @@ from lpmx_runtime.union.imagefile import node_path, read_file
 from . import cdi, nvidia, rocm
 from .choose import choose_gpus
 from .cuda import check_driver
+from .elf import read_library
 from .errors import GpuError
 from .host import this_host
+from .ldcache import CacheEntry, add_libraries
 from .request import parse_request
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lpmx_runtime.elf import X86_64, read_library
-from lpmx_runtime.ldcache import LIBC6_X86_64, parse_cache
+from .elf import X86_64, read_library
+from .ldcache import LIBC6_X86_64, parse_cache
 
 if TYPE_CHECKING:
     from .host import GpuHost
