@@ -37,7 +37,7 @@ def import_rootfs(
     @changes are lines of a Dockerfile: CMD, ENTRYPOINT, ENV, LABEL, USER, WORKDIR. ArchiveError
     when it is no tar.
     """
-    from lpmx_runtime.load import load
+    from lpmx_runtime.images.load import load
 
     settings = {**(config or {}), **read_changes(changes)}
     with store.workspace() as workspace:

@@ -63,7 +63,7 @@ def pull(store: Store, name: str) -> Image:
 
 def _load(store: Store, archive: str, reference: str) -> Image:
     """Load @archive; an image that says nothing of its name gets the one it was asked by."""
-    from lpmx_runtime.load import load
+    from lpmx_runtime.images.load import load
 
     loaded = load(store, archive)
     named = [one.image for one in loaded if reference in one.image.names]
@@ -192,8 +192,8 @@ def _names_by_file(file: str) -> list[str]:
 
 def names_of(store: Store, path: str) -> list[str]:
     """The names of the images in a plain archive or a layout; none of what is neither."""
-    from lpmx_runtime.archive import open_archive
-    from lpmx_runtime.manifest import read_images
+    from lpmx_runtime.images.archive import open_archive
+    from lpmx_runtime.images.manifest import read_images
     from lpmx_runtime.tar.blocks import kind_of
 
     if os.path.isfile(path):

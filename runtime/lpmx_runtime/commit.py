@@ -14,10 +14,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .archive import Blob
 from .errors import LpmxError, UsageError, storage_errors
-from .load import import_layer, make_view, sync_store
-from .manifest import LayerSpec, host_platform
+from .images.archive import Blob
+from .images.load import import_layer, make_view, sync_store
+from .images.manifest import LayerSpec, host_platform
 from .marks import PREFIX
 from .store.reference import check_name
 from .tar.blocks import Digest

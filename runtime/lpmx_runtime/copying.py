@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Protocol
 
 from .errors import ArchiveError, LpmxError, NotFoundError, UsageError
-from .layer import clean_name
+from .images.extract import clean_name
 from .union.tree import Shown
 
 if TYPE_CHECKING:

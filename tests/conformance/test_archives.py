@@ -26,8 +26,8 @@ from support import mkimage as mk
 from support.storecheck import check_collected, check_store
 
 from lpmx_runtime import gc
-from lpmx_runtime.load import load
-from lpmx_runtime.save import save
+from lpmx_runtime.images.load import load
+from lpmx_runtime.images.save import save
 from lpmx_runtime.store.store import Store
 from lpmx_runtime.union.view import View
 

@@ -14,7 +14,7 @@ import pytest
 from support import mkimage
 
 from lpmx_runtime.errors import LpmxError
-from lpmx_runtime.layer import extract_layer
+from lpmx_runtime.images.extract import extract_layer
 from lpmx_runtime.store.store import remove_tree
 from lpmx_runtime.union.view import WHITEOUT, View
 

@@ -262,7 +262,7 @@ def test_frequent_commands_import_little(docker, busybox_image):
         "cffi",
         "lpmx_runtime.container",
         "lpmx_runtime.launch",
-        "lpmx_runtime.load",
+        "lpmx_runtime.images.load",
     }
     heavy |= {"lpmx_runtime.plans.plan", "subprocess", "yaml"}
     if sys.version_info < (3, 13):  # where dataclasses itself needs no inspect

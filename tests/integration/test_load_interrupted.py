@@ -13,7 +13,7 @@ import pytest
 from support import mkimage as mk
 
 from lpmx_runtime import gc
-from lpmx_runtime.load import load
+from lpmx_runtime.images.load import load
 from lpmx_runtime.store.store import Store
 
 if TYPE_CHECKING:

@@ -178,7 +178,7 @@ def test_a_command_imports_no_other_commands_code() -> None:
         "_cffi_backend",
         "importlib.metadata",
         "jupyter_client",
-        "lpmx_runtime.load",
+        "lpmx_runtime.images.load",
         "traitlets",
         "yaml",
         "zstandard",

@@ -10,7 +10,7 @@ from support import mkimage as mk
 
 from lpmx_runtime.commit import change_config
 from lpmx_runtime.errors import StorageError, UsageError
-from lpmx_runtime.layer import extract_layer
+from lpmx_runtime.images.extract import extract_layer
 from lpmx_runtime.tar.split import SplitWriter, archive_blocks
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from lpmx_galaxy.docker.main import main
 from lpmx_galaxy.docker.run import decide
 from lpmx_galaxy.words import parse
 from lpmx_runtime.errors import ImageNotFoundError, UsageError
-from lpmx_runtime.load import load
+from lpmx_runtime.images.load import load
 from lpmx_runtime.store.store import Store
 
 IMAGE = "quay.io/biocontainers/tool:1.0--0"

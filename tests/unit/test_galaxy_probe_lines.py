@@ -15,7 +15,7 @@ from support import mkimage as mk
 from lpmx_galaxy.docker.main import main as docker
 from lpmx_galaxy.singularity.main import main as singularity
 from lpmx_galaxy.singularity.sources import find_image
-from lpmx_runtime.load import load
+from lpmx_runtime.images.load import load
 from lpmx_runtime.store.store import Store
 
 IMAGE = "quay.io/biocontainers/tool:1.0--0"

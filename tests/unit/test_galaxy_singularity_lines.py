@@ -23,7 +23,7 @@ from lpmx_galaxy.singularity.start import decide, read_action
 from lpmx_galaxy.singularity.variables import split_env
 from lpmx_galaxy.words import parse
 from lpmx_runtime.errors import LpmxError, UsageError
-from lpmx_runtime.load import load
+from lpmx_runtime.images.load import load
 from lpmx_runtime.plans.binds import find_bind
 from lpmx_runtime.store.store import Store
 

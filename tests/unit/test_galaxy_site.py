@@ -12,7 +12,7 @@ from lpmx_galaxy import supply
 from lpmx_galaxy.site.files import PROGRAMS, RUNNERS, Site, job_conf, resolvers, script, tpv, write
 from lpmx_galaxy.site.prefetch import fetch, mulled_name, requirements, wanted
 from lpmx_runtime.errors import InUseError, UsageError
-from lpmx_runtime.load import load
+from lpmx_runtime.images.load import load
 from lpmx_runtime.store.store import Store
 
 TOOL = """<tool id="t">

@@ -11,7 +11,7 @@ from support import mkimage as mk
 
 from lpmx_kernels import payload, probe, tiers
 from lpmx_kernels.errors import NoKernelProgramError, NoPayloadError
-from lpmx_runtime.load import load
+from lpmx_runtime.images.load import load
 from lpmx_runtime.plans.plan import LaunchPlan
 from lpmx_runtime.store.store import Store
 from lpmx_runtime.union.tree import Tree

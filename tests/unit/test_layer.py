@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support import mkimage as mk
 
 from lpmx_runtime.errors import ArchiveError
-from lpmx_runtime.layer import extract_layer
+from lpmx_runtime.images.extract import extract_layer
 from lpmx_runtime.store.store import remove_tree
 from lpmx_runtime.union.view import IMPLICIT, OPAQUE, WHITEOUT, Node, View
 

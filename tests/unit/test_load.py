@@ -19,8 +19,8 @@ from support.storecheck import check_collected, check_store
 
 from lpmx_runtime import gc
 from lpmx_runtime.errors import ArchiveError, LpmxError, NotFoundError, StorageError, UsageError
-from lpmx_runtime.load import Loaded, load
-from lpmx_runtime.save import save
+from lpmx_runtime.images.load import Loaded, load
+from lpmx_runtime.images.save import save
 from lpmx_runtime.store.store import Store
 from lpmx_runtime.union.view import View
 

@@ -22,7 +22,7 @@ from lpmx_kernels.settings import KernelSettings
 from lpmx_runtime import launch
 from lpmx_runtime.compose.resolve import compose
 from lpmx_runtime.compose.start import environment_options
-from lpmx_runtime.load import load
+from lpmx_runtime.images.load import load
 from lpmx_runtime.store.store import Store
 
 if TYPE_CHECKING:

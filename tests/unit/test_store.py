@@ -15,7 +15,7 @@ from support import mkimage as mk
 from lpmx_runtime import container as containers
 from lpmx_runtime import errors, gc
 from lpmx_runtime.errors import ImageNotFoundError, InUseError, StorageError
-from lpmx_runtime.load import load
+from lpmx_runtime.images.load import load
 from lpmx_runtime.store.store import (
     FileLock,
     Store,

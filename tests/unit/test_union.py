@@ -8,7 +8,7 @@ import pytest
 from support import mkimage as mk
 
 from lpmx_runtime.errors import LpmxError, UsageError
-from lpmx_runtime.load import load
+from lpmx_runtime.images.load import load
 from lpmx_runtime.plans.plan import Bind
 from lpmx_runtime.store.store import Store
 from lpmx_runtime.union.paths import glob, real_place

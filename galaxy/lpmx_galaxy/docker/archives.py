@@ -41,7 +41,7 @@ def _no_terminal(command: str) -> None:
 
 def save_command(words: Sequence[str]) -> int:
     """Write images to an archive, stdout or -o."""
-    from lpmx_runtime.save import FORMATS, save
+    from lpmx_runtime.images.save import FORMATS, save
     from lpmx_runtime.store.store import Store
 
     parsed = parse(words, _SAVE, command="lpmx-docker save", interspersed=True)

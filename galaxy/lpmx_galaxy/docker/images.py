@@ -199,7 +199,7 @@ def _print_table(rows: Sequence[dict[str, Any]]) -> None:
 
 def load_command(words: Sequence[str]) -> int:
     """Load what `docker save` wrote, from stdin or -i."""
-    from lpmx_runtime.load import load
+    from lpmx_runtime.images.load import load
 
     parsed = parse(words, _LOAD, command="lpmx-docker load", interspersed=True)
     if parsed.rest:

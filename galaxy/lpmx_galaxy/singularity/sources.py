@@ -47,7 +47,7 @@ def find_image(store: Store, text: str, *, refresh: bool = False) -> Image:
 
 
 def _from_archive(store: Store, path: str) -> Image:
-    from lpmx_runtime.load import load
+    from lpmx_runtime.images.load import load
 
     path, colon, tag = path.partition(":")
     loaded = load(store, path)

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write it; nothing is printed."""
-    from lpmx_runtime.save import save
+    from lpmx_runtime.images.save import save
     from lpmx_runtime.store.store import Store
 
     if not args.output and args.format == "oci-dir":

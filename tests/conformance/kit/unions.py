@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lpmx_runtime.container import DIRTY_SIZE
-from lpmx_runtime.layer import extract_layer
+from lpmx_runtime.images.extract import extract_layer
 from lpmx_runtime.native import loader_path
 from lpmx_runtime.plans.plan import Bind, Identity, LaunchPlan, compile_plan
 from lpmx_runtime.store.store import remove_tree

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lpmx_runtime.errors import UsageError
-from lpmx_runtime.manifest import host_platform
+from lpmx_runtime.images.manifest import host_platform
 from lpmx_runtime.text import parse_json
 
 from .client import INDEX_TYPES, MANIFEST_TYPES

@@ -15,10 +15,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lpmx_runtime.archive import Blob
 from lpmx_runtime.errors import ArchiveError, ImageNotFoundError, LpmxError, UsageError
-from lpmx_runtime.load import load_archive
-from lpmx_runtime.manifest import host_platform
+from lpmx_runtime.images.archive import Blob
+from lpmx_runtime.images.load import load_archive
+from lpmx_runtime.images.manifest import host_platform
 from lpmx_runtime.store.image import is_hex_digest, parse_config
 from lpmx_runtime.store.reference import parse_reference
 

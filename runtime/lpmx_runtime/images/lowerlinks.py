@@ -20,18 +20,18 @@ import shutil
 import stat
 from typing import TYPE_CHECKING
 
-from .errors import ArchiveError
-from .store.image import chain_id
-from .store.store import LOWER_LINKS, link_layer_id
-from .union.imagefile import node_path
-from .union.view import IMPLICIT, View, ViewBuilder, merge_views
+from lpmx_runtime.errors import ArchiveError
+from lpmx_runtime.store.image import chain_id
+from lpmx_runtime.store.store import LOWER_LINKS, link_layer_id
+from lpmx_runtime.union.imagefile import node_path
+from lpmx_runtime.union.view import IMPLICIT, View, ViewBuilder, merge_views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from .store.store import Store
-    from .union.view import Node
+    from lpmx_runtime.store.store import Store
+    from lpmx_runtime.union.view import Node
 
 __all__ = ["make_link_layers", "write_note"]
 

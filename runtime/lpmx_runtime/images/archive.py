@@ -16,11 +16,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from .errors import ArchiveError, NotFoundError, storage_errors
+from lpmx_runtime.errors import ArchiveError, NotFoundError, storage_errors
+from lpmx_runtime.tar.blocks import decompress, file_blocks, kind_of, prefetch
+from lpmx_runtime.tar.reader import HARDLINK, REGULAR, SYMLINK, FileStream, TarReader
+
+from .extract import clean_name
 from .filekinds import file_kind
-from .layer import clean_name
-from .tar.blocks import decompress, file_blocks, kind_of, prefetch
-from .tar.reader import HARDLINK, REGULAR, SYMLINK, FileStream, TarReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

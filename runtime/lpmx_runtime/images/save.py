@@ -16,19 +16,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from .errors import InUseError, StorageError, UsageError, storage_errors
+from lpmx_runtime.errors import InUseError, StorageError, UsageError, storage_errors
+from lpmx_runtime.store.store import remove_tree
+from lpmx_runtime.tar.blocks import Digest
+from lpmx_runtime.tar.split import archive_blocks
+from lpmx_runtime.tar.writer import header
+
 from .manifest import host_platform
-from .store.store import remove_tree
-from .tar.blocks import Digest
-from .tar.split import archive_blocks
-from .tar.writer import header
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from .store.image import Image
-    from .store.store import Store
+    from lpmx_runtime.store.image import Image
+    from lpmx_runtime.store.store import Store
 
 __all__ = ["FORMATS", "save"]
 
@@ -300,7 +301,7 @@ def _listing(image: Image, name: str) -> dict[str, Any]:
 
 def _names_of(image: Image, asked: str) -> list[str]:
     """The name by which the image was asked for; none when that was its id."""
-    from .store.reference import parse_reference
+    from lpmx_runtime.store.reference import parse_reference
 
     with suppress(UsageError):
         name = str(parse_reference(asked))

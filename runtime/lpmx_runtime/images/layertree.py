@@ -11,12 +11,12 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any
 
-from .union.view import WHITEOUT, ViewBuilder, check_result
+from lpmx_runtime.union.view import WHITEOUT, ViewBuilder, check_result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .tar.reader import Member
+    from lpmx_runtime.tar.reader import Member
 
 __all__ = ["MISSING", "ROOT", "TAKEN", "LayerTree"]
 

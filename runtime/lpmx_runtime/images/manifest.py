@@ -13,11 +13,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from lpmx_runtime.errors import ArchiveError, UsageError
+from lpmx_runtime.store.image import is_hex_digest, parse_config
+from lpmx_runtime.store.reference import parse_reference
+from lpmx_runtime.text import parse_json
+
 from .archive import read_small
-from .errors import ArchiveError, UsageError
-from .store.image import is_hex_digest, parse_config
-from .store.reference import parse_reference
-from .text import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

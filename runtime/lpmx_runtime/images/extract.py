@@ -15,10 +15,9 @@ import stat
 from array import array
 from typing import TYPE_CHECKING
 
-from .errors import ArchiveError
-from .layertree import MISSING, ROOT, TAKEN, LayerTree
-from .tar.reader import BLOCK_DEVICE as BLOCK
-from .tar.reader import (
+from lpmx_runtime.errors import ArchiveError
+from lpmx_runtime.tar.reader import BLOCK_DEVICE as BLOCK
+from lpmx_runtime.tar.reader import (
     CHAR,
     FIFO,
     FOLDER,
@@ -29,12 +28,14 @@ from .tar.reader import (
     Member,
     TarReader,
 )
-from .union.view import OPAQUE
+from lpmx_runtime.union.view import OPAQUE
+
+from .layertree import MISSING, ROOT, TAKEN, LayerTree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .tar.split import SplitWriter
+    from lpmx_runtime.tar.split import SplitWriter
 
 __all__ = ["Extraction", "extract_layer"]
 

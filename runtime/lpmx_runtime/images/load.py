@@ -15,23 +15,24 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from lpmx_runtime.errors import ArchiveError, UsageError, storage_errors
+from lpmx_runtime.store.image import Image, chain_id
+from lpmx_runtime.store.reference import check_name
+from lpmx_runtime.store.store import fsync_folder, remove_tree
+from lpmx_runtime.tar.blocks import Digest, decompress, file_blocks, kind_of, prefetch
+from lpmx_runtime.tar.split import SplitWriter
+from lpmx_runtime.union.view import View, compress_view, merge_views
+
 from .archive import Archive, open_archive
-from .errors import ArchiveError, UsageError, storage_errors
-from .layer import extract_layer
+from .extract import extract_layer
 from .lowerlinks import make_link_layers, write_note
 from .manifest import ImageSpec, LayerSpec, read_images
-from .store.image import Image, chain_id
-from .store.reference import check_name
-from .store.store import fsync_folder, remove_tree
-from .tar.blocks import Digest, decompress, file_blocks, kind_of, prefetch
-from .tar.split import SplitWriter
-from .union.view import View, compress_view, merge_views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from .store.store import Store
+    from lpmx_runtime.store.store import Store
 
 __all__ = ["Loaded", "Progress", "load", "load_archive"]
 
