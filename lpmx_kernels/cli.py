@@ -248,7 +248,7 @@ def _remove(args: argparse.Namespace) -> int:
 def _reset(args: argparse.Namespace) -> int:
     from lpmx_kernels.kernelspec import find_spec
     from lpmx_kernels.settings import read_spec
-    from lpmx_runtime import container as containers
+    from lpmx_runtime.container import record as containers
     from lpmx_runtime.store.store import Store
 
     for spec in [find_spec(name) for name in args.names]:

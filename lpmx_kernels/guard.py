@@ -30,7 +30,7 @@ def watch(root: Path, name: str) -> None:
     """Have the record `name` settled when this process ends without `dismiss`."""
     if name in _guards:
         return
-    argv = ["/bin/sh", "-c", SCRIPT, "lpmx-guard", *module_argv("lpmx_runtime.owned")]
+    argv = ["/bin/sh", "-c", SCRIPT, "lpmx-guard", *module_argv("lpmx_runtime.container.owned")]
     # Of another kernel, where this process is one of its own, and ends with it.
     env = {key: value for key, value in os.environ.items() if key != MARKER}
     with contextlib.suppress(OSError):

@@ -29,8 +29,8 @@ from lpmx_kernels.settings import (
     KernelSettings,
     read_spec,
 )
-from lpmx_runtime import container as containers
-from lpmx_runtime import owned
+from lpmx_runtime.container import owned
+from lpmx_runtime.container import record as containers
 from lpmx_runtime.errors import InUseError, LpmxError, storage_errors
 from lpmx_runtime.identity import this_host
 from lpmx_runtime.launch import (
@@ -60,7 +60,7 @@ from lpmx_runtime.union.paths import plan_host_path
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from lpmx_runtime.container import Container
+    from lpmx_runtime.container.record import Container
 
 
 NOTE = "kernel.json"

@@ -9,7 +9,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lpmx_runtime.container import taken_back
+from lpmx_runtime.container.record import taken_back
 from lpmx_runtime.errors import storage_errors
 from lpmx_runtime.plans.binds import find_bind, merge_binds
 from lpmx_runtime.plans.plan import Bind
@@ -17,7 +17,7 @@ from lpmx_runtime.plans.plan import Bind
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lpmx_runtime.container import Container
+    from lpmx_runtime.container.record import Container
     from lpmx_runtime.launch import Draft
     from lpmx_runtime.store.store import Store
 

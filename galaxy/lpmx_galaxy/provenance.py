@@ -11,7 +11,7 @@ from lpmx_runtime.errors import storage_errors
 from lpmx_runtime.store.store import atomic_write, without_link_layers
 
 if TYPE_CHECKING:
-    from lpmx_runtime.container import Container
+    from lpmx_runtime.container.record import Container
 
 __all__ = ["describe", "write"]
 

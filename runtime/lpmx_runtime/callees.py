@@ -20,8 +20,8 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from . import container as containers
 from . import identity
+from .container import record as containers
 from .errors import LpmxError, NotFoundError, UsageError
 from .plans.binds import find_bind, merge_binds
 from .plans.execmap import Environment, EnvironmentTarget, ExecMap, HostTarget, ImageTarget, Mapping
@@ -43,7 +43,7 @@ from .union.tree import Tree
 if TYPE_CHECKING:
     from collections import abc
 
-    from .container import Container
+    from .container.record import Container
     from .identity import Host
     from .store.image import Image
     from .store.store import Store

@@ -8,8 +8,8 @@ import stat
 import sys
 from typing import TYPE_CHECKING
 
-from . import container as containers
 from . import copying
+from .container import record as containers
 from .errors import NotFoundError, UsageError
 from .writabletree import WritableTree
 

@@ -11,16 +11,16 @@ import os
 import stat
 from typing import IO, TYPE_CHECKING
 
+from .container.upper import Entry, Records
 from .errors import UsageError, storage_errors
 from .store.store import remove_tree
 from .tar.writer import write_layer
-from .upper import Entry, Records
 from .writabletree import WritableTree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .container import Container
+    from .container.record import Container
     from .store.store import Store
 
 __all__ = ["export", "own_tree"]

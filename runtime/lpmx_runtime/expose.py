@@ -21,8 +21,8 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from . import container as containers
 from . import launch
+from .container import record as containers
 from .errors import InUseError, LpmxError, NotFoundError, UsageError, storage_errors
 from .plans.variables import pass_list
 from .smallfile import read_small_text
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from .compose.resolve import Composition
-    from .container import Container
+    from .container.record import Container
     from .launch import Options, Surroundings
     from .store.image import Image
     from .store.store import Store
@@ -267,7 +267,7 @@ def _script(
     options: Options,
     passed: str,
 ) -> str:
-    from .enginefile import engine_path
+    from .container.engine import engine_path
 
     words = (*(options.entrypoint or ()), request.command)
     shown = source if not os.path.exists(source) else os.path.abspath(source)

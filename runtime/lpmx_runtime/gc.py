@@ -12,8 +12,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from . import container, owned
-from .enginefile import stale_engines
+from .container import owned
+from .container import record as container
+from .container.engine import stale_engines
 from .errors import InUseError, StorageError, UsageError, pass_over, storage_errors
 from .store.image import chain_id, is_hex_digest
 from .store.reference import parse_reference

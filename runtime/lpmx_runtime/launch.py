@@ -19,10 +19,10 @@ import stat
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from . import container as containers
 from . import identity
-from .container import Container, taken_back
-from .enginefile import engine_path, keep_engine
+from .container import record as containers
+from .container.engine import engine_path, keep_engine
+from .container.record import Container, taken_back
 from .errors import UsageError, storage_errors
 from .plans.binds import (
     default_binds,

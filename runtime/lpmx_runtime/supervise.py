@@ -25,7 +25,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import container as containers
+from .container import record as containers
 from .errors import LpmxError, StorageError, storage_errors
 from .process import runs
 from .text import shown
@@ -33,7 +33,7 @@ from .text import shown
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .container import Container
+    from .container.record import Container
     from .launch import Launch
 
 __all__ = ["End", "check_start", "exec_in_place", "run_and_wait", "start_detached"]

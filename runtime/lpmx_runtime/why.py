@@ -14,14 +14,14 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from . import marks
+from .container import marks
 from .store.store import without_link_layers
 from .union.view import OPAQUE, WHITEOUT, View
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .container import Container
+    from .container.record import Container
     from .launch import Surroundings
     from .plans.plan import Bind, LaunchPlan
     from .store.store import Store
@@ -147,7 +147,7 @@ def find_union(store: Store, name: str, here: Surroundings) -> Union:
 
     Raises NotFoundError where the store has neither.
     """
-    from . import container as containers
+    from .container import record as containers
     from .errors import NotFoundError
     from .launch import Options, draft_container, plan_launch
 

@@ -20,7 +20,7 @@ from .union.tree import Tree
 from .why import union_of
 
 if TYPE_CHECKING:
-    from .container import Container
+    from .container.record import Container
     from .launch import Launch, Surroundings
     from .plans.execmap import ExecMap
     from .plans.plan import PlanCommand
@@ -98,9 +98,9 @@ def find_start(
 
 
 def _find(store: Store, name: str, here: Surroundings) -> tuple[Container, str]:
-    from . import container as containers
     from .compose.envfile import is_environment_file
     from .compose.start import launch_options
+    from .container import record as containers
     from .launch import Options, draft_container
 
     nothing = Options(command=("true",))

@@ -17,7 +17,7 @@ from .union.tree import Hit, Shown, Tree, plan_file
 from .union.view import check_result
 
 if TYPE_CHECKING:
-    from .container import Container
+    from .container.record import Container
     from .store.store import Store
 
 __all__ = ["WritableTree"]

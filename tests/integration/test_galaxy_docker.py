@@ -260,7 +260,7 @@ def test_frequent_commands_import_little(docker, busybox_image):
     heavy = {
         "argparse",
         "cffi",
-        "lpmx_runtime.container",
+        "lpmx_runtime.container.record",
         "lpmx_runtime.launch",
         "lpmx_runtime.images.load",
     }

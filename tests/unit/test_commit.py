@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support import mkimage as mk
 
-from lpmx_runtime.commit import change_config
+from lpmx_runtime.container.commit import change_config
 from lpmx_runtime.errors import StorageError, UsageError
 from lpmx_runtime.images.extract import extract_layer
 from lpmx_runtime.tar.split import SplitWriter, archive_blocks

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pytest
 
-from lpmx_runtime import container as containers
-from lpmx_runtime.container import Container
+from lpmx_runtime.container import record as containers
+from lpmx_runtime.container.record import Container
 from lpmx_runtime.errors import InUseError, StorageError, UsageError
 from lpmx_runtime.plans.plan import Bind, Identity
 from lpmx_runtime.process import runs

@@ -7,7 +7,8 @@ import os
 
 import pytest
 
-from lpmx_runtime import enginefile, launch, sitefiles
+from lpmx_runtime import launch, sitefiles
+from lpmx_runtime.container import engine as enginefile
 from lpmx_runtime.errors import StorageError, UsageError
 from lpmx_runtime.identity import Accounts, Host
 from lpmx_runtime.launch import Options, Surroundings, draft_container, plan_launch

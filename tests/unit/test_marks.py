@@ -6,7 +6,15 @@ import itertools
 
 import pytest
 
-from lpmx_runtime.marks import PREFIX, escape, host_path, marks, shown_path, unescape, whiteout
+from lpmx_runtime.container.marks import (
+    PREFIX,
+    escape,
+    host_path,
+    marks,
+    shown_path,
+    unescape,
+    whiteout,
+)
 
 NAMES = [
     b".wh" + bytes(rest) for n in range(4) for rest in itertools.product(b".+=x", repeat=n)

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from support import mkimage as mk
 
-from lpmx_runtime import container as containers
 from lpmx_runtime import errors, gc
+from lpmx_runtime.container import record as containers
 from lpmx_runtime.errors import ImageNotFoundError, InUseError, StorageError
 from lpmx_runtime.images.load import load
 from lpmx_runtime.store.store import (

@@ -50,7 +50,7 @@ def version_command(words: Sequence[str]) -> int:
 def info_command(words: Sequence[str]) -> int:
     """Print what is here, and what was asked for in vain so far."""
     from lpmx_galaxy import notes, supply
-    from lpmx_runtime.container import list_containers
+    from lpmx_runtime.container.record import list_containers
     from lpmx_runtime.store.store import Store
 
     parsed = parse(words, _FORMAT, command="lpmx-docker info", interspersed=True)

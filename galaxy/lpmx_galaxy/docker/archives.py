@@ -61,7 +61,7 @@ def save_command(words: Sequence[str]) -> int:
 
 def export_command(words: Sequence[str]) -> int:
     """Write the files of a container to a tar, stdout or -o."""
-    from lpmx_runtime import container as containers
+    from lpmx_runtime.container import record as containers
     from lpmx_runtime.export import export
     from lpmx_runtime.store.store import Store
 

@@ -7,14 +7,14 @@ import sys
 from typing import TYPE_CHECKING
 
 from lpmx_galaxy.words import Flag, parse, table
-from lpmx_runtime.containernames import meant
+from lpmx_runtime.container.names import meant
 from lpmx_runtime.errors import LpmxError, NotFoundError, UsageError
 from lpmx_runtime.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from lpmx_runtime.container import Container
+    from lpmx_runtime.container.record import Container
     from lpmx_runtime.store.store import Store
 
 __all__ = ["kill_command", "port_command", "ps_command", "rm_command", "stop_command"]
@@ -69,7 +69,7 @@ def _find(store: Store, name: str) -> Container:
     """The container; what reads them is imported only where there may be one."""
     if not any(meant(os.fspath(store.containers_dir), name)):
         raise NotFoundError(f"{name}: no such container")
-    from lpmx_runtime.container import find
+    from lpmx_runtime.container.record import find
 
     return find(store, name)
 
@@ -79,7 +79,7 @@ def _find(store: Store, name: str) -> Container:
 
 def kill_command(words: Sequence[str]) -> int:
     """Send a signal to the container's command; SIGKILL to all of its processes."""
-    from lpmx_runtime.stopping import parse_signal, send
+    from lpmx_runtime.container.stop import parse_signal, send
 
     parsed = parse(words, _KILL, command="lpmx-docker kill", interspersed=True)
     number = parse_signal(parsed.last("signal", "KILL"))
@@ -94,7 +94,7 @@ def kill_command(words: Sequence[str]) -> int:
 
 def stop_command(words: Sequence[str]) -> int:
     """SIGTERM, and SIGKILL to what is left after a while."""
-    from lpmx_runtime.stopping import parse_signal, stop
+    from lpmx_runtime.container.stop import parse_signal, stop
 
     parsed = parse(words, _STOP, command="lpmx-docker stop", interspersed=True)
     first = parse_signal(parsed.last("signal", "TERM"))
@@ -111,7 +111,7 @@ def stop_command(words: Sequence[str]) -> int:
 
 def rm_command(words: Sequence[str]) -> int:
     """Remove containers; -f kills what runs in them."""
-    from lpmx_runtime import container as containers
+    from lpmx_runtime.container import record as containers
 
     parsed = parse(words, _RM, command="lpmx-docker rm", interspersed=True)
 
@@ -127,7 +127,7 @@ def rm_command(words: Sequence[str]) -> int:
 
 def ps_command(words: Sequence[str]) -> int:
     """List containers, newest first; without -a those in which something runs."""
-    from lpmx_runtime.container import list_containers
+    from lpmx_runtime.container.record import list_containers
 
     parsed = parse(words, _PS, command="lpmx-docker ps", interspersed=True)
     store = _store()

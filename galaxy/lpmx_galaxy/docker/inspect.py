@@ -11,14 +11,14 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from lpmx_galaxy.words import Flag, parse, table
-from lpmx_runtime.containernames import meant
+from lpmx_runtime.container.names import meant
 from lpmx_runtime.errors import NotFoundError, UsageError
 from lpmx_runtime.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lpmx_runtime.container import Container
+    from lpmx_runtime.container.record import Container
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store
 
@@ -64,7 +64,7 @@ def _describe(store: Store, name: str, kind: str) -> dict[str, Any]:
         raise UsageError(f"{NAME}: --type {kind}: image or container")
     # Almost always it is an image's name: what reads containers is imported if it may be another.
     if kind == "container" or (not kind and any(meant(os.fspath(store.containers_dir), name))):
-        from lpmx_runtime.container import find
+        from lpmx_runtime.container.record import find
 
         try:
             return describe_container(find(store, name))

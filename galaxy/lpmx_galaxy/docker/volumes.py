@@ -157,7 +157,7 @@ def _make(source: str, text: str) -> None:
 
 def _of_container(store: Store, name: str) -> list[str]:
     """The binds that another container was given."""
-    from lpmx_runtime import container as containers
+    from lpmx_runtime.container import record as containers
     from lpmx_runtime.plans.binds import RULES
 
     base, _, mode = name.partition(":")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lpmx_galaxy.words import Parsed
-    from lpmx_runtime.container import Container
+    from lpmx_runtime.container.record import Container
     from lpmx_runtime.launch import Draft, Launch, Surroundings
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections import abc
     from pathlib import Path
 
-    from lpmx_runtime.container import Container
+    from lpmx_runtime.container.record import Container
     from lpmx_runtime.plans.plan import LaunchPlan
     from lpmx_runtime.store.store import Store
 

@@ -31,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make it and print its id."""
-    from lpmx_runtime import container as containers
-    from lpmx_runtime.commit import Message, commit
+    from lpmx_runtime.container import record as containers
+    from lpmx_runtime.container.commit import Message, commit
     from lpmx_runtime.store.store import Store
 
     store = Store.open()

@@ -19,12 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print `A`, `C` or `D` and the path, a line each, as docker does."""
-    from lpmx_runtime import container as containers
+    from lpmx_runtime.container import record as containers
+    from lpmx_runtime.container.upper import changes
     from lpmx_runtime.errors import storage_errors
     from lpmx_runtime.store.store import Store
     from lpmx_runtime.text import shown
     from lpmx_runtime.union.view import View
-    from lpmx_runtime.upper import changes
 
     store = Store.open()
     container = containers.find(store, args.container)

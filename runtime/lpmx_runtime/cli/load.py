@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from lpmx_runtime.columns import size_text
-from lpmx_runtime.enginefile import NOEXEC_HINT, is_noexec
+from lpmx_runtime.container.engine import NOEXEC_HINT, is_noexec
 from lpmx_runtime.images.load import load
 from lpmx_runtime.store.store import Store
 from lpmx_runtime.text import raw, shown

@@ -11,7 +11,7 @@ from lpmx_runtime.errors import NotFoundError
 if TYPE_CHECKING:
     import argparse
 
-    from lpmx_runtime.container import Container
+    from lpmx_runtime.container.record import Container
 
 HELP = "show the output of detached programs"
 
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Copy the log to the output, byte for byte."""
-    from lpmx_runtime import container as containers
+    from lpmx_runtime.container import record as containers
     from lpmx_runtime.store.store import Store
 
     container = containers.find(Store.open(), args.container)

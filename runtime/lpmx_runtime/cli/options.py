@@ -15,7 +15,7 @@ from lpmx_runtime.text import shown
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from lpmx_runtime.container import Container
+    from lpmx_runtime.container.record import Container
     from lpmx_runtime.launch import Launch, Options, Surroundings
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store

@@ -12,7 +12,7 @@ from lpmx_runtime.text import shown
 if TYPE_CHECKING:
     import argparse
 
-    from lpmx_runtime.container import Container
+    from lpmx_runtime.container.record import Container
 
 HELP = "list containers"
 LISTS = True
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print them, oldest first."""
     from lpmx_runtime.columns import table
-    from lpmx_runtime.container import list_containers
+    from lpmx_runtime.container.record import list_containers
     from lpmx_runtime.process import scan as processes
     from lpmx_runtime.store.store import Store
 

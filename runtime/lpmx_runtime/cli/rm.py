@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Remove each; one that cannot be removed does not keep the others."""
-    from lpmx_runtime import container as containers
+    from lpmx_runtime.container import record as containers
     from lpmx_runtime.store.store import Store
 
     if args.lost and not args.force:

@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Stop each and print its name; one in which nothing runs is stopped already."""
-    from lpmx_runtime import container as containers
-    from lpmx_runtime.stopping import parse_signal, stop
+    from lpmx_runtime.container import record as containers
+    from lpmx_runtime.container.stop import parse_signal, stop
     from lpmx_runtime.store.store import Store
 
     first = parse_signal(args.signal)

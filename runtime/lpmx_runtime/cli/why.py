@@ -98,7 +98,7 @@ def _command_lines(label: str, answer: CommandAnswer) -> Iterator[str]:
 
 def _only_one(store: Store) -> str:
     """The only container of the store, else its only image."""
-    from lpmx_runtime.container import list_containers
+    from lpmx_runtime.container.record import list_containers
 
     names = [found.id for found in list_containers(store)] or store.image_ids()
     if len(names) == 1:

@@ -93,7 +93,7 @@ def _run(folder: str) -> subprocess.CompletedProcess[bytes]:
 
 def _plan(folder: str) -> LaunchPlan:
     """An empty image, a fresh upper, and the host's programs bound into it."""
-    from lpmx_runtime.container import make_dirty_map
+    from lpmx_runtime.container.record import make_dirty_map
     from lpmx_runtime.plans.plan import LaunchPlan
     from lpmx_runtime.union.view import ViewBuilder
 

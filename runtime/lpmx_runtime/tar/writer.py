@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from lpmx_runtime.upper import Entry
+    from lpmx_runtime.container.upper import Entry
 
 __all__ = ["header", "write_layer"]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lpmx_runtime.container import DIRTY_SIZE
+from lpmx_runtime.container.record import DIRTY_SIZE
 from lpmx_runtime.images.extract import extract_layer
 from lpmx_runtime.native import loader_path
 from lpmx_runtime.plans.plan import Bind, Identity, LaunchPlan, compile_plan

@@ -11,15 +11,16 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from .containernames import ids
-from .errors import NativeMissingError, StorageError, storage_errors
-from .native import ENGINE, loader_digest, loader_path
-from .store.store import atomic_write, make_private
+from lpmx_runtime.errors import NativeMissingError, StorageError, storage_errors
+from lpmx_runtime.native import ENGINE, loader_digest, loader_path
+from lpmx_runtime.store.store import atomic_write, make_private
+
+from .names import ids
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .store.store import Store
+    from lpmx_runtime.store.store import Store
 
 __all__ = [
     "NOEXEC_HINT",

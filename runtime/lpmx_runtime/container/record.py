@@ -16,8 +16,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from .containernames import NAME, NAMES, ids, meant, read_link
-from .errors import (
+from lpmx_runtime.errors import (
     InUseError,
     LpmxError,
     NotFoundError,
@@ -25,16 +24,18 @@ from .errors import (
     pass_over,
     storage_errors,
 )
-from .plans.execmap import ExecMap
-from .plans.plan import Bind, Identity
-from .process import runs
-from .store.store import atomic_write, bad_container, is_there, remove_tree
+from lpmx_runtime.plans.execmap import ExecMap
+from lpmx_runtime.plans.plan import Bind, Identity
+from lpmx_runtime.process import runs
+from lpmx_runtime.store.store import atomic_write, bad_container, is_there, remove_tree
+
+from .names import NAME, NAMES, ids, meant, read_link
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from .process.runs import Process, Run
-    from .store.store import Store
+    from lpmx_runtime.process.runs import Process, Run
+    from lpmx_runtime.store.store import Store
 
 __all__ = [
     "Container",
@@ -118,7 +119,7 @@ class Container:
 
         Daemons, jobs of a shell, calls of exposed commands.
         """
-        from .process import scan as processes
+        from lpmx_runtime.process import scan as processes
 
         return [] if self.runs() else processes.of_container(self.id)
 
@@ -437,7 +438,7 @@ def remove(store: Store, container: Container, *, force: bool = False, lost: boo
     if lost:
         runs.forget_lost(container.path("runs"))
     if container.batch:
-        from .batch import jobs
+        from lpmx_runtime.batch import jobs
 
         if force:
             jobs.cancel_all(container.folder)
@@ -477,7 +478,7 @@ def _how_to_end(label: str, run: Run, *, forced: bool) -> str:
 def _kill_all(container: Container) -> None:
     import signal
 
-    from .process import scan as processes
+    from lpmx_runtime.process import scan as processes
 
     for run in container.runs():
         if run.kind != runs.JOB:
@@ -512,7 +513,7 @@ def discard_own(container: Container, *, kill: bool = False) -> None:
     With @kill it ends as well.
     """
     if kill:
-        from .process import scan as processes
+        from lpmx_runtime.process import scan as processes
 
         processes.kill_container(container.id)
     with storage_errors(f"container {container.label}"):
@@ -604,7 +605,7 @@ def _collect_folder(root: str, name: str) -> bool:
 def _forget_jobs(folder: str) -> None:
     """Let go of jobs that the batch system does not know any more."""
     if os.path.isdir(os.path.join(folder, "jobs")):
-        from .batch import jobs
+        from lpmx_runtime.batch import jobs
 
         jobs.forget_finished(folder)
 

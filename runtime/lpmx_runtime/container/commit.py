@@ -14,24 +14,26 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .errors import LpmxError, UsageError, storage_errors
-from .images.archive import Blob
-from .images.load import import_layer, make_view, sync_store
-from .images.manifest import LayerSpec, host_platform
+from lpmx_runtime.errors import LpmxError, UsageError, storage_errors
+from lpmx_runtime.images.archive import Blob
+from lpmx_runtime.images.load import import_layer, make_view, sync_store
+from lpmx_runtime.images.manifest import LayerSpec, host_platform
+from lpmx_runtime.store.reference import check_name
+from lpmx_runtime.tar.blocks import Digest
+from lpmx_runtime.tar.writer import write_layer
+from lpmx_runtime.text import shown
+
 from .marks import PREFIX
-from .store.reference import check_name
-from .tar.blocks import Digest
-from .tar.writer import write_layer
-from .text import shown
 from .upper import read_upper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from .container import Container
-    from .store.image import Image
-    from .store.store import Store
+    from lpmx_runtime.store.image import Image
+    from lpmx_runtime.store.store import Store
+
+    from .record import Container
     from .upper import Entry
 
 __all__ = ["Message", "change_config", "commit"]

@@ -14,16 +14,18 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from lpmx_runtime.plans.plan import PlanError, parse_plan
+from lpmx_runtime.union.view import check_result, load_library
+
 from .marks import OPAQUE, PREFIX, escape, unescape
-from .plans.plan import PlanError, parse_plan
-from .union.view import check_result, load_library
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .container import Container
-    from .plans.plan import Bind
-    from .union.view import View
+    from lpmx_runtime.plans.plan import Bind
+    from lpmx_runtime.union.view import View
+
+    from .record import Container
 
 __all__ = ["ADDED", "CHANGED", "DELETED", "Change", "Entry", "Records", "changes", "read_upper"]
 

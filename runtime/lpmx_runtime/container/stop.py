@@ -6,12 +6,12 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from .errors import LpmxError, UsageError
-from .process import runs
-from .process import scan as processes
+from lpmx_runtime.errors import LpmxError, UsageError
+from lpmx_runtime.process import runs
+from lpmx_runtime.process import scan as processes
 
 if TYPE_CHECKING:
-    from .container import Container
+    from .record import Container
 
 __all__ = ["parse_signal", "send", "stop"]
 

@@ -7,7 +7,7 @@ process that ends in order removes what it owns and then the record, and whoever
 of a dead owner does the same in its place: `lpmx gc`, the next start of a kernel, or a guard that
 waits for just that (guard.py of the kernels):
 
-    python -m lpmx_runtime.owned STORE NAME
+    python -m lpmx_runtime.container.owned STORE NAME
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from . import container as containers
-from .errors import LpmxError
-from .process import runs
-from .process import scan as processes
-from .store.store import Store, atomic_write, remove_tree
+from lpmx_runtime.errors import LpmxError
+from lpmx_runtime.process import runs
+from lpmx_runtime.process import scan as processes
+from lpmx_runtime.store.store import Store, atomic_write, remove_tree
+
+from . import record as containers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from .process.runs import Process
+    from lpmx_runtime.process.runs import Process
 
 __all__ = ["Owned", "forget", "left_behind", "record", "settle"]
 

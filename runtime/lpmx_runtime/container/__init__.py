@@ -1,0 +1,1 @@
+"""Containers on disk: made, found, entered in registers, committed, stopped, removed."""
