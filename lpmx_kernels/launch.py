@@ -32,8 +32,7 @@ from lpmx_kernels.settings import (
 from lpmx_runtime.container import owned
 from lpmx_runtime.container import record as containers
 from lpmx_runtime.errors import InUseError, LpmxError, storage_errors
-from lpmx_runtime.identity import this_host
-from lpmx_runtime.launch import (
+from lpmx_runtime.launch.start import (
     PLAN,
     Launch,
     Surroundings,
@@ -41,6 +40,7 @@ from lpmx_runtime.launch import (
     image_has,
     plan_launch,
 )
+from lpmx_runtime.launch.users import this_host
 from lpmx_runtime.plans.binds import (
     RULES,
     Place,

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from lpmx_kernels.environment import kernel_environment
 from lpmx_runtime.container import record as containers
-from lpmx_runtime.launch import Options, draft_container, plan_launch, surroundings
+from lpmx_runtime.launch.start import Options, draft_container, plan_launch, surroundings
 from lpmx_runtime.process import proc
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Mapping, Sequence
 
-    from lpmx_runtime.launch import Draft, Surroundings
+    from lpmx_runtime.launch.start import Draft, Surroundings
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store
 

@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from lpmx_runtime.compose.mapwords import parse_map
-from lpmx_runtime.launch import Options
+from lpmx_runtime.launch.start import Options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

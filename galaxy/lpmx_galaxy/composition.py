@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from lpmx_galaxy.words import Parsed
-    from lpmx_runtime.launch import Launch, Options
+    from lpmx_runtime.launch.start import Launch, Options
     from lpmx_runtime.plans.execmap import Mapping
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lpmx_runtime.container.record import Container
-    from lpmx_runtime.launch import Draft
+    from lpmx_runtime.launch.start import Draft
     from lpmx_runtime.store.store import Store
 
 __all__ = ["with_folders"]

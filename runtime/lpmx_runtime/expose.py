@@ -21,9 +21,9 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from . import launch
 from .container import record as containers
 from .errors import InUseError, LpmxError, NotFoundError, UsageError, storage_errors
+from .launch import start as launch
 from .plans.variables import pass_list
 from .smallfile import read_small_text
 from .store.store import atomic_write
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from .compose.resolve import Composition
     from .container.record import Container
-    from .launch import Options, Surroundings
+    from .launch.start import Options, Surroundings
     from .store.image import Image
     from .store.store import Store
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .container.record import Container
-    from .launch import Surroundings
+    from .launch.start import Surroundings
     from .plans.plan import Bind, LaunchPlan
     from .store.store import Store
 
@@ -149,7 +149,7 @@ def find_union(store: Store, name: str, here: Surroundings) -> Union:
     """
     from .container import record as containers
     from .errors import NotFoundError
-    from .launch import Options, draft_container, plan_launch
+    from .launch.start import Options, draft_container, plan_launch
 
     try:
         found = containers.find(store, name)

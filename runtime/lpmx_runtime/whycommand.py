@@ -11,8 +11,8 @@ import posixpath
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from .callees import OWN
 from .errors import NotFoundError, UsageError
+from .launch.commands import OWN
 from .plans.plan import environment_dict
 from .plans.variables import DEFAULT_PATH
 from .union.programs import is_program
@@ -21,7 +21,7 @@ from .why import union_of
 
 if TYPE_CHECKING:
     from .container.record import Container
-    from .launch import Launch, Surroundings
+    from .launch.start import Launch, Surroundings
     from .plans.execmap import ExecMap
     from .plans.plan import PlanCommand
     from .store.store import Store
@@ -86,11 +86,11 @@ def find_start(
     @commands are added to its exec map. NotFoundError where the store has none of that name, and
     what a start itself would raise about its map.
     """
-    from .launch import plan_launch
+    from .launch.start import plan_launch
 
     container, label = _find(store, name, here)
     if commands:
-        from .callees import pin_images
+        from .launch.commands import pin_images
 
         container = replace(container, commands=container.commands + pin_images(store, commands))
     launch = plan_launch(store, container, here)
@@ -101,7 +101,7 @@ def _find(store: Store, name: str, here: Surroundings) -> tuple[Container, str]:
     from .compose.envfile import is_environment_file
     from .compose.start import launch_options
     from .container import record as containers
-    from .launch import Options, draft_container
+    from .launch.start import Options, draft_container
 
     nothing = Options(command=("true",))
     if is_environment_file(name):

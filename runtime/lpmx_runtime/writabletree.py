@@ -11,8 +11,8 @@ import stat
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from . import launch
 from .errors import storage_errors
+from .launch import start as launch
 from .union.tree import Hit, Shown, Tree, plan_file
 from .union.view import check_result
 

@@ -261,7 +261,7 @@ def test_frequent_commands_import_little(docker, busybox_image):
         "argparse",
         "cffi",
         "lpmx_runtime.container.record",
-        "lpmx_runtime.launch",
+        "lpmx_runtime.launch.start",
         "lpmx_runtime.images.load",
     }
     heavy |= {"lpmx_runtime.plans.plan", "subprocess", "yaml"}

@@ -12,7 +12,7 @@ import pip
 import pytest
 from support.packageindex import package_index
 
-from lpmx_runtime.sitefiles import FILE_VARIABLES
+from lpmx_runtime.launch.sitefiles import FILE_VARIABLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

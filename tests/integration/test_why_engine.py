@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lpmx_runtime.launch import surroundings
+from lpmx_runtime.launch.start import surroundings
 from lpmx_runtime.store.store import Store
 from lpmx_runtime.union.view import View
 from lpmx_runtime.why import explain, find_union

@@ -7,11 +7,11 @@ import os
 import pytest
 from support import mkimage as mk
 
-from lpmx_runtime import launch
 from lpmx_runtime.errors import ImageNotFoundError, LpmxError, UsageError
-from lpmx_runtime.identity import Host
 from lpmx_runtime.images.load import load
-from lpmx_runtime.launch import Options, Surroundings, draft_container, plan_launch
+from lpmx_runtime.launch import start as launch
+from lpmx_runtime.launch.start import Options, Surroundings, draft_container, plan_launch
+from lpmx_runtime.launch.users import Host
 from lpmx_runtime.plans.binds import Place
 from lpmx_runtime.plans.execmap import (
     Environment,

@@ -299,7 +299,7 @@ def test_yaml_is_not_imported_without_an_environment() -> None:
     import subprocess
 
     code = "import sys, lpmx_runtime.cli.run\n"
-    code += "import lpmx_runtime.launch\n"
+    code += "import lpmx_runtime.launch.start\n"
     code += "print('yaml' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lpmx_runtime import identity
 from lpmx_runtime.errors import UsageError
-from lpmx_runtime.identity import Accounts, Host, resolve_user, seed_group, seed_passwd
+from lpmx_runtime.launch import users as identity
+from lpmx_runtime.launch.users import Accounts, Host, resolve_user, seed_group, seed_passwd
 from lpmx_runtime.plans.plan import Identity
 
 ACCOUNTS = Accounts(

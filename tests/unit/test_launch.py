@@ -7,11 +7,12 @@ import os
 
 import pytest
 
-from lpmx_runtime import launch, sitefiles
 from lpmx_runtime.container import engine as enginefile
 from lpmx_runtime.errors import StorageError, UsageError
-from lpmx_runtime.identity import Accounts, Host
-from lpmx_runtime.launch import Options, Surroundings, draft_container, plan_launch
+from lpmx_runtime.launch import sitefiles
+from lpmx_runtime.launch import start as launch
+from lpmx_runtime.launch.start import Options, Surroundings, draft_container, plan_launch
+from lpmx_runtime.launch.users import Accounts, Host
 from lpmx_runtime.plans.binds import Place
 from lpmx_runtime.plans.plan import Identity, parse_plan
 from lpmx_runtime.store.image import Image

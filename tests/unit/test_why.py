@@ -9,7 +9,7 @@ import pytest
 from support import mkimage as mk
 
 from lpmx_runtime.cli.main import main
-from lpmx_runtime.launch import Options, draft_container, surroundings
+from lpmx_runtime.launch.start import Options, draft_container, surroundings
 from lpmx_runtime.plans.plan import Bind
 from lpmx_runtime.store.store import Store
 from lpmx_runtime.why import Answer, Union, explain, find_union

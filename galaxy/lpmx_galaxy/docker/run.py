@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lpmx_galaxy.words import Parsed
-    from lpmx_runtime.launch import Draft, Options, Surroundings
+    from lpmx_runtime.launch.start import Draft, Options, Surroundings
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store
 
@@ -97,7 +97,7 @@ class Decision:
 
 def decide(store: Store, image: Image, parsed: Parsed, environ: Mapping[str, str]) -> Decision:
     """Decide everything; of the host only the directories that -v names are made."""
-    from lpmx_runtime import launch
+    from lpmx_runtime.launch import start as launch
 
     volumes = read_volumes(store, parsed)
     kept = {name: environ[name] for name in _KEPT if name in environ}
@@ -120,7 +120,7 @@ def decide(store: Store, image: Image, parsed: Parsed, environ: Mapping[str, str
 def _start(store: Store, image: Image, parsed: Parsed) -> int:
     from lpmx_galaxy import notes
     from lpmx_galaxy.folders import with_folders
-    from lpmx_runtime import launch
+    from lpmx_runtime.launch import start as launch
 
     wanted = decide(store, image, parsed, os.environ)
     _limit(parsed)
@@ -158,7 +158,7 @@ def _options(
 ) -> Options:
     from lpmx_galaxy import ports
     from lpmx_galaxy.locale import default_locale
-    from lpmx_runtime.launch import Options
+    from lpmx_runtime.launch.start import Options
 
     entrypoint: tuple[str, ...] | None = None
     if parsed.all("entrypoint"):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from lpmx_galaxy.words import Parsed
     from lpmx_runtime.container.record import Container
-    from lpmx_runtime.launch import Draft, Launch, Surroundings
+    from lpmx_runtime.launch.start import Draft, Launch, Surroundings
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store
 
@@ -57,7 +57,7 @@ def shell_command(words: Sequence[str]) -> int:
 def _act(action: str, words: Sequence[str]) -> int:
     from lpmx_galaxy import notes
     from lpmx_galaxy.folders import with_folders
-    from lpmx_runtime import launch
+    from lpmx_runtime.launch import start as launch
     from lpmx_runtime.store.store import Store
 
     parsed = read_action(action, words, os.environ)
@@ -79,7 +79,7 @@ def _act(action: str, words: Sequence[str]) -> int:
 def _plan(store: Store, container: Container, here: Surroundings) -> Launch:
     """--nv without a GPU is no error, as with Apptainer: the program can do without."""
     from lpmx_galaxy import notes
-    from lpmx_runtime import launch
+    from lpmx_runtime.launch import start as launch
 
     try:
         start = launch.plan_launch(store, container, here)
@@ -137,7 +137,7 @@ def decide(
     store: Store, image: Image, action: str, parsed: Parsed, environ: Mapping[str, str]
 ) -> Decision:
     """Decide everything and touch nothing."""
-    from lpmx_runtime import launch
+    from lpmx_runtime.launch import start as launch
 
     everything = parsed.is_on("containall") or parsed.is_on("compat")
     contained = everything or parsed.is_on("contain")

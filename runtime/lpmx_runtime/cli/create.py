@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Make it and print its id."""
     with options.launch_errors():
-        from lpmx_runtime import launch
+        from lpmx_runtime.launch import start as launch
         from lpmx_runtime.store.store import Store, atomic_write
 
         store = Store.open()

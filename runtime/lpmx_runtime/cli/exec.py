@@ -26,8 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Become the program."""
     with options.launch_errors():
-        from lpmx_runtime import launch
         from lpmx_runtime.container import record as containers
+        from lpmx_runtime.launch import start as launch
         from lpmx_runtime.process import runs
         from lpmx_runtime.store.store import Store
 

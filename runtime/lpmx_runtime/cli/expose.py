@@ -32,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the scripts and print their paths, or list them."""
-    from lpmx_runtime import expose, launch
+    from lpmx_runtime import expose
+    from lpmx_runtime.launch import start as launch
     from lpmx_runtime.store.store import Store
 
     store = Store.open()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from lpmx_runtime.container.record import Container
-    from lpmx_runtime.launch import Launch, Options, Surroundings
+    from lpmx_runtime.launch.start import Launch, Options, Surroundings
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store
 
@@ -161,7 +161,7 @@ def environment(args: argparse.Namespace) -> dict[str, str]:
 def from_create(args: argparse.Namespace) -> Options:
     """What the arguments of `add_create` ask for."""
     from lpmx_runtime.compose.mapwords import parse_map
-    from lpmx_runtime.launch import Options
+    from lpmx_runtime.launch.start import Options
     from lpmx_runtime.plans.binds import parse_no_bind
 
     return Options(

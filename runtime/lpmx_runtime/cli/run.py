@@ -12,7 +12,7 @@ from lpmx_runtime.errors import UsageError
 if TYPE_CHECKING:
     import argparse
 
-    from lpmx_runtime.launch import Options, Surroundings
+    from lpmx_runtime.launch.start import Options, Surroundings
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store
 
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run it; the result is the program's own status."""
     with options.launch_errors():
-        from lpmx_runtime import launch
+        from lpmx_runtime.launch import start as launch
         from lpmx_runtime.store.store import Store
 
         store = Store.open()
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
 def _print_plan(
     store: Store, image: Image, asked: Options, here: Surroundings, args: argparse.Namespace
 ) -> int:
-    from lpmx_runtime import launch
+    from lpmx_runtime.launch import start as launch
 
     draft = launch.draft_container(store, image, asked, here, name=args.name)
     plan = launch.plan_launch(store, draft.container, here).plan

@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Start each one and print its name; with -a become the program of the only one."""
     with options.launch_errors():
-        from lpmx_runtime import launch
         from lpmx_runtime.container import record as containers
+        from lpmx_runtime.launch import start as launch
         from lpmx_runtime.store.store import Store
 
         if args.attach and len(args.containers) > 1:

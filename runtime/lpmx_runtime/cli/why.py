@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the walk; 0 when the path leads to something, else 1."""
-    from lpmx_runtime.launch import surroundings
+    from lpmx_runtime.launch.start import surroundings
     from lpmx_runtime.store.store import Store
     from lpmx_runtime.why import explain, find_union
 
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
 def _why_command(store: Store, args: argparse.Namespace) -> int:
     """Print the rules that the command meets; 0 when there is such a command, else 1."""
     from lpmx_runtime.compose.mapwords import parse_map
-    from lpmx_runtime.launch import surroundings
+    from lpmx_runtime.launch.start import surroundings
     from lpmx_runtime.whycommand import explain_command, find_start
 
     commands = parse_map(args.map)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lpmx_runtime.launch import Options
+from lpmx_runtime.launch.start import Options
 from lpmx_runtime.plans import execmap
 from lpmx_runtime.plans.binds import parse_no_bind, parse_volume
 

@@ -19,12 +19,11 @@ import stat
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from . import identity
-from .container import record as containers
-from .container.engine import engine_path, keep_engine
-from .container.record import Container, taken_back
-from .errors import UsageError, storage_errors
-from .plans.binds import (
+from lpmx_runtime.container import record as containers
+from lpmx_runtime.container.engine import engine_path, keep_engine
+from lpmx_runtime.container.record import Container, taken_back
+from lpmx_runtime.errors import UsageError, storage_errors
+from lpmx_runtime.plans.binds import (
     default_binds,
     find_bind,
     merge_binds,
@@ -32,8 +31,8 @@ from .plans.binds import (
     this_place,
     without_layers,
 )
-from .plans.execmap import ExecMap
-from .plans.plan import (
+from lpmx_runtime.plans.execmap import ExecMap
+from lpmx_runtime.plans.plan import (
     ENGINES,
     Bind,
     Exposure,
@@ -42,19 +41,22 @@ from .plans.plan import (
     environment_dict,
     environment_list,
 )
-from .plans.variables import build_environment
-from .process.streams import without_coerced_locale
+from lpmx_runtime.plans.variables import build_environment
+from lpmx_runtime.process.streams import without_coerced_locale
+
+from . import users as identity
 from .sitefiles import copy_directory, site_files, suffix
 from .supervise import check_start, exec_in_place, run_and_wait, start_detached
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from .callees import Composition
-    from .identity import Accounts, Host, Shown
-    from .plans.binds import Place
-    from .store.image import Image
-    from .store.store import Store
+    from lpmx_runtime.plans.binds import Place
+    from lpmx_runtime.store.image import Image
+    from lpmx_runtime.store.store import Store
+
+    from .commands import Composition
+    from .users import Accounts, Host, Shown
 
 __all__ = [
     "Draft",
@@ -121,7 +123,7 @@ class Draft:
     def create(self, store: Store) -> Container:
         """Put it on disk."""
         if self.stubs:
-            from .batch.wiring import write_stubs
+            from lpmx_runtime.batch.wiring import write_stubs
 
             with storage_errors(f"container {self.container.label}"):
                 write_stubs(self.stubs)
@@ -233,7 +235,7 @@ def _batch(
     """The batch system whose jobs come back ("": none), its commands, and scripts to be made."""
     if options.batch in ("", "none"):
         return "", options.commands, {}
-    from .batch import systems, wiring
+    from lpmx_runtime.batch import systems, wiring
 
     path = here.environ.get("PATH", os.defpath)
     system = systems.find_system(options.batch, path, here.environ)
@@ -249,7 +251,7 @@ def _batch(
 def _pinned(store: Store, commands: ExecMap) -> ExecMap:
     if not commands:
         return commands
-    from .callees import pin_images  # here: most containers map nothing
+    from .commands import pin_images  # here: most containers map nothing
 
     return pin_images(store, commands)
 
@@ -270,7 +272,7 @@ def _binds(store: Store, image: Image, options: Options, here: Surroundings) -> 
 
 def image_has(store: Store, chain_id: str, path: str) -> bool:
     """Has the image anything at @path, or may it, since a symlink leads there?"""
-    from .union.view import View
+    from lpmx_runtime.union.view import View
 
     with View(store.view_path(chain_id)) as view:
         parent = view.lookup(posixpath.dirname(path), follow=False)
@@ -287,8 +289,8 @@ def _replaceable(bind: Bind) -> Bind:
 
 
 def _at_real_places(store: Store, image: Image, binds: list[Bind]) -> list[Bind]:
-    from .union.paths import real_place
-    from .union.tree import Tree
+    from lpmx_runtime.union.paths import real_place
+    from lpmx_runtime.union.tree import Tree
 
     with Tree.of_image(store, image) as tree:
         return [replace(bind, dst=real_place(tree, bind.dst)) for bind in binds]
@@ -467,7 +469,7 @@ def plan_launch(
 def _job_binds(container: Container) -> list[Bind]:
     if not container.batch:
         return []
-    from .batch.wiring import jobs_bind
+    from lpmx_runtime.batch.wiring import jobs_bind
 
     return [jobs_bind(container.folder)]
 
@@ -475,7 +477,7 @@ def _job_binds(container: Container) -> list[Bind]:
 def _job_files(container: Container, plan: LaunchPlan, plan_file: str) -> dict[str, bytes]:
     if not container.batch:
         return {}
-    from .batch.wiring import NOTE, note
+    from lpmx_runtime.batch.wiring import NOTE, note
 
     return {container.path(NOTE): note(container, plan, plan_file)}
 
@@ -483,7 +485,7 @@ def _job_files(container: Container, plan: LaunchPlan, plan_file: str) -> dict[s
 def _checked_gpus(text: str) -> str:
     if not text:
         return ""
-    from .gpu.request import parse_request
+    from lpmx_runtime.gpu.request import parse_request
 
     return text if parse_request(text) else ""
 
@@ -494,8 +496,8 @@ def _expose_gpus(
     """What this machine's GPUs need. Looked for at each start: each may be on another node."""
     if not container.gpus:  # most: every start passes here
         return Exposure()
-    from .gpu.expose import expose
-    from .union.view import View
+    from lpmx_runtime.gpu.expose import expose
+    from lpmx_runtime.union.view import View
 
     with View(store.view_path(container.chain_id)) as view:
         return expose(
@@ -537,7 +539,7 @@ def _compose(
 ) -> Composition | None:
     if not container.commands:
         return None
-    from .callees import compose
+    from .commands import compose
 
     return compose(
         store, container, plan, who=who, variant=variant, host=here.host, environ=here.environ

@@ -25,16 +25,17 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from .container import record as containers
-from .errors import LpmxError, StorageError, storage_errors
-from .process import runs
-from .text import shown
+from lpmx_runtime.container import record as containers
+from lpmx_runtime.errors import LpmxError, StorageError, storage_errors
+from lpmx_runtime.process import runs
+from lpmx_runtime.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .container.record import Container
-    from .launch import Launch
+    from lpmx_runtime.container.record import Container
+
+    from .start import Launch
 
 __all__ = ["End", "check_start", "exec_in_place", "run_and_wait", "start_detached"]
 

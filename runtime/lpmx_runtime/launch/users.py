@@ -13,17 +13,17 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .errors import UsageError
-from .plans.plan import Identity
-from .store.store import make_private
-from .union.imagefile import read_file
+from lpmx_runtime.errors import UsageError
+from lpmx_runtime.plans.plan import Identity
+from lpmx_runtime.store.store import make_private
+from lpmx_runtime.union.imagefile import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from .store.store import Store
-    from .union.view import View
+    from lpmx_runtime.store.store import Store
+    from lpmx_runtime.union.view import View
 
 __all__ = [
     "Accounts",
@@ -266,7 +266,7 @@ def _remember(cache: Path, accounts: Accounts) -> None:
 
 def _image_files(store: Store, chain_id: str, paths: Sequence[str]) -> list[str]:
     """The texts of @paths in an image, "" for one that it does not have."""
-    from .union.view import View
+    from lpmx_runtime.union.view import View
 
     with View(store.view_path(chain_id)) as view:
         return [_image_file(store, view, path) for path in paths]

@@ -19,15 +19,15 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from .plans.binds import find_bind
-from .plans.plan import Bind, Exposure
-from .smallfile import read_small_text
+from lpmx_runtime.plans.binds import find_bind
+from lpmx_runtime.plans.plan import Bind, Exposure
+from lpmx_runtime.smallfile import read_small_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from .store.store import Store
+    from lpmx_runtime.store.store import Store
 
 __all__ = ["FILE_VARIABLES", "INSIDE", "copy_directory", "site_files", "suffix"]
 
@@ -213,14 +213,14 @@ class _Image:
         return {str(name): bool(there) for name, there in known.items()}
 
     def _looked_up(self, paths: Iterable[str]) -> dict[str, bool]:
-        from .union.view import View
+        from lpmx_runtime.union.view import View
 
         with View(self._store.view_path(self._chain_id)) as view:
             return {path: view.lookup(path, follow=False) is not None for path in paths}
 
 
 def _remember(cache: Path, known: Mapping[str, bool]) -> None:
-    from .store.store import atomic_write
+    from lpmx_runtime.store.store import atomic_write
 
     try:
         cache.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -20,12 +20,18 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from . import identity
-from .container import record as containers
-from .errors import LpmxError, NotFoundError, UsageError
-from .plans.binds import find_bind, merge_binds
-from .plans.execmap import Environment, EnvironmentTarget, ExecMap, HostTarget, ImageTarget, Mapping
-from .plans.plan import (
+from lpmx_runtime.container import record as containers
+from lpmx_runtime.errors import LpmxError, NotFoundError, UsageError
+from lpmx_runtime.plans.binds import find_bind, merge_binds
+from lpmx_runtime.plans.execmap import (
+    Environment,
+    EnvironmentTarget,
+    ExecMap,
+    HostTarget,
+    ImageTarget,
+    Mapping,
+)
+from lpmx_runtime.plans.plan import (
     Bind,
     Exposure,
     LaunchPlan,
@@ -34,19 +40,22 @@ from .plans.plan import (
     environment_dict,
     environment_list,
 )
-from .plans.variables import DEFAULT_PATH, HOST_PASSED, OF_ONE_TREE
-from .store.store import make_private
-from .union.paths import real_place
-from .union.programs import find_program, is_program
-from .union.tree import Tree
+from lpmx_runtime.plans.variables import DEFAULT_PATH, HOST_PASSED, OF_ONE_TREE
+from lpmx_runtime.store.store import make_private
+from lpmx_runtime.union.paths import real_place
+from lpmx_runtime.union.programs import find_program, is_program
+from lpmx_runtime.union.tree import Tree
+
+from . import users as identity
 
 if TYPE_CHECKING:
     from collections import abc
 
-    from .container.record import Container
-    from .identity import Host
-    from .store.image import Image
-    from .store.store import Store
+    from lpmx_runtime.container.record import Container
+    from lpmx_runtime.store.image import Image
+    from lpmx_runtime.store.store import Store
+
+    from .users import Host
 
 __all__ = ["Callee", "CommandFiles", "Composition", "compose", "pin_images"]
 
@@ -289,9 +298,9 @@ class _Composer:
         text = environment.gpus or self.container.gpus
         if not text:
             return Exposure()
-        from .gpu.errors import GpuError
-        from .gpu.expose import expose
-        from .union.view import View
+        from lpmx_runtime.gpu.errors import GpuError
+        from lpmx_runtime.gpu.expose import expose
+        from lpmx_runtime.union.view import View
 
         try:
             with View(self.store.view_path(image.chain_id)) as view:
