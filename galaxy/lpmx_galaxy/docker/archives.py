@@ -62,7 +62,7 @@ def save_command(words: Sequence[str]) -> int:
 def export_command(words: Sequence[str]) -> int:
     """Write the files of a container to a tar, stdout or -o."""
     from lpmx_runtime.container import record as containers
-    from lpmx_runtime.export import export
+    from lpmx_runtime.copy.export import export
     from lpmx_runtime.store.store import Store
 
     parsed = parse(words, _EXPORT, command="lpmx-docker export", interspersed=True)
@@ -78,7 +78,7 @@ def export_command(words: Sequence[str]) -> int:
 
 def cp_command(words: Sequence[str]) -> int:
     """Copy files between the host and a container."""
-    from lpmx_runtime.copywords import copy_words
+    from lpmx_runtime.copy.words import copy_words
     from lpmx_runtime.store.store import Store
 
     parsed = parse(words, _CP, command="lpmx-docker cp", interspersed=True)

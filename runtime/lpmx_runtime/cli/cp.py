@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Copy."""
-    from lpmx_runtime.copywords import copy_words
+    from lpmx_runtime.copy.words import copy_words
     from lpmx_runtime.store.store import Store
 
     copy_words(Store.open(), args.src, args.dst, archive=args.archive, follow_link=args.follow_link)

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write it; nothing is printed."""
     from lpmx_runtime.container import record as containers
-    from lpmx_runtime.export import export
+    from lpmx_runtime.copy.export import export
     from lpmx_runtime.store.store import Store
 
     if not args.output and sys.stdout.isatty():

@@ -11,17 +11,18 @@ import os
 import stat
 from typing import IO, TYPE_CHECKING
 
-from .container.upper import Entry, Records
-from .errors import UsageError, storage_errors
-from .store.store import remove_tree
-from .tar.writer import write_layer
-from .writabletree import WritableTree
+from lpmx_runtime.container.upper import Entry, Records
+from lpmx_runtime.errors import UsageError, storage_errors
+from lpmx_runtime.store.store import remove_tree
+from lpmx_runtime.tar.writer import write_layer
+
+from .tree import WritableTree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .container.record import Container
-    from .store.store import Store
+    from lpmx_runtime.container.record import Container
+    from lpmx_runtime.store.store import Store
 
 __all__ = ["export", "own_tree"]
 

@@ -8,14 +8,16 @@ import stat
 import sys
 from typing import TYPE_CHECKING
 
+from lpmx_runtime.container import record as containers
+from lpmx_runtime.errors import NotFoundError, UsageError
+
 from . import copying
-from .container import record as containers
-from .errors import NotFoundError, UsageError
-from .writabletree import WritableTree
+from .tree import WritableTree
 
 if TYPE_CHECKING:
+    from lpmx_runtime.store.store import Store
+
     from .copying import Tree
-    from .store.store import Store
 
 __all__ = ["copy_words"]
 

@@ -16,14 +16,14 @@ import tarfile
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Protocol
 
-from .errors import ArchiveError, LpmxError, NotFoundError, UsageError
-from .images.extract import clean_name
-from .union.tree import Shown
+from lpmx_runtime.errors import ArchiveError, LpmxError, NotFoundError, UsageError
+from lpmx_runtime.images.extract import clean_name
+from lpmx_runtime.union.tree import Shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .writabletree import WritableTree
+    from .tree import WritableTree
 
 __all__ = ["ContainerTree", "Item", "LocalTree", "Tree", "copy", "read_tar", "write_tar"]
 

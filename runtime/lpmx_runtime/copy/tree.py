@@ -11,14 +11,14 @@ import stat
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from .errors import storage_errors
-from .launch import start as launch
-from .union.tree import Hit, Shown, Tree, plan_file
-from .union.view import check_result
+from lpmx_runtime.errors import storage_errors
+from lpmx_runtime.launch import start as launch
+from lpmx_runtime.union.tree import Hit, Shown, Tree, plan_file
+from lpmx_runtime.union.view import check_result
 
 if TYPE_CHECKING:
-    from .container.record import Container
-    from .store.store import Store
+    from lpmx_runtime.container.record import Container
+    from lpmx_runtime.store.store import Store
 
 __all__ = ["WritableTree"]
 
