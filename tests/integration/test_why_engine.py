@@ -14,14 +14,14 @@ import pytest
 from lpmx_runtime.launch.start import surroundings
 from lpmx_runtime.store.store import Store
 from lpmx_runtime.union.view import View
-from lpmx_runtime.why import explain, find_union
+from lpmx_runtime.why.path import explain, find_union
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from support.lpmx import Completed, Lpmx
 
-    from lpmx_runtime.why import Union
+    from lpmx_runtime.why.path import Union
 
 SAMPLE = 400
 CHANGES = """

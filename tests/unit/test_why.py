@@ -12,7 +12,7 @@ from lpmx_runtime.cli.main import main
 from lpmx_runtime.launch.start import Options, draft_container, surroundings
 from lpmx_runtime.plans.plan import Bind
 from lpmx_runtime.store.store import Store
-from lpmx_runtime.why import Answer, Union, explain, find_union
+from lpmx_runtime.why.path import Answer, Union, explain, find_union
 
 LAYERS = [
     mk.layer(

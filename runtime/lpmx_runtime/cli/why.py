@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lpmx_runtime.store.store import Store
-    from lpmx_runtime.why import Answer, Place, Step, Union
-    from lpmx_runtime.whycommand import CommandAnswer
+    from lpmx_runtime.why.command import CommandAnswer
+    from lpmx_runtime.why.path import Answer, Place, Step, Union
 
 HELP = "say which layer, bind or written file a path comes from, or what a command runs"
 LISTS = True
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the walk; 0 when the path leads to something, else 1."""
     from lpmx_runtime.launch.start import surroundings
     from lpmx_runtime.store.store import Store
-    from lpmx_runtime.why import explain, find_union
+    from lpmx_runtime.why.path import explain, find_union
 
     store = Store.open()
     if args.command is not None:
@@ -68,7 +68,7 @@ def _why_command(store: Store, args: argparse.Namespace) -> int:
     """Print the rules that the command meets; 0 when there is such a command, else 1."""
     from lpmx_runtime.compose.mapwords import parse_map
     from lpmx_runtime.launch.start import surroundings
-    from lpmx_runtime.whycommand import explain_command, find_start
+    from lpmx_runtime.why.command import explain_command, find_start
 
     commands = parse_map(args.map)
     started = find_start(store, args.container or _only_one(store), surroundings(), commands)

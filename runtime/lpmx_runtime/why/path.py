@@ -14,17 +14,17 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .container import marks
-from .store.store import without_link_layers
-from .union.view import OPAQUE, WHITEOUT, View
+from lpmx_runtime.container import marks
+from lpmx_runtime.store.store import without_link_layers
+from lpmx_runtime.union.view import OPAQUE, WHITEOUT, View
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .container.record import Container
-    from .launch.start import Surroundings
-    from .plans.plan import Bind, LaunchPlan
-    from .store.store import Store
+    from lpmx_runtime.container.record import Container
+    from lpmx_runtime.launch.start import Surroundings
+    from lpmx_runtime.plans.plan import Bind, LaunchPlan
+    from lpmx_runtime.store.store import Store
 
 __all__ = ["Answer", "Place", "Step", "Union", "explain", "find_union", "union_of"]
 
@@ -147,9 +147,9 @@ def find_union(store: Store, name: str, here: Surroundings) -> Union:
 
     Raises NotFoundError where the store has neither.
     """
-    from .container import record as containers
-    from .errors import NotFoundError
-    from .launch.start import Options, draft_container, plan_launch
+    from lpmx_runtime.container import record as containers
+    from lpmx_runtime.errors import NotFoundError
+    from lpmx_runtime.launch.start import Options, draft_container, plan_launch
 
     try:
         found = containers.find(store, name)

@@ -11,21 +11,23 @@ import posixpath
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from .errors import NotFoundError, UsageError
-from .launch.commands import OWN
-from .plans.plan import environment_dict
-from .plans.variables import DEFAULT_PATH
-from .union.programs import is_program
-from .union.tree import Tree
-from .why import union_of
+from lpmx_runtime.errors import NotFoundError, UsageError
+from lpmx_runtime.launch.commands import OWN
+from lpmx_runtime.plans.plan import environment_dict
+from lpmx_runtime.plans.variables import DEFAULT_PATH
+from lpmx_runtime.union.programs import is_program
+from lpmx_runtime.union.tree import Tree
+
+from .path import union_of
 
 if TYPE_CHECKING:
-    from .container.record import Container
-    from .launch.start import Launch, Surroundings
-    from .plans.execmap import ExecMap
-    from .plans.plan import PlanCommand
-    from .store.store import Store
-    from .why import Union
+    from lpmx_runtime.container.record import Container
+    from lpmx_runtime.launch.start import Launch, Surroundings
+    from lpmx_runtime.plans.execmap import ExecMap
+    from lpmx_runtime.plans.plan import PlanCommand
+    from lpmx_runtime.store.store import Store
+
+    from .path import Union
 
 __all__ = ["CommandAnswer", "Started", "explain_command", "find_start"]
 
@@ -86,11 +88,11 @@ def find_start(
     @commands are added to its exec map. NotFoundError where the store has none of that name, and
     what a start itself would raise about its map.
     """
-    from .launch.start import plan_launch
+    from lpmx_runtime.launch.start import plan_launch
 
     container, label = _find(store, name, here)
     if commands:
-        from .launch.commands import pin_images
+        from lpmx_runtime.launch.commands import pin_images
 
         container = replace(container, commands=container.commands + pin_images(store, commands))
     launch = plan_launch(store, container, here)
@@ -98,10 +100,10 @@ def find_start(
 
 
 def _find(store: Store, name: str, here: Surroundings) -> tuple[Container, str]:
-    from .compose.envfile import is_environment_file
-    from .compose.start import launch_options
-    from .container import record as containers
-    from .launch.start import Options, draft_container
+    from lpmx_runtime.compose.envfile import is_environment_file
+    from lpmx_runtime.compose.start import launch_options
+    from lpmx_runtime.container import record as containers
+    from lpmx_runtime.launch.start import Options, draft_container
 
     nothing = Options(command=("true",))
     if is_environment_file(name):
