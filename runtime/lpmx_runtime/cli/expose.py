@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the scripts and print their paths, or list them."""
-    from lpmx_runtime import expose
+    from lpmx_runtime.compose import expose
     from lpmx_runtime.launch import start as launch
     from lpmx_runtime.store.store import Store
 
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _list(store: Store, *, as_json: bool) -> int:
     from lpmx_runtime.columns import table
-    from lpmx_runtime.expose import list_exposed
+    from lpmx_runtime.compose.expose import list_exposed
 
     rows = list_exposed(store)
     if as_json:

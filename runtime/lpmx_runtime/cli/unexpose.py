@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Remove each."""
-    from lpmx_runtime import expose
+    from lpmx_runtime.compose import expose
     from lpmx_runtime.store.store import Store
 
     store = Store.open()

@@ -21,21 +21,22 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .container import record as containers
-from .errors import InUseError, LpmxError, NotFoundError, UsageError, storage_errors
-from .launch import start as launch
-from .plans.variables import pass_list
-from .smallfile import read_small_text
-from .store.store import atomic_write
+from lpmx_runtime.container import record as containers
+from lpmx_runtime.errors import InUseError, LpmxError, NotFoundError, UsageError, storage_errors
+from lpmx_runtime.launch import start as launch
+from lpmx_runtime.plans.variables import pass_list
+from lpmx_runtime.smallfile import read_small_text
+from lpmx_runtime.store.store import atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from .compose.resolve import Composition
-    from .container.record import Container
-    from .launch.start import Options, Surroundings
-    from .store.image import Image
-    from .store.store import Store
+    from lpmx_runtime.container.record import Container
+    from lpmx_runtime.launch.start import Options, Surroundings
+    from lpmx_runtime.store.image import Image
+    from lpmx_runtime.store.store import Store
+
+    from .resolve import Composition
 
 __all__ = ["Exposed", "Request", "expose", "list_exposed", "parse_request", "unexpose"]
 
@@ -159,13 +160,13 @@ def _decide(
     store: Store, source: str, requests: Iterable[Request], here: Surroundings
 ) -> tuple[Image, Options, str]:
     """Image and options of the container, and the variables that a call brings along."""
-    from .compose.envfile import is_environment_file
+    from .envfile import is_environment_file
 
     asked = launch.Options(no_bind=frozenset({"cwd"}))
     open_names: list[str] = []  # variables whose value is the host's at each call
     if is_environment_file(source):
-        from .compose.resolve import compose
-        from .compose.start import environment_options, merge_options
+        from .resolve import compose
+        from .start import environment_options, merge_options
 
         composition = compose(store, source, here.environ)
         environment = composition.top.environment
@@ -190,9 +191,10 @@ def _check(
 
     @composition: the environment, when @image is that of one.
     """
-    from .compose.resolve import HostProgram
-    from .union.programs import find_program
-    from .union.tree import Tree
+    from lpmx_runtime.union.programs import find_program
+    from lpmx_runtime.union.tree import Tree
+
+    from .resolve import HostProgram
 
     commands = composition.top.commands if composition else {}
     environment = composition.top.environment if composition else None
@@ -215,7 +217,7 @@ def _check(
 
 def _host_folders(store: Store, image: Image) -> list[str]:
     """As volumes: the host's top folders that the image does not have, or has empty."""
-    from .union.view import View
+    from lpmx_runtime.union.view import View
 
     found = []
     with View(store.view_path(image.chain_id)) as view:
@@ -267,7 +269,7 @@ def _script(
     options: Options,
     passed: str,
 ) -> str:
-    from .container.engine import engine_path
+    from lpmx_runtime.container.engine import engine_path
 
     words = (*(options.entrypoint or ()), request.command)
     shown = source if not os.path.exists(source) else os.path.abspath(source)
