@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from lpmx_kernels.install import Installed
-    from lpmx_runtime.finding import Finding
+    from lpmx_runtime.doctor.finding import Finding
 
 HELP = "Jupyter kernels that run in images"
 LAUNCHERS = ("local", "slurm", "sge")

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from lpmx_kernels import payload, source
 from lpmx_kernels.launchers.queues import find_queue
 from lpmx_kernels.settings import PROVISIONER, SpecFile, read_json, read_spec
+from lpmx_runtime.doctor.finding import Finding
 from lpmx_runtime.errors import LpmxError
-from lpmx_runtime.finding import Finding
 from lpmx_runtime.store.store import Store
 
 if TYPE_CHECKING:

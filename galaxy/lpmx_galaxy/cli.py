@@ -64,7 +64,7 @@ def _init(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> int:
     from lpmx_galaxy.site.check import examine
-    from lpmx_runtime.finding import worst
+    from lpmx_runtime.doctor.finding import worst
 
     found = []
     for finding in examine(args.folder, args.image, args.conf):

@@ -15,7 +15,7 @@ import pytest
 
 from lpmx_runtime.cli.main import main
 from lpmx_runtime.doctor import Site, engine, machine, room, storage, surroundings
-from lpmx_runtime.finding import Finding, worst
+from lpmx_runtime.doctor.finding import Finding, worst
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

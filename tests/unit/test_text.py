@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from support import mkimage as mk
 
 from lpmx_runtime import text
+from lpmx_runtime.doctor.finding import Finding
 from lpmx_runtime.errors import LpmxError
-from lpmx_runtime.finding import Finding
 from lpmx_runtime.store.image import Image, parse_config
 
 if TYPE_CHECKING:

@@ -13,14 +13,14 @@ import tempfile
 import time
 from typing import TYPE_CHECKING
 
-from lpmx_runtime.finding import Finding
+from lpmx_runtime.doctor.finding import Finding
 from lpmx_runtime.process.proc import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from subprocess import CompletedProcess
 
-    from lpmx_runtime.finding import Verdict
+    from lpmx_runtime.doctor.finding import Verdict
 
 __all__ = ["docker_line", "examine", "singularity_line"]
 

@@ -11,8 +11,8 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from lpmx_galaxy.words import parse
+from lpmx_runtime.doctor.finding import Finding
 from lpmx_runtime.errors import UsageError
-from lpmx_runtime.finding import Finding
 from lpmx_runtime.smallfile import read_small_text
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print one line a thing; 1 when something of lpmx will not work here."""
     from lpmx_runtime.doctor import Site, examine
-    from lpmx_runtime.finding import worst
+    from lpmx_runtime.doctor.finding import worst
     from lpmx_runtime.store.store import default_root
 
     found = []

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from lpmx_runtime import __version__, native
 from lpmx_runtime.doctor.storage import scratch
 from lpmx_runtime.errors import LpmxError
-from lpmx_runtime.finding import Finding
 from lpmx_runtime.process import proc
+
+from .finding import Finding
 
 if TYPE_CHECKING:
     import subprocess

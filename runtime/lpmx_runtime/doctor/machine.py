@@ -7,7 +7,7 @@ import re
 import resource
 from typing import TYPE_CHECKING
 
-from lpmx_runtime.finding import Finding
+from .finding import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

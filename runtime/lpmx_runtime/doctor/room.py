@@ -8,13 +8,15 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from lpmx_runtime.columns import size_text
-from lpmx_runtime.finding import Finding
+
+from .finding import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lpmx_runtime.doctor.site import Site
-    from lpmx_runtime.finding import Verdict
+
+    from .finding import Verdict
 
 __all__ = ["Quota", "quota", "read_quota", "space"]
 

@@ -12,8 +12,9 @@ import tempfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from lpmx_runtime.finding import Finding, Verdict
 from lpmx_runtime.store.store import FileLock, is_own, remove_tree, user_name
+
+from .finding import Finding, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lpmx_runtime.finding import Finding
+from .finding import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
