@@ -220,7 +220,7 @@ def _sync(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> int:
-    from lpmx_kernels.kernelspec import installed_specs
+    from lpmx_kernels.spec.kernelspec import installed_specs
 
     specs = list(installed_specs())
     if args.json:
@@ -235,7 +235,7 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _remove(args: argparse.Namespace) -> int:
-    from lpmx_kernels.kernelspec import find_spec, remove_spec
+    from lpmx_kernels.spec.kernelspec import find_spec, remove_spec
 
     for spec in [find_spec(name) for name in args.names]:
         remove_spec(spec)
@@ -246,8 +246,8 @@ def _remove(args: argparse.Namespace) -> int:
 
 
 def _reset(args: argparse.Namespace) -> int:
-    from lpmx_kernels.kernelspec import find_spec
-    from lpmx_kernels.settings import read_spec
+    from lpmx_kernels.spec.kernelspec import find_spec
+    from lpmx_kernels.spec.settings import read_spec
     from lpmx_runtime.container import record as containers
     from lpmx_runtime.store.store import Store
 
@@ -269,7 +269,7 @@ def _reset(args: argparse.Namespace) -> int:
 
 def _doctor(args: argparse.Namespace) -> int:
     from lpmx_kernels.doctor import Doctor
-    from lpmx_kernels.kernelspec import find_spec
+    from lpmx_kernels.spec.kernelspec import find_spec
 
     def show(finding: Finding) -> None:
         if not args.json:
@@ -283,9 +283,9 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 def _logs(args: argparse.Namespace) -> int:
-    from lpmx_kernels.kernelspec import find_spec
     from lpmx_kernels.logs import list_logs
-    from lpmx_kernels.settings import read_spec
+    from lpmx_kernels.spec.kernelspec import find_spec
+    from lpmx_kernels.spec.settings import read_spec
     from lpmx_runtime.store.store import Store
 
     spec = find_spec(args.name)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lpmx_kernels import payload, source
 from lpmx_kernels.launchers.queues import find_queue
-from lpmx_kernels.settings import PROVISIONER, SpecFile, read_json, read_spec
+from lpmx_kernels.spec.settings import PROVISIONER, SpecFile, read_json, read_spec
 from lpmx_runtime.doctor.finding import Finding
 from lpmx_runtime.errors import LpmxError
 from lpmx_runtime.store.store import Store
@@ -21,7 +21,7 @@ from lpmx_runtime.store.store import Store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from lpmx_kernels.kernelspec import InstalledSpec
+    from lpmx_kernels.spec.kernelspec import InstalledSpec
     from lpmx_runtime.doctor import Site
 
 READY_TIMEOUT = 60.0
@@ -140,7 +140,7 @@ def installed_kernels(site: Site) -> Iterator[Finding]:
 
     Looks and starts nothing; `lpmx kernel doctor NAME` starts one.
     """
-    from lpmx_kernels.kernelspec import installed_specs
+    from lpmx_kernels.spec.kernelspec import installed_specs
 
     specs = list(installed_specs())
     lost = []

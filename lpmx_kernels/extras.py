@@ -10,7 +10,7 @@ import os
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from lpmx_kernels.settings import PAYLOAD_INSIDE as INSIDE
+from lpmx_kernels.spec.settings import PAYLOAD_INSIDE as INSIDE
 from lpmx_runtime.plans.plan import Bind
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ import os
 import subprocess
 from typing import TYPE_CHECKING
 
-from lpmx_kernels.environment import MARKER
-from lpmx_kernels.interpreter import module_argv
+from lpmx_kernels.spec.client_env import MARKER
+from lpmx_kernels.spec.interpreter import module_argv
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,21 +8,23 @@ import sys
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from lpmx_kernels import kernelspec, source, tiers
 from lpmx_kernels.launchers.queues import find_queue
-from lpmx_kernels.secrets import check_public
-from lpmx_kernels.settings import KernelSettings
+from lpmx_kernels.spec import kernelspec
+from lpmx_kernels.spec.secrets import check_public
+from lpmx_kernels.spec.settings import KernelSettings
 from lpmx_runtime.compose.envfile import Kernel
 from lpmx_runtime.compose.mapwords import parse_map
 from lpmx_runtime.compose.start import variables
 from lpmx_runtime.errors import LpmxError, UsageError
 from lpmx_runtime.store.store import Store
 
+from . import source, tiers
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from lpmx_kernels.kernelspec import InstalledSpec, KernelSpec
+    from lpmx_kernels.spec.kernelspec import InstalledSpec, KernelSpec
     from lpmx_kernels.tiers import Tier
 
 

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from lpmx_kernels import extras, notebook, payload, processes, source, startup
-from lpmx_kernels.environment import MARKER, kernel_environment
-from lpmx_kernels.interpreter import module_argv
 from lpmx_kernels.run_once import draft, own_user
-from lpmx_kernels.settings import (
+from lpmx_kernels.spec.client_env import MARKER, kernel_environment
+from lpmx_kernels.spec.interpreter import module_argv
+from lpmx_kernels.spec.settings import (
     CONNECTION_FILE,
     PAYLOAD_INSIDE,
     SHELL_INSIDE,
@@ -251,7 +251,7 @@ def become_kernel(spec_name: str, connection_file: str) -> NoReturn:
 def _spec_directory(name: str) -> Path:
     if os.sep in name:
         return Path(name)
-    from lpmx_kernels.kernelspec import find_spec
+    from lpmx_kernels.spec.kernelspec import find_spec
 
     return find_spec(name).directory
 

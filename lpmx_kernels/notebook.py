@@ -30,7 +30,7 @@ from lpmx_runtime.text import shown
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from lpmx_kernels.settings import KernelSettings
+    from lpmx_kernels.spec.settings import KernelSettings
     from lpmx_runtime.plans.plan import Bind
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from lpmx_kernels.errors import KernelSpecError, NoPayloadError
-from lpmx_kernels.settings import CONNECTION_FILE, PAYLOAD_INSIDE
+from lpmx_kernels.spec.settings import CONNECTION_FILE, PAYLOAD_INSIDE
 from lpmx_runtime.errors import storage_errors
 from lpmx_runtime.store.store import remove_tree
 

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 
 from lpmx_kernels import extras, payload
 from lpmx_kernels.errors import NoPayloadError
-from lpmx_kernels.interpreter import module_argv
 from lpmx_kernels.payload import Payload
 from lpmx_kernels.run_once import run_once
+from lpmx_kernels.spec.interpreter import module_argv
 from lpmx_runtime.errors import LpmxError, storage_errors
 from lpmx_runtime.gpu.elf import read_library
 from lpmx_runtime.process import proc

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from lpmx_kernels import extras, inimage
 from lpmx_kernels.probed import Probed
 from lpmx_kernels.run_once import run_once
-from lpmx_kernels.settings import CONNECTION_FILE
+from lpmx_kernels.spec.settings import CONNECTION_FILE
 from lpmx_runtime.errors import LpmxError
 from lpmx_runtime.plans.binds import default_binds, this_place
 from lpmx_runtime.union.paths import glob

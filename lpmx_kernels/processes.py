@@ -12,7 +12,7 @@ import os
 import signal
 import time
 
-from lpmx_kernels.environment import MARKER
+from lpmx_kernels.spec.client_env import MARKER
 from lpmx_runtime.process import scan as processes
 from lpmx_runtime.process.runs import start_time
 

@@ -33,11 +33,11 @@ from lpmx_kernels import (
 )
 from lpmx_kernels.aside import aside
 from lpmx_kernels.errors import KernelStartError
-from lpmx_kernels.interpreter import module_argv
 from lpmx_kernels.launchers import wire
 from lpmx_kernels.launchers.elsewhere import Elsewhere, QueueRefusedError
 from lpmx_kernels.launchers.queues import LOCAL, QUEUES, find_queue
-from lpmx_kernels.settings import CONNECTION_FILE, KernelSettings
+from lpmx_kernels.spec.interpreter import module_argv
+from lpmx_kernels.spec.settings import CONNECTION_FILE, KernelSettings
 from lpmx_runtime.errors import LpmxError
 from lpmx_runtime.process import runs
 from lpmx_runtime.store.store import Store

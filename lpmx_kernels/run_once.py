@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lpmx_kernels.environment import kernel_environment
+from lpmx_kernels.spec.client_env import kernel_environment
 from lpmx_runtime.container import record as containers
 from lpmx_runtime.launch.start import Options, draft_container, plan_launch, surroundings
 from lpmx_runtime.process import proc

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from ipykernel.kernelapp import IPKernelApp
 from ipykernel.kernelbase import Kernel
 
-from lpmx_kernels.settings import SHELL_INSIDE as INSIDE
 from lpmx_kernels.shell_session import ShellEndedError, ShellSession
+from lpmx_kernels.spec.settings import SHELL_INSIDE as INSIDE
 from lpmx_runtime import __version__
 
 if TYPE_CHECKING:

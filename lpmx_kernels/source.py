@@ -15,7 +15,7 @@ from lpmx_runtime.launch.start import Options
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lpmx_kernels.settings import KernelSettings
+    from lpmx_kernels.spec.settings import KernelSettings
     from lpmx_runtime.compose.envfile import Kernel
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store

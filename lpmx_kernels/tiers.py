@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from lpmx_kernels import payload, probe
 from lpmx_kernels.errors import NoKernelProgramError, NoPayloadError
-from lpmx_kernels.settings import CONNECTION_FILE
+from lpmx_kernels.spec.settings import CONNECTION_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

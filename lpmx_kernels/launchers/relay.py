@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lpmx_kernels.launchers.job import JobKernel
-    from lpmx_kernels.settings import SpecFile
+    from lpmx_kernels.spec.settings import SpecFile
 
 INTERVAL = 0.02
 PIECE = 1 << 16

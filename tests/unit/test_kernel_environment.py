@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lpmx_kernels.environment import ALWAYS, kernel_environment
+from lpmx_kernels.spec.client_env import ALWAYS, kernel_environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -17,7 +17,7 @@ from support import mkimage as mk
 
 from lpmx_kernels import inimage, notebook, probe, tiers
 from lpmx_kernels.errors import KernelSpecError
-from lpmx_kernels.settings import KernelSettings
+from lpmx_kernels.spec.settings import KernelSettings
 from lpmx_runtime.images.load import load
 from lpmx_runtime.plans.plan import Bind
 from lpmx_runtime.store.store import Store

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lpmx_kernels.interpreter import module_argv
+from lpmx_kernels.spec.interpreter import module_argv
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,7 @@ from lpmx_kernels.launchers import address, wire
 from lpmx_kernels.launchers.elsewhere import without_secrets
 from lpmx_kernels.launchers.job import Job
 from lpmx_kernels.launchers.queues import QUEUES, find_queue
-from lpmx_kernels.settings import KernelSettings
+from lpmx_kernels.spec.settings import KernelSettings
 from lpmx_runtime.errors import UsageError
 
 START = wire.Start(

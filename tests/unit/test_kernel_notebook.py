@@ -14,7 +14,7 @@ from IPython.core.error import UsageError as MagicError
 
 from lpmx_kernels import magics, notebook, survivors, tiers
 from lpmx_kernels.errors import KernelSpecError
-from lpmx_kernels.settings import KernelSettings
+from lpmx_kernels.spec.settings import KernelSettings
 from lpmx_runtime.process import runs
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lpmx_kernels.secrets import looks_secret
+from lpmx_kernels.spec.secrets import looks_secret
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lpmx_kernels import kernelspec
 from lpmx_kernels.errors import KernelSpecError
-from lpmx_kernels.kernelspec import KernelSpec, write_spec
 from lpmx_kernels.probe import FoundPython
-from lpmx_kernels.settings import KernelSettings, read_spec
+from lpmx_kernels.spec import kernelspec
+from lpmx_kernels.spec.kernelspec import KernelSpec, write_spec
+from lpmx_kernels.spec.settings import KernelSettings, read_spec
 from lpmx_runtime.errors import UsageError
 
 if TYPE_CHECKING:

@@ -19,16 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lpmx_kernels.errors import KernelSpecError
-from lpmx_kernels.interpreter import module_argv
-from lpmx_kernels.settings import (
-    PROVISIONER,
-    KernelSettings,
-    our_config,
-    our_facts,
-    read_json,
-)
 from lpmx_runtime import __version__
 from lpmx_runtime.errors import UsageError, storage_errors
+
+from .interpreter import module_argv
+from .settings import PROVISIONER, KernelSettings, our_config, our_facts, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
