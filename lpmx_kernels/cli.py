@@ -306,7 +306,7 @@ def _payload(args: argparse.Namespace) -> int:
     store = Store.open()
     if args.action == "build":
         return _payload_build(args)
-    from lpmx_kernels import payload
+    from lpmx_kernels.image import payload
 
     if args.action == "remove":
         for payload_id in args.ids:
@@ -328,8 +328,10 @@ def _payload(args: argparse.Namespace) -> int:
 def _payload_build(args: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from lpmx_kernels import payload_build, probe, source
+    from lpmx_kernels.image import payload_build, probe
     from lpmx_runtime.store.store import Store
+
+    from . import source
 
     store = Store.open()
     image = source.find_image(store, args.image)

@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from lpmx_kernels.image import tiers
 from lpmx_kernels.launchers.queues import find_queue
 from lpmx_kernels.spec import kernelspec
 from lpmx_kernels.spec.secrets import check_public
@@ -18,14 +19,14 @@ from lpmx_runtime.compose.start import variables
 from lpmx_runtime.errors import LpmxError, UsageError
 from lpmx_runtime.store.store import Store
 
-from . import source, tiers
+from . import source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from lpmx_kernels.image.tiers import Tier
     from lpmx_kernels.spec.kernelspec import InstalledSpec, KernelSpec
-    from lpmx_kernels.tiers import Tier
 
 
 @dataclass(frozen=True)

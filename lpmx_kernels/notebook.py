@@ -19,13 +19,15 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from lpmx_kernels import inimage, startup
 from lpmx_kernels.errors import KernelSpecError
+from lpmx_kernels.image import own_programs as inimage
 from lpmx_runtime.errors import ImageNotFoundError, LpmxError
 from lpmx_runtime.smallfile import read_small
 from lpmx_runtime.store.image import is_hex_digest
 from lpmx_runtime.store.reference import parse_reference
 from lpmx_runtime.text import shown
+
+from . import startup
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -65,7 +67,7 @@ def apply(store: Store, settings: KernelSettings, environ: Mapping[str, str]) ->
     if python:
         _check_python(python, where)
         _refuse(inimage.why_not(store, image, python, ()), python, image, where)
-    from lpmx_kernels import tiers
+    from lpmx_kernels.image import tiers
 
     tier = tiers.choose(store, image, python=python)
     if _language(settings) != tier.language:

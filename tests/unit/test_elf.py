@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lpmx_kernels import payload_build
+from lpmx_kernels.image import payload_build
 from lpmx_runtime.gpu.elf import X86_64, ElfLibrary, read_library
 
 if TYPE_CHECKING:

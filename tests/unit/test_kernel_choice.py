@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support import mkimage as mk
 
-from lpmx_kernels import payload, probe, tiers
 from lpmx_kernels.errors import NoKernelProgramError, NoPayloadError
+from lpmx_kernels.image import payload, probe, tiers
 from lpmx_runtime.images.load import load
 from lpmx_runtime.plans.plan import LaunchPlan
 from lpmx_runtime.store.store import Store

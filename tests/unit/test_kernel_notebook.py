@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from IPython.core.error import UsageError as MagicError
 
-from lpmx_kernels import magics, notebook, survivors, tiers
+from lpmx_kernels import magics, notebook, survivors
 from lpmx_kernels.errors import KernelSpecError
+from lpmx_kernels.image import tiers
 from lpmx_kernels.spec.settings import KernelSettings
 from lpmx_runtime.process import runs
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lpmx_kernels import payload
 from lpmx_kernels.errors import KernelSpecError, NoPayloadError
-from lpmx_kernels.payload import Payload
-from lpmx_kernels.payload_build import _pip_environment, libc_floor
-from lpmx_kernels.probe import FoundPython
+from lpmx_kernels.image import payload
+from lpmx_kernels.image.payload import Payload
+from lpmx_kernels.image.payload_build import _pip_environment, libc_floor
+from lpmx_kernels.image.probe import FoundPython
 from lpmx_runtime.store.store import Store
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lpmx_kernels.errors import KernelSpecError
-from lpmx_kernels.probe import FoundPython
+from lpmx_kernels.image.probe import FoundPython
 from lpmx_kernels.spec import kernelspec
 from lpmx_kernels.spec.kernelspec import KernelSpec, write_spec
 from lpmx_kernels.spec.settings import KernelSettings, read_spec

@@ -19,22 +19,25 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lpmx_kernels import extras, payload
 from lpmx_kernels.errors import NoPayloadError
-from lpmx_kernels.payload import Payload
-from lpmx_kernels.run_once import run_once
 from lpmx_kernels.spec.interpreter import module_argv
 from lpmx_runtime.errors import LpmxError, storage_errors
 from lpmx_runtime.gpu.elf import read_library
 from lpmx_runtime.process import proc
 from lpmx_runtime.store.store import remove_tree
 
+from . import own_kernel as extras
+from . import payload
+from .payload import Payload
+from .run_once import run_once
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from lpmx_kernels.probe import FoundPython
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store
+
+    from .probe import FoundPython
 
 BUILD, WHEELS = "/run/lpmx-build", "/run/lpmx-wheels"
 TIMEOUT = 900.0

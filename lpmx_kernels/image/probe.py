@@ -15,15 +15,17 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lpmx_kernels import extras, inimage
-from lpmx_kernels.probed import Probed
-from lpmx_kernels.run_once import run_once
 from lpmx_kernels.spec.settings import CONNECTION_FILE
 from lpmx_runtime.errors import LpmxError
 from lpmx_runtime.plans.binds import default_binds, this_place
 from lpmx_runtime.union.paths import glob
 from lpmx_runtime.union.programs import programs_named
 from lpmx_runtime.union.tree import Tree
+
+from . import own_kernel as extras
+from . import own_programs as inimage
+from .probed import Probed
+from .run_once import run_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -9,16 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lpmx_kernels import payload, probe
 from lpmx_kernels.errors import NoKernelProgramError, NoPayloadError
 from lpmx_kernels.spec.settings import CONNECTION_FILE
+
+from . import payload, probe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from lpmx_kernels.probe import FoundPython
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store
+
+    from .probe import FoundPython
 
 AUTO, IPYKERNEL, IR, PAYLOAD, SHELL = "auto", "ipykernel", "ir", "payload", "shell"
 CHOICES = (AUTO, IPYKERNEL, IR, PAYLOAD, SHELL, "bash")

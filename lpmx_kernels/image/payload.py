@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from lpmx_kernels.probe import FoundPython
     from lpmx_runtime.store.store import Store
+
+    from .probe import FoundPython
 
 FOLDER = "payloads"
 RECORD = "payload.json"
