@@ -329,9 +329,8 @@ def _payload_build(args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from lpmx_kernels.image import payload_build, probe
+    from lpmx_kernels.start import source
     from lpmx_runtime.store.store import Store
-
-    from . import source
 
     store = Store.open()
     image = source.find_image(store, args.image)

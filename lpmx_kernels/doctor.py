@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 from lpmx_kernels.image import payload
 from lpmx_kernels.launchers.queues import find_queue
 from lpmx_kernels.spec.settings import PROVISIONER, SpecFile, read_json, read_spec
+from lpmx_kernels.start import source
 from lpmx_runtime.doctor.finding import Finding
 from lpmx_runtime.errors import LpmxError
 from lpmx_runtime.store.store import Store
-
-from . import source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,13 +13,12 @@ from lpmx_kernels.launchers.queues import find_queue
 from lpmx_kernels.spec import kernelspec
 from lpmx_kernels.spec.secrets import check_public
 from lpmx_kernels.spec.settings import KernelSettings
+from lpmx_kernels.start import source
 from lpmx_runtime.compose.envfile import Kernel
 from lpmx_runtime.compose.mapwords import parse_map
 from lpmx_runtime.compose.start import variables
 from lpmx_runtime.errors import LpmxError, UsageError
 from lpmx_runtime.store.store import Store
-
-from . import source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -30,6 +30,7 @@ from lpmx_kernels.spec.settings import (
     KernelSettings,
     read_spec,
 )
+from lpmx_kernels.start import notebook, source, startup
 from lpmx_runtime.container import owned
 from lpmx_runtime.container import record as containers
 from lpmx_runtime.errors import InUseError, LpmxError, storage_errors
@@ -58,7 +59,7 @@ from lpmx_runtime.store.store import Store
 from lpmx_runtime.text import say_error
 from lpmx_runtime.union.paths import plan_host_path
 
-from . import notebook, processes, source, startup
+from . import processes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -19,18 +19,6 @@ from typing import TYPE_CHECKING, Any
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from traitlets import Bool, Dict, Enum, Float, List, Unicode, default
 
-from lpmx_kernels import (
-    explain,
-    fallback_reason,
-    guard,
-    launch,
-    logs,
-    notebook,
-    processes,
-    readiness,
-    sockets,
-    survivors,
-)
 from lpmx_kernels.aside import aside
 from lpmx_kernels.errors import KernelStartError
 from lpmx_kernels.launchers import wire
@@ -38,9 +26,22 @@ from lpmx_kernels.launchers.elsewhere import Elsewhere, QueueRefusedError
 from lpmx_kernels.launchers.queues import LOCAL, QUEUES, find_queue
 from lpmx_kernels.spec.interpreter import module_argv
 from lpmx_kernels.spec.settings import CONNECTION_FILE, KernelSettings
+from lpmx_kernels.start import notebook
 from lpmx_runtime.errors import LpmxError
 from lpmx_runtime.process import runs
 from lpmx_runtime.store.store import Store
+
+from . import (
+    explain,
+    fallback_reason,
+    guard,
+    launch,
+    logs,
+    processes,
+    readiness,
+    sockets,
+    survivors,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.jupyter import READY, Jupyter, Session, containers
 
-from lpmx_kernels import notebook, startup
 from lpmx_kernels.errors import KernelStartError
+from lpmx_kernels.start import notebook, startup
 
 if TYPE_CHECKING:
     from collections.abc import Callable

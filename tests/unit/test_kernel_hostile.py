@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import mkimage as mk
 
-from lpmx_kernels import notebook
 from lpmx_kernels.errors import KernelSpecError
 from lpmx_kernels.image import own_programs as inimage
 from lpmx_kernels.image import probe, tiers
 from lpmx_kernels.spec.settings import KernelSettings
+from lpmx_kernels.start import notebook
 from lpmx_runtime.images.load import load
 from lpmx_runtime.plans.plan import Bind
 from lpmx_runtime.store.store import Store

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lpmx_kernels import notebook
 from lpmx_kernels.errors import KernelSpecError
 from lpmx_kernels.spec import settings
 from lpmx_kernels.spec.settings import KernelSettings
+from lpmx_kernels.start import notebook
 from lpmx_runtime.cli.main import main
 from lpmx_runtime.compose.envfile import read_environment
 from lpmx_runtime.compose.lock import LockError, lock_file, read_lock
