@@ -283,7 +283,7 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 def _logs(args: argparse.Namespace) -> int:
-    from lpmx_kernels.logs import list_logs
+    from lpmx_kernels.life.logs import list_logs
     from lpmx_kernels.spec.kernelspec import find_spec
     from lpmx_kernels.spec.settings import read_spec
     from lpmx_runtime.store.store import Store

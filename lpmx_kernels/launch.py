@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NoReturn
 from lpmx_kernels.image import own_kernel as extras
 from lpmx_kernels.image import payload
 from lpmx_kernels.image.run_once import draft, own_user
+from lpmx_kernels.life import processes
 from lpmx_kernels.spec.client_env import MARKER, kernel_environment
 from lpmx_kernels.spec.interpreter import module_argv
 from lpmx_kernels.spec.settings import (
@@ -58,8 +59,6 @@ from lpmx_runtime.process.streams import begin_program, without_coerced_locale
 from lpmx_runtime.store.store import Store
 from lpmx_runtime.text import say_error
 from lpmx_runtime.union.paths import plan_host_path
-
-from . import processes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

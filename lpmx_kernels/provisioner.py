@@ -24,6 +24,16 @@ from lpmx_kernels.errors import KernelStartError
 from lpmx_kernels.launchers import wire
 from lpmx_kernels.launchers.elsewhere import Elsewhere, QueueRefusedError
 from lpmx_kernels.launchers.queues import LOCAL, QUEUES, find_queue
+from lpmx_kernels.life import (
+    explain,
+    fallback_reason,
+    guard,
+    logs,
+    processes,
+    readiness,
+    sockets,
+    survivors,
+)
 from lpmx_kernels.spec.interpreter import module_argv
 from lpmx_kernels.spec.settings import CONNECTION_FILE, KernelSettings
 from lpmx_kernels.start import notebook
@@ -31,17 +41,7 @@ from lpmx_runtime.errors import LpmxError
 from lpmx_runtime.process import runs
 from lpmx_runtime.store.store import Store
 
-from . import (
-    explain,
-    fallback_reason,
-    guard,
-    launch,
-    logs,
-    processes,
-    readiness,
-    sockets,
-    survivors,
-)
+from . import launch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -328,7 +328,7 @@ class LpmxProvisioner(LocalProvisioner):
         """Start the kernel that shows `failure`; False where this Python cannot run it."""
         self.log.error("%s", failure)
         env = {**kwargs["env"], fallback_reason.VARIABLE: str(failure)}
-        argv = [*module_argv("lpmx_kernels.fallback"), "-f"]
+        argv = [*module_argv("lpmx_kernels.life.fallback"), "-f"]
         kwargs = {**kwargs, "env": env}
         try:
             if self._elsewhere and self._elsewhere.is_held:  # clients keep to the node's address

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from jupyter_server.extension.application import ExtensionApp
 
-from lpmx_kernels import survivors
+from lpmx_kernels.life import survivors
 from lpmx_kernels.provisioner import LpmxProvisioner
 from lpmx_runtime.store.store import Store
 
 if TYPE_CHECKING:
-    from lpmx_kernels.survivors import Survivor
+    from lpmx_kernels.life.survivors import Survivor
 
 
 class SurvivorsExtension(ExtensionApp):  # type: ignore[misc,unused-ignore]

@@ -20,9 +20,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lpmx_kernels import launch, processes
+from lpmx_kernels import launch
 from lpmx_kernels.launchers import address, wire
 from lpmx_kernels.launchers.queues import QUEUES
+from lpmx_kernels.life import processes
 from lpmx_kernels.spec.client_env import MARKER
 from lpmx_kernels.spec.settings import KernelSettings
 from lpmx_runtime.errors import LpmxError

@@ -17,8 +17,8 @@ from jupyter_client.connect import write_connection_file
 from support.jupyter import READY, Jupyter, Session, containers, hide_modules, wait_until
 from support.lpmx import clean_environment
 
-from lpmx_kernels import processes
 from lpmx_kernels.errors import KernelStartError
+from lpmx_kernels.life import processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ import pytest
 from support.jupyter import containers, wait_until
 from support.lpmx import clean_environment
 
-from lpmx_kernels import sockets
+from lpmx_kernels.life import sockets
 from lpmx_runtime.container import owned
 from lpmx_runtime.process import scan as processes
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.jupyter import Jupyter, Session, containers, wait_until
 
-from lpmx_kernels import processes
+from lpmx_kernels.life import processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,8 +17,8 @@ from support.jupyter import Jupyter, Session, containers, start_session, wait_un
 from support.sge import GridEngine
 from support.slurm import FarSlurm, Slurm
 
-from lpmx_kernels import processes, readiness
 from lpmx_kernels.errors import KernelStartError
+from lpmx_kernels.life import processes, readiness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,7 +11,7 @@ import pytest
 from support.jupyter import Jupyter, Session, containers, wait_until
 from support.lpmx import clean_environment
 
-from lpmx_kernels import processes
+from lpmx_kernels.life import processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

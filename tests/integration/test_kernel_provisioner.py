@@ -15,8 +15,9 @@ import pytest
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
 
-from lpmx_kernels import launch, processes
+from lpmx_kernels import launch
 from lpmx_kernels.errors import KernelStartError
+from lpmx_kernels.life import processes
 from lpmx_kernels.provisioner import LpmxProvisioner
 from lpmx_runtime.errors import ImageNotFoundError
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.jupyter import READY, Jupyter, Session, containers, hide_modules, wait_until
 
-from lpmx_kernels import processes
+from lpmx_kernels.life import processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lpmx_kernels import explain, logs
 from lpmx_kernels.errors import KernelStartError
+from lpmx_kernels.life import explain, logs
 from lpmx_runtime.errors import LpmxError
 
 

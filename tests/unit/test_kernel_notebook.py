@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from IPython.core.error import UsageError as MagicError
 
-from lpmx_kernels import magics, survivors
+from lpmx_kernels import magics
 from lpmx_kernels.errors import KernelSpecError
 from lpmx_kernels.image import tiers
+from lpmx_kernels.life import survivors
 from lpmx_kernels.spec.settings import KernelSettings
 from lpmx_kernels.start import notebook
 from lpmx_runtime.process import runs

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lpmx_kernels import sockets
+from lpmx_kernels.life import sockets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from typing import Any
 from ipykernel.kernelapp import IPKernelApp
 from ipykernel.kernelbase import Kernel
 
-from lpmx_kernels.fallback_reason import VARIABLE
+from .fallback_reason import VARIABLE
 
 NAME = "KernelRestartError"
 
