@@ -170,7 +170,7 @@ def _host_kernel(launch: Launch, request: KernelRequest) -> tuple[str, ...]:
     containers.write_file(start, data)
     folder = _shell_folder(launch.container, request)
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    return (*module_argv("lpmx_kernels.shell"), start, folder, "-f", request.connection_file)
+    return (*module_argv("lpmx_kernels.shell.kernel"), start, folder, "-f", request.connection_file)
 
 
 def _shell_folder(container: Container, request: KernelRequest) -> str:

@@ -1,6 +1,6 @@
 """The shell kernel: for images without Python. It runs on the host, its shell in the container.
 
-`lpmx_kernels.shell START FOLDER -f FILE`; launch.py composes that. The cells' shell is
+`lpmx_kernels.shell.kernel START FOLDER -f FILE`; launch.py composes that. The cells' shell is
 the image's own bash or sh (shell_session.py), so nothing of ours has to run in the image.
 """
 
@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 from ipykernel.kernelapp import IPKernelApp
 from ipykernel.kernelbase import Kernel
 
-from lpmx_kernels.shell_session import ShellEndedError, ShellSession
 from lpmx_kernels.spec.settings import SHELL_INSIDE as INSIDE
 from lpmx_runtime import __version__
+
+from .session import ShellEndedError, ShellSession
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

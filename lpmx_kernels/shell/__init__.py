@@ -1,0 +1,1 @@
+"""The kernel on the host whose shell is in a container."""
