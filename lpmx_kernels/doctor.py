@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lpmx_kernels.image import payload
-from lpmx_kernels.launchers.queues import find_queue
+from lpmx_kernels.nodes.queues import find_queue
 from lpmx_kernels.spec.settings import PROVISIONER, SpecFile, read_json, read_spec
 from lpmx_kernels.start import source
 from lpmx_runtime.doctor.finding import Finding

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from lpmx_kernels.image import tiers
-from lpmx_kernels.launchers.queues import find_queue
+from lpmx_kernels.nodes.queues import find_queue
 from lpmx_kernels.spec import kernelspec
 from lpmx_kernels.spec.secrets import check_public
 from lpmx_kernels.spec.settings import KernelSettings

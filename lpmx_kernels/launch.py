@@ -229,7 +229,7 @@ def become_kernel(spec_name: str, connection_file: str) -> NoReturn:
     """Start the kernel in place of this process."""
     spec = read_spec(_spec_directory(spec_name))
     if spec.settings.launcher:
-        from lpmx_kernels.launchers import relay
+        from lpmx_kernels.nodes import relay
 
         sys.exit(relay.run(spec, connection_file))
     env = dict(os.environ)

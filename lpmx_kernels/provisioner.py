@@ -21,9 +21,6 @@ from traitlets import Bool, Dict, Enum, Float, List, Unicode, default
 
 from lpmx_kernels.aside import aside
 from lpmx_kernels.errors import KernelStartError
-from lpmx_kernels.launchers import wire
-from lpmx_kernels.launchers.elsewhere import Elsewhere, QueueRefusedError
-from lpmx_kernels.launchers.queues import LOCAL, QUEUES, find_queue
 from lpmx_kernels.life import (
     explain,
     fallback_reason,
@@ -34,6 +31,9 @@ from lpmx_kernels.life import (
     sockets,
     survivors,
 )
+from lpmx_kernels.nodes import wire
+from lpmx_kernels.nodes.elsewhere import Elsewhere, QueueRefusedError
+from lpmx_kernels.nodes.queues import LOCAL, QUEUES, find_queue
 from lpmx_kernels.spec.interpreter import module_argv
 from lpmx_kernels.spec.settings import CONNECTION_FILE, KernelSettings
 from lpmx_kernels.start import notebook

@@ -10,10 +10,10 @@ import sys
 
 import pytest
 
-from lpmx_kernels.launchers import address, wire
-from lpmx_kernels.launchers.elsewhere import without_secrets
-from lpmx_kernels.launchers.job import Job
-from lpmx_kernels.launchers.queues import QUEUES, find_queue
+from lpmx_kernels.nodes import address, wire
+from lpmx_kernels.nodes.elsewhere import without_secrets
+from lpmx_kernels.nodes.job import Job
+from lpmx_kernels.nodes.queues import QUEUES, find_queue
 from lpmx_kernels.spec.settings import KernelSettings
 from lpmx_runtime.errors import UsageError
 

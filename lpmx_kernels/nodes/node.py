@@ -21,18 +21,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lpmx_kernels import launch
-from lpmx_kernels.launchers import address, wire
-from lpmx_kernels.launchers.queues import QUEUES
 from lpmx_kernels.life import processes
 from lpmx_kernels.spec.client_env import MARKER
 from lpmx_kernels.spec.settings import KernelSettings
 from lpmx_runtime.errors import LpmxError
 from lpmx_runtime.process.streams import begin_program
 
+from . import address, wire
+from .queues import QUEUES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lpmx_kernels.launchers.queues import Queue
+    from .queues import Queue
 
 ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGXCPU, signal.SIGQUIT)
 WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)  # by which a queue may announce the end

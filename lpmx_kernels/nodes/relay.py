@@ -16,17 +16,19 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lpmx_kernels.launchers import wire
-from lpmx_kernels.launchers.address import PORTS
-from lpmx_kernels.launchers.elsewhere import Elsewhere
-from lpmx_kernels.launchers.queues import find_queue
 from lpmx_runtime.store.store import Store
+
+from . import wire
+from .address import PORTS
+from .elsewhere import Elsewhere
+from .queues import find_queue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lpmx_kernels.launchers.job import JobKernel
     from lpmx_kernels.spec.settings import SpecFile
+
+    from .job import JobKernel
 
 INTERVAL = 0.02
 PIECE = 1 << 16

@@ -17,20 +17,22 @@ from typing import IO, TYPE_CHECKING, Any
 
 from lpmx_kernels.aside import aside
 from lpmx_kernels.errors import KernelStartError
-from lpmx_kernels.launchers import job as jobs
-from lpmx_kernels.launchers.queues import SECRETS
 from lpmx_kernels.spec.interpreter import module_argv
 from lpmx_runtime.errors import LpmxError
 from lpmx_runtime.plans.plan import PlanError, parse_plan
 from lpmx_runtime.union.paths import plan_host_path
 
+from . import job as jobs
+from .queues import SECRETS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from lpmx_kernels.launchers.job import Job, JobKernel
-    from lpmx_kernels.launchers.queues import Queue
-    from lpmx_kernels.launchers.wire import Start
     from lpmx_kernels.spec.settings import KernelSettings
+
+    from .job import Job, JobKernel
+    from .queues import Queue
+    from .wire import Start
 
 INTERVAL = 0.01
 SIGNAL_TIMEOUT = 2.0

@@ -13,12 +13,12 @@ import subprocess
 import time
 from typing import IO, TYPE_CHECKING, Any
 
-from lpmx_kernels.launchers import wire
+from . import wire
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from lpmx_kernels.launchers.queues import Queue
+    from .queues import Queue
 
 END_PATIENCE = 10.0
 """Seconds in which a job must end by itself, or a killed kernel be gone; then it is cancelled."""
