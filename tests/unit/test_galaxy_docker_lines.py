@@ -12,11 +12,12 @@ import os
 import pytest
 from support import mkimage as mk
 
-from lpmx_galaxy import notes, supply
 from lpmx_galaxy.docker import flags
 from lpmx_galaxy.docker.main import main
 from lpmx_galaxy.docker.run import decide
-from lpmx_galaxy.words import parse
+from lpmx_galaxy.frontend import supply
+from lpmx_galaxy.frontend import unenforced as notes
+from lpmx_galaxy.frontend.goflags import parse
 from lpmx_runtime.errors import ImageNotFoundError, UsageError
 from lpmx_runtime.images.load import load
 from lpmx_runtime.store.store import Store

@@ -13,6 +13,7 @@ import struct
 import pytest
 from support import mkimage as mk
 
+from lpmx_galaxy.frontend.goflags import parse
 from lpmx_galaxy.singularity.definition import parse_definition
 from lpmx_galaxy.singularity.flags import ACTION
 from lpmx_galaxy.singularity.main import main
@@ -21,7 +22,6 @@ from lpmx_galaxy.singularity.sif import find_partition, is_sif, load_sif, read_c
 from lpmx_galaxy.singularity.sources import file_name, find_image
 from lpmx_galaxy.singularity.start import decide, read_action
 from lpmx_galaxy.singularity.variables import split_env
-from lpmx_galaxy.words import parse
 from lpmx_runtime.errors import LpmxError, UsageError
 from lpmx_runtime.images.load import load
 from lpmx_runtime.plans.binds import find_bind

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from support import mkimage as mk
 
-from lpmx_galaxy import supply
+from lpmx_galaxy.frontend import supply
 from lpmx_galaxy.site.files import PROGRAMS, RUNNERS, Site, job_conf, resolvers, script, tpv, write
 from lpmx_galaxy.site.prefetch import fetch, mulled_name, requirements, wanted
 from lpmx_runtime.errors import InUseError, UsageError

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lpmx_galaxy import supply
 from lpmx_galaxy.docker.flags import RUN
+from lpmx_galaxy.frontend import supply
+from lpmx_galaxy.frontend.goflags import parse
 from lpmx_galaxy.native.container import run_line
 from lpmx_galaxy.singularity.sif import read_config
-from lpmx_galaxy.words import parse
 from lpmx_runtime.errors import LpmxError
 from lpmx_runtime.store.store import Store
 

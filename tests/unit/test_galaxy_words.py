@@ -6,11 +6,11 @@ import pytest
 
 from lpmx_galaxy.docker.flags import RUN
 from lpmx_galaxy.docker.volumes import parse_mount, parse_volume
-from lpmx_galaxy.ports import parse_publish
-from lpmx_galaxy.rootfs import read_changes
-from lpmx_galaxy.supply import split_transport
-from lpmx_galaxy.template import render, render_rows
-from lpmx_galaxy.words import parse
+from lpmx_galaxy.frontend.go_template import render, render_rows
+from lpmx_galaxy.frontend.goflags import parse
+from lpmx_galaxy.frontend.ports import parse_publish
+from lpmx_galaxy.frontend.rootfs import read_changes
+from lpmx_galaxy.frontend.supply import split_transport
 from lpmx_runtime.errors import UsageError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from lpmx_galaxy.words import Flag, parse, table
+from lpmx_galaxy.frontend.goflags import Flag, parse, table
 from lpmx_runtime import __version__
 from lpmx_runtime.errors import LpmxError
 
@@ -37,7 +37,7 @@ def version_command(words: Sequence[str]) -> int:
         },
     }
     if parsed.last("format"):
-        from lpmx_galaxy.template import render
+        from lpmx_galaxy.frontend.go_template import render
 
         print(render(data, parsed.last("format")))
         return 0
@@ -49,7 +49,8 @@ def version_command(words: Sequence[str]) -> int:
 
 def info_command(words: Sequence[str]) -> int:
     """Print what is here, and what was asked for in vain so far."""
-    from lpmx_galaxy import notes, supply
+    from lpmx_galaxy.frontend import supply
+    from lpmx_galaxy.frontend import unenforced as notes
     from lpmx_runtime.container.record import list_containers
     from lpmx_runtime.store.store import Store
 
@@ -72,7 +73,7 @@ def info_command(words: Sequence[str]) -> int:
         "NotEnforced": notes.known(store),
     }
     if parsed.last("format"):
-        from lpmx_galaxy.template import render
+        from lpmx_galaxy.frontend.go_template import render
 
         print(render(data, parsed.last("format")))
         return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from lpmx_galaxy.words import Flag, parse, table
+from lpmx_galaxy.frontend.goflags import Flag, parse, table
 from lpmx_runtime.errors import UsageError
 
 if TYPE_CHECKING:

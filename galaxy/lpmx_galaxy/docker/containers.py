@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from lpmx_galaxy.words import Flag, parse, table
+from lpmx_galaxy.frontend.goflags import Flag, parse, table
 from lpmx_runtime.container.names import meant
 from lpmx_runtime.errors import LpmxError, NotFoundError, UsageError
 from lpmx_runtime.text import shown
@@ -141,7 +141,7 @@ def ps_command(words: Sequence[str]) -> int:
     count = 1 if parsed.is_on("latest") else int(parsed.last("last") or len(rows))
     rows = rows[:count]
     if parsed.last("format"):
-        from lpmx_galaxy.template import render_rows
+        from lpmx_galaxy.frontend.go_template import render_rows
 
         if rows:
             print(render_rows(rows, parsed.last("format")))

@@ -7,8 +7,8 @@ a row and use its name in run.py.
 
 from __future__ import annotations
 
-from lpmx_galaxy import composition
-from lpmx_galaxy.words import Flag, table
+from lpmx_galaxy.frontend import composition
+from lpmx_galaxy.frontend.goflags import Flag, table
 
 __all__ = ["RUN", "switch", "value"]
 

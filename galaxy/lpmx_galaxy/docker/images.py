@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from lpmx_galaxy.words import Flag, parse, table
+from lpmx_galaxy.frontend.goflags import Flag, parse, table
 from lpmx_runtime.errors import InUseError, UsageError
 from lpmx_runtime.text import shown
 
@@ -68,7 +68,7 @@ def _store() -> Store:
 
 def pull_command(words: Sequence[str]) -> int:
     """Bring an image in from where images come from; one that is here is up to date."""
-    from lpmx_galaxy import supply
+    from lpmx_galaxy.frontend import supply
     from lpmx_runtime.store.reference import parse_reference
 
     parsed = parse(words, _PULL, command="lpmx-docker pull", interspersed=True)
@@ -104,7 +104,7 @@ def images_command(words: Sequence[str]) -> int:
     ]
     template = parsed.last("format")
     if template:
-        from lpmx_galaxy.template import render_rows
+        from lpmx_galaxy.frontend.go_template import render_rows
 
         text = render_rows(rows, template)
         if text:
@@ -219,7 +219,7 @@ def load_command(words: Sequence[str]) -> int:
 
 def import_command(words: Sequence[str]) -> int:
     """Make an image of one layer out of a tar of a file system."""
-    from lpmx_galaxy.rootfs import import_rootfs
+    from lpmx_galaxy.frontend.rootfs import import_rootfs
 
     parsed = parse(words, _IMPORT, command="lpmx-docker import", interspersed=True)
     if not 1 <= len(parsed.rest) <= 2:

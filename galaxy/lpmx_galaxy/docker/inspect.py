@@ -10,7 +10,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from lpmx_galaxy.words import Flag, parse, table
+from lpmx_galaxy.frontend.goflags import Flag, parse, table
 from lpmx_runtime.container.names import meant
 from lpmx_runtime.errors import NotFoundError, UsageError
 from lpmx_runtime.text import shown
@@ -48,7 +48,7 @@ def inspect_command(words: Sequence[str]) -> int:
         except NotFoundError:
             missing.append(name)
     if parsed.last("format"):
-        from lpmx_galaxy.template import render_rows
+        from lpmx_galaxy.frontend.go_template import render_rows
 
         if found:
             print(render_rows(found, parsed.last("format")))

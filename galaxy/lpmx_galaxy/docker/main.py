@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Protocol, cast
 
-from lpmx_galaxy.report import guarded
-from lpmx_galaxy.words import Flag, parse, table
+from lpmx_galaxy.frontend.goflags import Flag, parse, table
+from lpmx_galaxy.frontend.main import guarded
 from lpmx_runtime.errors import UsageError
 
 if TYPE_CHECKING:

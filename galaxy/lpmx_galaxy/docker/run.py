@@ -10,8 +10,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lpmx_galaxy.composition import composed, with_host_environment
-from lpmx_galaxy.words import parse
+from lpmx_galaxy.frontend.composition import composed, with_host_environment
+from lpmx_galaxy.frontend.goflags import parse
 from lpmx_runtime.errors import LpmxError, UsageError, storage_errors
 
 from .flags import RUN
@@ -20,7 +20,7 @@ from .volumes import read_volumes
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from lpmx_galaxy.words import Parsed
+    from lpmx_galaxy.frontend.goflags import Parsed
     from lpmx_runtime.launch.start import Draft, Options, Surroundings
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store
@@ -62,7 +62,8 @@ def _run(words: Sequence[str]) -> int:
         raise UsageError(f"{NAME}: no image is named", hint=f"{NAME} [FLAG...] IMAGE [COMMAND...]")
     _check(parsed)
 
-    from lpmx_galaxy import notes, supply
+    from lpmx_galaxy.frontend import supply
+    from lpmx_galaxy.frontend import unenforced as notes
     from lpmx_runtime.store.store import Store
 
     store = Store.open()
@@ -118,8 +119,8 @@ def decide(store: Store, image: Image, parsed: Parsed, environ: Mapping[str, str
 
 
 def _start(store: Store, image: Image, parsed: Parsed) -> int:
-    from lpmx_galaxy import notes
-    from lpmx_galaxy.folders import with_folders
+    from lpmx_galaxy.frontend import unenforced as notes
+    from lpmx_galaxy.frontend.folders import with_folders
     from lpmx_runtime.launch import start as launch
 
     wanted = decide(store, image, parsed, os.environ)
@@ -133,7 +134,7 @@ def _start(store: Store, image: Image, parsed: Parsed) -> int:
         if parsed.is_on("detach") or not container.auto_remove:
             launch.check_start(start)
         if parsed.last("lpmx-provenance"):
-            from lpmx_galaxy import provenance
+            from lpmx_galaxy.frontend import provenance
 
             provenance.write(parsed.last("lpmx-provenance"), container)
         if parsed.last("cidfile"):
@@ -156,8 +157,8 @@ def _write_id(path: str, identifier: str) -> None:
 def _options(
     store: Store, image: Image, parsed: Parsed, volumes: Volumes, environ: Mapping[str, str]
 ) -> Options:
-    from lpmx_galaxy import ports
-    from lpmx_galaxy.locale import default_locale
+    from lpmx_galaxy.frontend import ports
+    from lpmx_galaxy.frontend.default_locale import default_locale
     from lpmx_runtime.launch.start import Options
 
     entrypoint: tuple[str, ...] | None = None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from lpmx_runtime.errors import UsageError, storage_errors
 
 if TYPE_CHECKING:
-    from lpmx_galaxy.words import Parsed
+    from lpmx_galaxy.frontend.goflags import Parsed
     from lpmx_runtime.store.store import Store
 
 __all__ = ["Volumes", "bind_text", "parse_mount", "parse_volume", "read_volumes"]

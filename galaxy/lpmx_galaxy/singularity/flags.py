@@ -5,9 +5,9 @@ To support a flag, add a row and use its name in start.py.
 
 from __future__ import annotations
 
-from lpmx_galaxy import composition
 from lpmx_galaxy.docker.flags import switch, value
-from lpmx_galaxy.words import Flag, table
+from lpmx_galaxy.frontend import composition
+from lpmx_galaxy.frontend.goflags import Flag, table
 
 __all__ = ["ACTION", "FROM_ENVIRONMENT"]
 

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from lpmx_galaxy.docker.flags import switch, value
-from lpmx_galaxy.words import parse, table
+from lpmx_galaxy.frontend.goflags import parse, table
 from lpmx_runtime.errors import InUseError, UsageError
 from lpmx_runtime.text import shown
 
@@ -97,7 +97,7 @@ def _variable(name: str) -> str:
 
 
 def _reference(image: Image, source: str) -> Reference:
-    from lpmx_galaxy.supply import split_transport
+    from lpmx_galaxy.frontend.supply import split_transport
     from lpmx_runtime.store.reference import parse_reference
 
     transport, rest = split_transport(source)

@@ -10,8 +10,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, cast
 
-from lpmx_galaxy.report import guarded
-from lpmx_galaxy.words import Flag, parse, table
+from lpmx_galaxy.frontend.goflags import Flag, parse, table
+from lpmx_galaxy.frontend.main import guarded
 from lpmx_runtime.errors import LpmxError, UsageError
 
 if TYPE_CHECKING:

@@ -92,7 +92,7 @@ def load_sif(store: Store, path: str) -> Image:
 def _unpack(store: Store, path: str) -> Image:
     from shutil import which
 
-    from lpmx_galaxy.rootfs import import_rootfs
+    from lpmx_galaxy.frontend.rootfs import import_rootfs
     from lpmx_runtime.process.proc import run
 
     offset, _ = find_partition(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from lpmx_galaxy import supply
+from lpmx_galaxy.frontend import supply
 from lpmx_runtime.errors import ImageNotFoundError, NotFoundError, UsageError
 
 from .reference import Reference, in_folder, read_reference

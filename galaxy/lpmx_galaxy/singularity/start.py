@@ -11,9 +11,9 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from lpmx_galaxy.composition import composed, with_host_environment
 from lpmx_galaxy.docker.volumes import bind_text, parse_mount
-from lpmx_galaxy.words import parse
+from lpmx_galaxy.frontend.composition import composed, with_host_environment
+from lpmx_galaxy.frontend.goflags import parse
 from lpmx_runtime.errors import LpmxError, UsageError
 
 from .flags import ACTION, FROM_ENVIRONMENT
@@ -23,7 +23,7 @@ from .variables import KEPT, container_variables
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from lpmx_galaxy.words import Parsed
+    from lpmx_galaxy.frontend.goflags import Parsed
     from lpmx_runtime.container.record import Container
     from lpmx_runtime.launch.start import Draft, Launch, Surroundings
     from lpmx_runtime.store.image import Image
@@ -55,8 +55,8 @@ def shell_command(words: Sequence[str]) -> int:
 
 
 def _act(action: str, words: Sequence[str]) -> int:
-    from lpmx_galaxy import notes
-    from lpmx_galaxy.folders import with_folders
+    from lpmx_galaxy.frontend import unenforced as notes
+    from lpmx_galaxy.frontend.folders import with_folders
     from lpmx_runtime.launch import start as launch
     from lpmx_runtime.store.store import Store
 
@@ -78,7 +78,7 @@ def _act(action: str, words: Sequence[str]) -> int:
 
 def _plan(store: Store, container: Container, here: Surroundings) -> Launch:
     """--nv without a GPU is no error, as with Apptainer: the program can do without."""
-    from lpmx_galaxy import notes
+    from lpmx_galaxy.frontend import unenforced as notes
     from lpmx_runtime.launch import start as launch
 
     try:
@@ -246,7 +246,7 @@ def _fresh(parsed: Parsed, volumes: Sequence[str], home: str) -> tuple[str, ...]
 def _variables(
     store: Store, image: Image, parsed: Parsed, environ: Mapping[str, str], *, clean: bool
 ) -> dict[str, str]:
-    from lpmx_galaxy.locale import default_locale
+    from lpmx_galaxy.frontend.default_locale import default_locale
 
     env = container_variables(
         image.env,

@@ -10,7 +10,7 @@ import os
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from lpmx_galaxy.words import parse
+from lpmx_galaxy.frontend.goflags import parse
 from lpmx_runtime.doctor.finding import Finding
 from lpmx_runtime.errors import UsageError
 from lpmx_runtime.smallfile import read_small_text

@@ -164,7 +164,7 @@ def _lower_last(name: str) -> str:
 
 def fetch(needs: Iterable[Need], *, cache: str = "") -> Iterator[tuple[Need, str]]:
     """Bring each in; what is wrong with it, "" when it is here. @cache gets files for them."""
-    from lpmx_galaxy import supply
+    from lpmx_galaxy.frontend import supply
     from lpmx_runtime.store.store import Store
 
     store = Store.open()

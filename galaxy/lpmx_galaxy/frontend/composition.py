@@ -16,11 +16,12 @@ from lpmx_runtime.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from lpmx_galaxy.words import Parsed
     from lpmx_runtime.launch.start import Launch, Options
     from lpmx_runtime.plans.execmap import Mapping
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store
+
+    from .goflags import Parsed
 
 __all__ = ["FLAGS", "composed", "with_host_environment"]
 
@@ -49,8 +50,9 @@ def composed(store: Store, image: Image, options: Options, parsed: Parsed) -> tu
 
 def _obtain_images(store: Store, mappings: Iterable[Mapping]) -> None:
     """Bring in what commands need, as the tool's own image is brought in."""
-    from lpmx_galaxy import supply
     from lpmx_runtime.plans.execmap import ImageTarget
+
+    from . import supply
 
     for mapping in mappings:
         if isinstance(mapping.target, ImageTarget):
