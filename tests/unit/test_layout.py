@@ -1,4 +1,5 @@
-"""The layout of the Python code: no circles of modules, and no library that needs a command line.
+"""The layout of the Python code: no circles of modules or of directories, few files in each, and no
+library that needs a command line.
 
 Imports inside functions count: they are made late to save time, not to break a circle. Imports for
 type checkers do not.
@@ -7,6 +8,8 @@ type checkers do not.
 from __future__ import annotations
 
 import ast
+import functools
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +22,7 @@ PACKAGES = {
     "lpmx_kernels": ROOT / "lpmx_kernels",
     "lpmx_galaxy": ROOT / "galaxy" / "lpmx_galaxy",
 }
+LARGEST = 15  # files of a directory, besides __init__.py; a command line has a file a command
 # Each uses only those before it.
 ORDER = ("lpmx_runtime", "lpmx_kernels", "lpmx_galaxy")
 
@@ -57,6 +61,7 @@ def _walk(node: ast.AST) -> Iterator[ast.AST]:
             yield from _walk(child)
 
 
+@functools.cache
 def graph() -> dict[str, set[str]]:
     known = modules()
     return {name: set(imported(name, path, known)) - {name} for name, path in known.items()}
@@ -92,6 +97,30 @@ def circles(arrows: dict[str, set[str]]) -> list[list[str]]:
 
 def test_no_circle_of_modules() -> None:
     assert circles(graph()) == []
+
+
+def directory(name: str) -> str:
+    """The directory that @name is in; a module directly in a package is a place of its own."""
+    package = name.rpartition(".")[0]
+    return package if "." in package and name not in _packages() else name
+
+
+@functools.cache
+def _packages() -> set[str]:
+    return {name for name, path in modules().items() if path.name == "__init__.py"}
+
+
+def test_no_circle_of_directories() -> None:
+    arrows: dict[str, set[str]] = {}
+    for name, others in graph().items():
+        here = arrows.setdefault(directory(name), set())
+        here |= {directory(other) for other in others} - {directory(name)}
+    assert circles(arrows) == []
+
+
+def test_directories_are_small() -> None:
+    counts = Counter(path.parent for path in modules().values() if path.parent.name != "cli")
+    assert {str(path): count for path, count in counts.items() if count > LARGEST + 1} == {}
 
 
 def test_libraries_import_no_command_line() -> None:

@@ -7,7 +7,7 @@ import sys
 
 SCRIPT = """
 import sys
-from lpmx_runtime.startup import import_dataclasses
+from lpmx_runtime.process.startup import import_dataclasses
 import_dataclasses()
 print("inspect" in sys.modules)
 from dataclasses import dataclass
