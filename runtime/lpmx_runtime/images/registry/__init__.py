@@ -10,5 +10,6 @@ Modules, each using only those above it:
     client       manifests and blobs of one repository, with the tokens they need
     choose       which image of an index is meant
     download     blobs as files: checked, continued after a cut and by the next command
+    sources      where the images of the store came from
     pull         an image of a registry into the store
 """

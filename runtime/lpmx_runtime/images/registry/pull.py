@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import os
-import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -28,6 +27,7 @@ from .credentials import find_credentials
 from .download import Blobs, Descriptor, Meter, discard, require_space
 from .errors import RegistryError
 from .settings import endpoints
+from .sources import find_source, remember_source, sources
 from .transport import Transport
 
 if TYPE_CHECKING:
@@ -142,52 +142,6 @@ def _first_manifest(places: list[Repository], asked: str) -> tuple[list[Reposito
                 raise
             place.transport.warn(f"{error.message}: another place is asked")
     raise AssertionError("unreachable")
-
-
-# ---- what the store knows of registries
-
-
-def remember_source(
-    store: Store, image_id: str, reference: Reference, top: Manifest, chosen: Manifest
-) -> None:
-    """Keep with an image where it came from, and its manifest."""
-    from lpmx_runtime.store.store import atomic_write
-
-    folder = store.images_dir / image_id
-    entry = {
-        "name": f"{reference.registry}/{reference.repository}",
-        "tag": reference.tag or "",
-        "index": top.digest if top.is_index else "",
-        "manifest": chosen.digest,
-        "media_type": chosen.media_type,
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-    others = [
-        one
-        for one in sources(store, image_id)
-        if (one.get("name"), one.get("tag")) != (entry["name"], entry["tag"])
-    ]
-    atomic_write(folder / "manifest.json", chosen.data)
-    atomic_write(folder / "sources.json", json.dumps([*others, entry], indent=1).encode())
-
-
-def sources(store: Store, image_id: str) -> list[dict[str, str]]:
-    """Where an image was pulled from: name, tag, digests of index and manifest."""
-    try:
-        listed = json.loads((store.images_dir / image_id / "sources.json").read_bytes())
-    except (OSError, ValueError):
-        return []
-    return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
-
-
-def find_source(store: Store, reference: Reference, digest: str) -> Image | None:
-    """The image that was pulled as @digest of @reference's repository."""
-    name = f"{reference.registry}/{reference.repository}"
-    for image_id in store.image_ids():
-        for one in sources(store, image_id):
-            if one.get("name") == name and digest in {one.get("index"), one.get("manifest")}:
-                return store.image(image_id)
-    return None
 
 
 def _up_to_date(

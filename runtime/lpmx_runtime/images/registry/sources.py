@@ -1,0 +1,71 @@
+"""Where the images of the store were pulled from: kept in each image's `sources.json`."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+from lpmx_runtime.store.reference import parse_reference
+
+if TYPE_CHECKING:
+    from lpmx_runtime.store.image import Image
+    from lpmx_runtime.store.reference import Reference
+    from lpmx_runtime.store.store import Store
+
+    from .client import Manifest
+
+__all__ = ["find_source", "remember_source", "repo_digests", "sources"]
+
+
+def remember_source(
+    store: Store, image_id: str, reference: Reference, top: Manifest, chosen: Manifest
+) -> None:
+    """Keep with an image where it came from, and its manifest."""
+    from lpmx_runtime.store.store import atomic_write
+
+    folder = store.images_dir / image_id
+    entry = {
+        "name": f"{reference.registry}/{reference.repository}",
+        "tag": reference.tag or "",
+        "index": top.digest if top.is_index else "",
+        "manifest": chosen.digest,
+        "media_type": chosen.media_type,
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    others = [
+        one
+        for one in sources(store, image_id)
+        if (one.get("name"), one.get("tag")) != (entry["name"], entry["tag"])
+    ]
+    atomic_write(folder / "manifest.json", chosen.data)
+    atomic_write(folder / "sources.json", json.dumps([*others, entry], indent=1).encode())
+
+
+def sources(store: Store, image_id: str) -> list[dict[str, str]]:
+    """Where an image was pulled from: name, tag, digests of index and manifest."""
+    try:
+        listed = json.loads((store.images_dir / image_id / "sources.json").read_bytes())
+    except (OSError, ValueError):
+        return []
+    return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+
+
+def find_source(store: Store, reference: Reference, digest: str) -> Image | None:
+    """The image that was pulled as @digest of @reference's repository."""
+    name = f"{reference.registry}/{reference.repository}"
+    for image_id in store.image_ids():
+        for one in sources(store, image_id):
+            if one.get("name") == name and digest in {one.get("index"), one.get("manifest")}:
+                return store.image(image_id)
+    return None
+
+
+def repo_digests(store: Store, image_id: str) -> list[str]:
+    """NAME@sha256:HEX for each repository an image was pulled from, as docker's RepoDigests."""
+    found = []
+    for one in sources(store, image_id):
+        digest = one.get("index") or one.get("manifest")
+        if one.get("name") and digest:
+            found.append(f"{parse_reference(one['name']).name}@{digest}")
+    return list(dict.fromkeys(found))
