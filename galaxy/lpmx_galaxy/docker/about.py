@@ -49,9 +49,9 @@ def version_command(words: Sequence[str]) -> int:
 
 def info_command(words: Sequence[str]) -> int:
     """Print what is here, and what was asked for in vain so far."""
-    from lpmx_galaxy.frontend import supply
     from lpmx_galaxy.frontend import unenforced as notes
     from lpmx_runtime.container.record import list_containers
+    from lpmx_runtime.images.supply import directories
     from lpmx_runtime.store.store import Store
 
     parsed = parse(words, _FORMAT, command="lpmx-docker info", interspersed=True)
@@ -69,7 +69,7 @@ def info_command(words: Sequence[str]) -> int:
         "Architecture": os.uname().machine,
         "NCPU": len(os.sched_getaffinity(0)),
         "SecurityOptions": ["name=rootless"],
-        "Supply": supply.folders(store),
+        "Supply": directories(store),
         "NotEnforced": notes.known(store),
     }
     if parsed.last("format"):

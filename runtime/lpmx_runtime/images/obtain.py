@@ -1,0 +1,188 @@
+"""An image by its name, wherever it is: the store, else a directory of archives, else a registry.
+
+    image = obtain(store, "quay.io/biocontainers/bwa:0.7.17", policy="missing")
+
+Whoever wants an image that is not here waits for the one process that fetches it. What only a
+fetch needs is imported by it: the start of an image that is here passes through this file.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from lpmx_runtime.errors import ImageNotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from lpmx_runtime.images.registry.download import Descriptor, Meter
+    from lpmx_runtime.images.registry.errors import UnreachableError
+    from lpmx_runtime.images.registry.pull import Options
+    from lpmx_runtime.store.image import Image
+    from lpmx_runtime.store.store import FileLock, Store
+
+    MeterOf = Callable[[Sequence[Descriptor]], Meter]
+    Report = Callable[[str], None]
+
+__all__ = ["POLICIES", "check_policy", "obtain"]
+
+POLICIES = ("missing", "always", "never")
+_WAIT = 6 * 3600.0  # seconds for another process to bring the same image in
+_ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".sif")
+_ID = 12  # hex digits from which on a word is an id, and no name
+
+
+def check_policy(text: str) -> str:
+    """@text, one of POLICIES; UsageError otherwise."""
+    if text not in POLICIES:
+        raise UsageError(f"pull policy {text!r}: not one of {', '.join(POLICIES)}")
+    return text
+
+
+def obtain(
+    store: Store,
+    name: str,
+    *,
+    policy: str = "missing",
+    options: Options | None = None,
+    meter: MeterOf | None = None,
+    report: Report | None = None,
+) -> Image:
+    """The image called @name (`NAME[:TAG][@DIGEST]`, an id or the beginning of one).
+
+    @policy: `missing` fetches what the store lacks, `always` looks whether there is another image
+    of that name by now, `never` takes what the store has. An id is never fetched. @meter and
+    @report as for `pull`. Raises ImageNotFoundError when the image is not here and cannot be looked
+    for, else what `load` and `pull` raise.
+    """
+    check_policy(policy)
+    try:
+        image = store.resolve(name)
+    except ImageNotFoundError as error:
+        missing = error
+    else:
+        if policy != "always" or _is_by_id(image, name):
+            return image
+        return _fetch(store, name, policy, options, meter, report)
+    found = _by_digest(store, name)
+    if found is not None:
+        return found
+    if policy == "never" or not _may_be_fetched(name):
+        raise missing
+    return _fetch(store, name, policy, options, meter, report)
+
+
+def _is_by_id(image: Image, name: str) -> bool:
+    """Was @image found by its id? One found by a name is called by it."""
+    return not image.called and image.id.startswith(name.removeprefix("sha256:"))
+
+
+def _may_be_fetched(name: str) -> bool:
+    """Is @name a name, and neither an id nor the archive of an image?"""
+    from lpmx_runtime.errors import LpmxError
+    from lpmx_runtime.store.reference import parse_reference
+
+    word = name.removeprefix("sha256:")
+    if len(word) >= _ID and not word.strip("0123456789abcdef"):
+        return False
+    if word.endswith(_ARCHIVES) and os.path.exists(word):
+        return False
+    try:
+        return parse_reference(name).repository != "library/sha256"
+    except LpmxError:
+        return False
+
+
+def _by_digest(store: Store, name: str) -> Image | None:
+    """The image that was pulled as NAME@DIGEST under another name."""
+    if "@sha256:" not in name:
+        return None
+    from lpmx_runtime.errors import LpmxError
+    from lpmx_runtime.images.registry.sources import find_source
+    from lpmx_runtime.store.reference import parse_reference
+
+    try:
+        reference = parse_reference(name)
+    except LpmxError:
+        return None
+    return find_source(store, reference, reference.digest or "")
+
+
+# ---- fetching
+
+
+def _fetch(
+    store: Store,
+    name: str,
+    policy: str,
+    options: Options | None,
+    meter: MeterOf | None,
+    report: Report | None,
+) -> Image:
+    """Bring @name in, while others that want it wait."""
+    from lpmx_runtime.images.supply import find_archive, load_archive_as
+    from lpmx_runtime.store.reference import parse_reference
+
+    reference = str(parse_reference(name))
+    with _turn(store, reference, report):
+        if policy == "missing":
+            try:
+                return store.resolve(reference)  # another process has just brought it
+            except ImageNotFoundError:
+                pass
+        archive = find_archive(store, reference)
+        if archive:
+            load_archive_as(store, archive, reference)
+        else:
+            _pull(store, reference, options, meter, report)
+        return store.resolve(reference)
+
+
+def _turn(store: Store, reference: str, report: Report | None) -> FileLock:
+    """The lock of @reference, taken."""
+    import hashlib
+
+    lock = store.lock(f"pull-{hashlib.sha256(reference.encode()).hexdigest()}")
+    if not lock.try_acquire():
+        if report is not None:
+            report(f"{reference}: another process fetches it, waiting")
+        lock.acquire(timeout=_WAIT, busy=f"{reference} is being fetched by another process")
+    return lock
+
+
+def _pull(
+    store: Store,
+    reference: str,
+    options: Options | None,
+    meter: MeterOf | None,
+    report: Report | None,
+) -> None:
+    """From the registry; the error says where else the image was looked for."""
+    from lpmx_runtime.images.registry.errors import UnreachableError
+    from lpmx_runtime.images.registry.pull import pull
+
+    try:
+        pull(store, reference, options, meter=meter, report=report)
+    except UnreachableError as error:
+        if store.named(reference) is None:
+            raise _nowhere(store, reference, error) from error
+        if error.hint is None:
+            error.hint = "`--pull missing` takes the image that is here"
+        raise
+
+
+def _nowhere(store: Store, reference: str, error: UnreachableError) -> ImageNotFoundError:
+    from lpmx_runtime.images.supply import directories
+    from lpmx_runtime.similar import did_you_mean_image
+
+    where = ", ".join(directories(store)) or os.path.join(store.root, "supply")
+    reason = error.message.replace(": cannot be reached", " cannot be reached", 1)
+    similar = did_you_mean_image(reference, store.refs())
+    return ImageNotFoundError(
+        f"{reference}: no such image here, no archive of it in {where}, and {reason}",
+        hint=similar
+        or error.hint
+        or "`lpmx load FILE` brings in an archive that `lpmx save`,"
+        " docker or skopeo has written elsewhere",
+    )
