@@ -52,6 +52,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # A job in the background of a shell without job control ignores it, and so would all programs.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # What is missing is to be missing; and the user's own settings are no part of any test.
+    os.environ.update(LPMX_PULL="never", LPMX_CONFIG=os.devnull)
     for name, meaning in MARKERS.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
 

@@ -34,6 +34,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
 
     asked: list[str] = []
     monkeypatch.setattr(registry, "pull", unreachable)
+    monkeypatch.setenv("LPMX_PULL", "missing")
     monkeypatch.delenv("LPMX_SUPPLY", raising=False)
     found = Store.open(tmp_path / "store")
     archive = tmp_path / "here.tar"
@@ -101,7 +102,7 @@ def test_never_fetches_nothing(store: Store) -> None:
 
 
 def test_an_unknown_policy_is_refused(store: Store) -> None:
-    with pytest.raises(UsageError, match="'newer': not one of missing, always, never"):
+    with pytest.raises(UsageError, match="'newer' is not one of missing, always, never"):
         obtain(store, "lab/here:1", policy="newer")
 
 

@@ -11,8 +11,9 @@ import time
 from typing import TYPE_CHECKING
 
 from lpmx_runtime.columns import size_text
+from lpmx_runtime.config import JOBS
 from lpmx_runtime.errors import UsageError
-from lpmx_runtime.images.registry.pull import JOBS, Options, pull
+from lpmx_runtime.images.registry.pull import Options, pull
 from lpmx_runtime.store.store import Store
 from lpmx_runtime.text import raw, shown
 
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of an image of several platforms",
     )
     parser.add_argument(
-        "--jobs", type=int, default=JOBS, metavar="N", help=f"layers at a time (default {JOBS})"
+        "--jobs", type=int, metavar="N", help=f"layers at a time (default {JOBS}, or config.yaml's)"
     )
     parser.add_argument(
         "--authfile", default="", metavar="FILE", help="credentials, no other place"
@@ -58,10 +59,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Pull one after the other, and say what came."""
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
-    if args.jobs < 1:
+    if args.jobs is not None and args.jobs < 1:
         raise UsageError(f"--jobs {args.jobs}: at least 1")
     options = Options(
-        args.platform, args.jobs, args.authfile, args.plain_http, args.tls_verify == "true"
+        args.platform, args.jobs or 0, args.authfile, args.plain_http, args.tls_verify == "true"
     )
     store = Store.open()
     rows = []

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from .source import Place, Value
 
-__all__ = ["SCHEMA_FILE", "check", "load_schema", "problems"]
+__all__ = ["SCHEMA_FILE", "check", "load_schema", "problems", "read_schema"]
 
 SCHEMA_FILE = os.path.join(os.path.dirname(__file__), "environment.schema.json")
 _NOTES = {"description", "title", "$schema", "$id", "definitions"}
@@ -49,23 +49,37 @@ class Problem:
 @cache
 def load_schema() -> dict[str, Any]:
     """The schema as JSON."""
-    with open(SCHEMA_FILE, encoding="utf-8") as file:
+    return read_schema(SCHEMA_FILE)
+
+
+def read_schema(path: str) -> dict[str, Any]:
+    """The schema in file @path as JSON."""
+    with open(path, encoding="utf-8") as file:
         schema: dict[str, Any] = json.load(file)
     return schema
 
 
-def check(value: Value) -> None:
-    """Raise EnvFileError for the first thing in @value that the schema does not allow."""
-    found = sorted(problems(value), key=lambda item: (item.place.line, item.place.column))
+def check(value: Value, root: Mapping[str, Any] | None = None) -> None:
+    """Raise EnvFileError for the first thing in @value that the schema does not allow.
+
+    @root: another schema than that of environment files.
+    """
+    listed = problems(value, root=root)
+    found = sorted(listed, key=lambda item: (item.place.line, item.place.column))
     if found:
         first = found[0]
         more = tuple(f"{item.place}: {item.message}" for item in found[1:])
         raise EnvFileError(first.place, first.message, hint=first.hint, more=more)
 
 
-def problems(value: Value, schema: Mapping[str, Any] | None = None) -> list[Problem]:
+def problems(
+    value: Value,
+    schema: Mapping[str, Any] | None = None,
+    *,
+    root: Mapping[str, Any] | None = None,
+) -> list[Problem]:
     """All that is wrong with @value, in no special order."""
-    root = load_schema()
+    root = root or load_schema()
     return list(_Checker(root).walk(value, schema or root, "", 0))
 
 
@@ -167,8 +181,13 @@ class _Checker:
             ]
             for rule in rules:
                 yield from self.walk(item, rule, f"{path}.{key}" if path else key, inner)
-            if not rules and schema.get("additionalProperties") is False:
+            if rules:
+                continue
+            others = schema.get("additionalProperties", True)
+            if others is False:
                 yield _unknown(key, place, path, known, inner)
+            elif others is not True:
+                yield from self.walk(item, others, f"{path}.{key}" if path else key, inner)
 
 
 def _unknown(key: str, place: Place, path: str, known: Mapping[str, Any], depth: int) -> Problem:
@@ -216,6 +235,10 @@ def _scalar(value: Value, schema: Mapping[str, Any], path: str, depth: int) -> I
 def _why(pattern: str) -> str:
     if pattern == "^/":
         return "is not an absolute path"
+    if pattern == "^[/~$]":
+        return "is not an absolute path (~ and $NAME may begin it)"
+    if pattern.startswith("^[A-Za-z0-9.:"):
+        return "is not HOST[:PORT] or HOST[:PORT]/PATH, without https://"
     if pattern.startswith("^host"):
         return "is not host, host:/path, nor a mapping with image, environment or host"
     return "is not allowed (letters, digits and _ . -)"

@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from lpmx_runtime.errors import ImageNotFoundError, UsageError
+from lpmx_runtime.config import pull_policy
+from lpmx_runtime.errors import ImageNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,26 +26,18 @@ if TYPE_CHECKING:
     MeterOf = Callable[[Sequence[Descriptor]], Meter]
     Report = Callable[[str], None]
 
-__all__ = ["POLICIES", "check_policy", "obtain"]
+__all__ = ["obtain"]
 
-POLICIES = ("missing", "always", "never")
 _WAIT = 6 * 3600.0  # seconds for another process to bring the same image in
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".sif")
 _ID = 12  # hex digits from which on a word is an id, and no name
-
-
-def check_policy(text: str) -> str:
-    """@text, one of POLICIES; UsageError otherwise."""
-    if text not in POLICIES:
-        raise UsageError(f"pull policy {text!r}: not one of {', '.join(POLICIES)}")
-    return text
 
 
 def obtain(
     store: Store,
     name: str,
     *,
-    policy: str = "missing",
+    policy: str = "",
     options: Options | None = None,
     meter: MeterOf | None = None,
     report: Report | None = None,
@@ -52,11 +45,11 @@ def obtain(
     """The image called @name (`NAME[:TAG][@DIGEST]`, an id or the beginning of one).
 
     @policy: `missing` fetches what the store lacks, `always` looks whether there is another image
-    of that name by now, `never` takes what the store has. An id is never fetched. @meter and
-    @report as for `pull`. Raises ImageNotFoundError when the image is not here and cannot be looked
-    for, else what `load` and `pull` raise.
+    of that name by now, `never` takes what the store has; "": what the user has configured. An id
+    is never fetched. @meter and @report as for `pull`. Raises ImageNotFoundError when the image is
+    not here and cannot be looked for, else what `load` and `pull` raise.
     """
-    check_policy(policy)
+    policy = pull_policy(policy)
     try:
         image = store.resolve(name)
     except ImageNotFoundError as error:
@@ -65,9 +58,8 @@ def obtain(
         if policy != "always" or _is_by_id(image, name):
             return image
         return _fetch(store, name, policy, options, meter, report)
-    found = _by_digest(store, name)
-    if found is not None:
-        return found
+    if _name_by_digest(store, name):
+        return store.resolve(name)
     if policy == "never" or not _may_be_fetched(name):
         raise missing
     return _fetch(store, name, policy, options, meter, report)
@@ -94,10 +86,13 @@ def _may_be_fetched(name: str) -> bool:
         return False
 
 
-def _by_digest(store: Store, name: str) -> Image | None:
-    """The image that was pulled as NAME@DIGEST under another name."""
+def _name_by_digest(store: Store, name: str) -> bool:
+    """Give the image that was pulled as NAME@DIGEST under another name this one, if there is one.
+
+    Whoever looks the name up later then finds it.
+    """
     if "@sha256:" not in name:
-        return None
+        return False
     from lpmx_runtime.errors import LpmxError
     from lpmx_runtime.images.registry.sources import find_source
     from lpmx_runtime.store.reference import parse_reference
@@ -105,8 +100,11 @@ def _by_digest(store: Store, name: str) -> Image | None:
     try:
         reference = parse_reference(name)
     except LpmxError:
-        return None
-    return find_source(store, reference, reference.digest or "")
+        return False
+    found = find_source(store, reference, reference.digest or "")
+    if found is not None:
+        store.tag(str(reference), found.id)
+    return found is not None
 
 
 # ---- fetching

@@ -1,10 +1,10 @@
 """Directories of archives, asked for an image before any registry is.
 
-The directories of $LPMX_SUPPLY (colon separated) and `supply` in the store hold what `docker save`
-wrote, or OCI layouts, under any name. One called as Galaxy's cache of images calls it
-(`docker_quay.io_slash_biocontainers_slash_bwa:0.7.17.tar`) or like the image with other signs for
-the slashes is found by its name, which also works where it is compressed; any other plain archive
-by the names inside it.
+The directories of $LPMX_SUPPLY (colon separated), else of `supply` in config.yaml, and `supply` in
+the store hold what `docker save` wrote, or OCI layouts, under any name. One called as Galaxy's
+cache of images calls it (`docker_quay.io_slash_biocontainers_slash_bwa:0.7.17.tar`) or like the
+image with other signs for the slashes is found by its name, which also works where it is
+compressed; any other plain archive by the names inside it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from lpmx_runtime.config import supply
 from lpmx_runtime.errors import ImageNotFoundError, LpmxError
 from lpmx_runtime.store.reference import parse_reference
 
@@ -30,8 +31,8 @@ _INDEX = "cache/supply.json"
 
 def directories(store: Store) -> list[str]:
     """Those that exist."""
-    listed = [path for path in os.environ.get("LPMX_SUPPLY", "").split(":") if path]
-    return [path for path in (*listed, os.path.join(store.root, "supply")) if os.path.isdir(path)]
+    listed = (*supply(), os.path.join(store.root, "supply"))
+    return [path for path in listed if os.path.isdir(path)]
 
 
 def find_archive(store: Store, reference: str) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
+from lpmx_runtime.config import read_config
 from lpmx_runtime.errors import (
     ImageNotFoundError,
     InUseError,
@@ -55,8 +56,8 @@ _ID_PREFIX = 4  # fewer hex digits than this are taken for a name only
 
 
 def default_root() -> Path:
-    """$LPMX_HOME, else $XDG_DATA_HOME/lpmx, else ~/.local/share/lpmx."""
-    home = os.environ.get("LPMX_HOME")
+    """$LPMX_HOME, else `store` of config.yaml, $XDG_DATA_HOME/lpmx or ~/.local/share/lpmx."""
+    home = os.environ.get("LPMX_HOME") or read_config().store
     if home:
         return Path(plain_path(os.path.expanduser(home)))
     data = os.environ.get("XDG_DATA_HOME")

@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from lpmx_runtime.config import jobs
 from lpmx_runtime.errors import ArchiveError, ImageNotFoundError, LpmxError, UsageError
 from lpmx_runtime.images.archive import Blob
 from lpmx_runtime.images.load import load_archive
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Options", "Pulled", "pull"]
 
-JOBS = 3
 LAYERS_MAX = 1000
 CONFIG_MAX = 4 << 20
 _SCHEMES = ("docker://", "oci://")
@@ -51,7 +51,7 @@ class Options:
     """How to pull."""
 
     platform: str = ""  # OS/ARCH[/VARIANT]; "": this machine's
-    jobs: int = JOBS  # blobs at a time
+    jobs: int = 0  # blobs at a time; 0: as many as is configured
     authfile: str = ""
     plain_http: bool = False
     verify: bool = True  # certificates
@@ -108,7 +108,9 @@ def pull(
         return here
     places, top = _first_manifest(places, asked)
     chosen = choose_manifest(places[0], top, wanted, str(reference))
-    archive = _RegistryArchive(store, places, chosen, reference, options.jobs, meter or _no_meter)
+    archive = _RegistryArchive(
+        store, places, chosen, reference, jobs(options.jobs), meter or _no_meter
+    )
     with store.adding(), store.workspace() as workspace, contextlib.closing(archive):
         (loaded,) = load_archive(store, archive, workspace, report=report)
     remember_source(store, loaded.image.id, reference, top, chosen)

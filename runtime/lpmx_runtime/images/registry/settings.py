@@ -3,8 +3,8 @@
 As podman and skopeo read it (containers-registries.conf(5), version 2): the file that
 CONTAINERS_REGISTRIES_CONF names, else the user's, else the system's, then the files of the folders
 registries.conf.d in both places. Short names are docker's, whatever the file says of search lists:
-a name means one image. LPMX_MIRROR (`docker.io=mirror.site:5000/hub`, several by commas) adds
-mirrors for people without such a file.
+a name means one image. LPMX_MIRROR (`docker.io=mirror.site:5000/hub`, several by commas), else
+`mirrors` of lpmx's config.yaml, adds mirrors for people without such a file.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lpmx_runtime.config import mirrors
 from lpmx_runtime.errors import UsageError
 
 from .errors import RegistryError
@@ -74,7 +75,7 @@ def endpoints(reference: Reference, environ: Mapping[str, str] | None = None) ->
     if rule is not None and rule.blocked:
         raise RegistryError(f"{reference.registry}: blocked by {rule.source}")
     found = []
-    for mirror in _from_environ(environ, reference.registry):
+    for mirror in _additional(environ, reference.registry):
         place = f"{mirror.location}/{reference.repository}"
         found.append(_endpoint(place, insecure=mirror.insecure, is_mirror=True))
     if rule is not None:
@@ -93,6 +94,13 @@ def endpoints(reference: Reference, environ: Mapping[str, str] | None = None) ->
 def _endpoint(place: str, *, insecure: bool, is_mirror: bool = False) -> Endpoint:
     registry, _, repository = place.partition("/")
     return Endpoint(registry, repository, insecure, is_mirror)
+
+
+def _additional(environ: Mapping[str, str], registry: str) -> Iterator[_Mirror]:
+    """The mirrors that are given in another way than by registries.conf."""
+    if environ.get("LPMX_MIRROR"):
+        return _from_environ(environ, registry)
+    return (_Mirror(place) for name, place in mirrors() if name == registry)
 
 
 def _from_environ(environ: Mapping[str, str], registry: str) -> Iterator[_Mirror]:

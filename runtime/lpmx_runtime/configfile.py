@@ -1,0 +1,77 @@
+"""One config.yaml: read with places, checked against its schema, made plain values."""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from .compose.schema import check, read_schema
+from .compose.source import EnvFileError, read_source
+from .store.reference import registry_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .compose.source import Value
+
+__all__ = ["SCHEMA_FILE", "load_schema", "read_file"]
+
+SCHEMA_FILE = os.path.join(os.path.dirname(__file__), "config.schema.json")
+_VARIABLE = re.compile(r"\$(\w+|\{[^}]*\})")
+
+
+@cache
+def load_schema() -> dict[str, Any]:
+    """The schema as JSON."""
+    return read_schema(SCHEMA_FILE)
+
+
+def read_file(path: str) -> dict[str, Any]:
+    """The keys of file @path, as the fields of Config are called.
+
+    Raises LpmxError when it cannot be read, EnvFileError for what is wrong in it.
+    """
+    source = read_source(path)
+    if source.kind == "null":
+        return {}
+    check(source, load_schema())
+    values: dict[str, Any] = {}
+    for key, _, value in source.items():
+        if key == "store":
+            values[key] = _path(value)
+        elif key == "supply":
+            values[key] = tuple(map(_path, value.data))
+        elif key == "mirrors":
+            values[key] = tuple(_mirrors(value))
+        else:
+            values[key] = value.data
+    return values
+
+
+def _path(value: Value) -> str:
+    """An absolute path, with `~` and variables replaced."""
+
+    def replaced(match: re.Match[str]) -> str:
+        name = match[1].strip("{}")
+        if not os.environ.get(name):
+            raise EnvFileError(value.place, f"{value.text}: ${name} is not set")
+        return os.environ[name]
+
+    path = os.path.expanduser(_VARIABLE.sub(replaced, value.text))
+    if not path.startswith("/"):
+        raise EnvFileError(value.place, f"{value.text}: is not an absolute path")
+    return path
+
+
+def _mirrors(value: Value) -> Iterator[tuple[str, str]]:
+    from .errors import UsageError
+
+    for key, place, listed in value.items():
+        try:
+            registry = registry_name(key)
+        except UsageError as error:
+            raise EnvFileError(place, error.message, hint=error.hint) from error
+        for one in listed.data if listed.kind == "array" else [listed]:
+            yield registry, one.text.rstrip("/")
