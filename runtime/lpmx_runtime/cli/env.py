@@ -8,6 +8,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
+from lpmx_runtime.cli import options
 from lpmx_runtime.errors import LpmxError
 from lpmx_runtime.text import shown
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from lpmx_runtime.compose.resolve import Composition, Member
 
+_FETCHING = ("lock", "build")
 HELP = "check, lock, build or show an environment file"
 LISTS = True
 
@@ -33,6 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action = actions.add_parser(name, help=text, description=text, allow_abbrev=False)
         action.add_argument("file", metavar="ENV.yaml", help="environment file")
         action.add_argument("--json", action="store_true", dest="json_here", help="print JSON")
+        if name in _FETCHING:
+            options.add_pull(action)
     schema = actions.add_parser(
         "schema", help="print the JSON Schema of environment files", allow_abbrev=False
     )
@@ -45,7 +49,10 @@ def run(args: argparse.Namespace) -> int:
     args.json = args.json or args.json_here
     if args.action == "schema":
         return _schema(path=args.path)
-    actions = {"check": _check, "lock": _lock, "build": _build, "show": _show}
+    if args.action in _FETCHING:
+        fetching = {"lock": _lock, "build": _build}
+        return fetching[args.action](args.file, args.json, args.pull)
+    actions = {"check": _check, "show": _show}
     return actions[args.action](args.file, args.json)
 
 
@@ -111,13 +118,15 @@ def _summary(composition: Composition) -> str:
 # ---- lock and build
 
 
-def _lock(file: str, as_json: bool) -> int:
+def _lock(file: str, as_json: bool, pull: str) -> int:
     """Write the lock, also over one that is stale."""
     from lpmx_runtime.compose.lock import write_lock
     from lpmx_runtime.compose.resolve import lock_environment
+    from lpmx_runtime.images.obtain import finder
     from lpmx_runtime.store.store import Store
 
-    lock = lock_environment(Store.open(), file)
+    store = Store.open()
+    lock = lock_environment(store, file, find=finder(store, pull))
     changed = write_lock(lock)
     if as_json:
         pins = {name: pin.image_id for name, pin in lock.images.items()}
@@ -129,15 +138,17 @@ def _lock(file: str, as_json: bool) -> int:
     return 0
 
 
-def _build(file: str, as_json: bool) -> int:
+def _build(file: str, as_json: bool, pull: str) -> int:
     """Check everything, and lock what is not locked."""
     from lpmx_runtime.compose.lock import read_lock
     from lpmx_runtime.compose.resolve import compose
+    from lpmx_runtime.images.obtain import finder
     from lpmx_runtime.store.store import Store
 
-    composition = compose(Store.open(), file, os.environ)
+    store = Store.open()
+    composition = compose(store, file, os.environ, find=finder(store, pull))
     if read_lock(composition.top.key) is None:
-        return _lock(file, as_json)
+        return _lock(file, as_json, "never")
     if as_json:
         pins = {member.image.name: member.image.id for member in composition.members.values()}
         print(json.dumps({"changed": False, "images": pins}, indent=2))

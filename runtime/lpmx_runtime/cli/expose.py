@@ -6,6 +6,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
+from lpmx_runtime.cli import options
 from lpmx_runtime.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("--to", metavar="DIR", help="folder for the scripts, one on your PATH")
     parser.add_argument("-f", "--force", action="store_true", help="replace files in the way")
+    options.add_pull(parser)
     parser.add_argument("-l", "--list", action="store_true", help="list what is exposed")
     parser.add_argument(
         "source", metavar="IMAGE|ENV.yaml", nargs="?", help="where the commands come from"
@@ -33,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the scripts and print their paths, or list them."""
     from lpmx_runtime.compose import expose
+    from lpmx_runtime.images.obtain import finder
     from lpmx_runtime.launch import start as launch
     from lpmx_runtime.store.store import Store
 
@@ -45,7 +48,8 @@ def run(args: argparse.Namespace) -> int:
         )
     requests = [expose.parse_request(word) for word in args.command]
     here = launch.surroundings()
-    paths = expose.expose(store, args.source, requests, args.to, here, force=args.force)
+    find = finder(store, args.pull)
+    paths = expose.expose(store, args.source, requests, args.to, here, force=args.force, find=find)
     if args.json:
         print(json.dumps(paths, indent=2))
         return 0

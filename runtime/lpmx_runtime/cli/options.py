@@ -9,6 +9,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from lpmx_runtime.config import POLICIES
 from lpmx_runtime.errors import LpmxError, UsageError
 from lpmx_runtime.text import shown
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from lpmx_runtime.container.record import Container
+    from lpmx_runtime.images.obtain import Finder
     from lpmx_runtime.launch.start import Launch, Options, Surroundings
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store
@@ -24,6 +26,7 @@ __all__ = [
     "add_create",
     "add_map",
     "add_process",
+    "add_pull",
     "command_of",
     "environment",
     "from_create",
@@ -112,9 +115,21 @@ def add_create(parser: argparse.ArgumentParser) -> None:
         "--read-only", action="store_true", help="the container's own files cannot be changed"
     )
     add_map(parser)
+    add_pull(parser)
     add_process(parser)
     parser.add_argument("image", metavar="IMAGE", help="name or id; or an environment, ENV.yaml")
     add_command(parser, "what to run; default: what the image says")
+
+
+def add_pull(parser: argparse.ArgumentParser) -> None:
+    """When images are fetched."""
+    parser.add_argument(
+        "--pull",
+        choices=POLICIES,
+        default="",
+        help="fetch images that are missing (the default, unless configured otherwise), always look"
+        " for newer ones, or never",
+    )
 
 
 def add_map(parser: argparse.ArgumentParser) -> None:
@@ -158,8 +173,8 @@ def environment(args: argparse.Namespace) -> dict[str, str]:
     return env
 
 
-def from_create(args: argparse.Namespace) -> Options:
-    """What the arguments of `add_create` ask for."""
+def from_create(args: argparse.Namespace, find: Finder | None = None) -> Options:
+    """What the arguments of `add_create` ask for; @find: the images of mapped commands."""
     from lpmx_runtime.compose.mapwords import parse_map
     from lpmx_runtime.launch.start import Options
     from lpmx_runtime.plans.binds import parse_no_bind
@@ -176,18 +191,24 @@ def from_create(args: argparse.Namespace) -> Options:
         fakeroot=args.fakeroot,
         gpus=args.gpus,
         batch=args.batch,
-        commands=parse_map(args.map),
+        commands=parse_map(args.map, find),
     )
 
 
 def resolve(store: Store, args: argparse.Namespace) -> tuple[Image, Options]:
-    """The image that the arguments of `add_create` name, or that of an environment file."""
-    asked = from_create(args)
+    """The image that the arguments of `add_create` name, or that of an environment file.
+
+    It and those of mapped commands are fetched as --pull says; --print-plan fetches nothing.
+    """
+    from lpmx_runtime.images.obtain import finder
+
+    find = finder(store, "never" if getattr(args, "print_plan", False) else args.pull)
+    asked = from_create(args, find)
     if not args.image.endswith((".yaml", ".yml")):  # YAML is not even imported
-        return store.resolve(args.image), asked
+        return find(args.image), asked
     from lpmx_runtime.compose.start import launch_options
 
-    return launch_options(store, args.image, asked, os.environ)
+    return launch_options(store, args.image, asked, os.environ, find=find)
 
 
 def _entrypoint(text: str | None) -> tuple[str, ...] | None:

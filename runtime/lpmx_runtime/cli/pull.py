@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
-import threading
-import time
 from typing import TYPE_CHECKING
 
 from lpmx_runtime.columns import size_text
 from lpmx_runtime.config import JOBS
 from lpmx_runtime.errors import UsageError
+from lpmx_runtime.images.progress import Display
 from lpmx_runtime.images.registry.pull import Options, pull
 from lpmx_runtime.store.store import Store
-from lpmx_runtime.text import raw, shown
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
 
-    from lpmx_runtime.images.registry.download import Descriptor
     from lpmx_runtime.images.registry.pull import Pulled
+
+__all__ = ["HELP", "LISTS", "Display", "add_arguments", "run"]
 
 HELP = "bring images of registries into the store"
 LISTS = True
-INTERVAL = 0.1  # seconds between two states of the progress line
-WIDTH = 30
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,70 +98,3 @@ def _tell(name: str, pulled: Pulled, *, quiet: bool) -> None:
             f"pulled {name} ({image.short_id}): {len(image.diff_ids)} layers, "
             f"{pulled.new_layers} new, {size_text(image.size)}, {pulled.digest}"
         )
-
-
-class Display:
-    """What a pull shows on standard error: one line that is redrawn, or one a layer."""
-
-    def __init__(self, name: str, *, quiet: bool) -> None:
-        self._name, self._quiet = name, quiet
-        self._terminal = sys.stderr.isatty() and not quiet
-        self._guard = threading.Lock()
-        self._total = self._have = self._layers = self._whole = 0
-        self._drawn = 0.0
-        self._shown = False
-
-    def begin(self, blobs: Sequence[Descriptor]) -> Display:
-        """These are to come."""
-        self._layers, self._total = len(blobs), sum(blob.size for blob in blobs)
-        return self
-
-    def advance(self, blob: Descriptor, size: int) -> None:  # noqa: ARG002  the interface of Meter
-        """@size more bytes are here."""
-        with self._guard:
-            self._have += size
-            if self._terminal and time.monotonic() - self._drawn >= INTERVAL:
-                self._draw()
-
-    def done(self, blob: Descriptor) -> None:
-        """It is whole."""
-        with self._guard:
-            self._whole += 1
-            if self._terminal:
-                self._draw()
-            elif not self._quiet:
-                print(
-                    f"layer {blob.digest[:12]}: {size_text(blob.size)} "
-                    f"({self._whole} of {self._layers})",
-                    file=sys.stderr,
-                )
-
-    def say(self, line: str) -> None:
-        """Something that the user should know."""
-        with self._guard:
-            self._wipe()
-            print(f"lpmx: {shown(line)}", file=sys.stderr)
-
-    def end(self) -> None:
-        """It is over."""
-        with self._guard:
-            self._wipe()
-
-    def _wipe(self) -> None:
-        if self._shown:
-            raw(sys.stderr).write("\r\033[K")
-            sys.stderr.flush()
-            self._shown = False
-
-    def _draw(self) -> None:
-        self._drawn = time.monotonic()
-        self._shown = True
-        filled = min(WIDTH, self._have * WIDTH // self._total) if self._total else WIDTH
-        bar = f"[{'#' * filled}{'.' * (WIDTH - filled)}]"
-        text = (
-            f"{shown(self._name)}: {self._whole} of {self._layers} layers {bar} "
-            f"{size_text(self._have)} of {size_text(self._total)}"
-        )
-        width = os.get_terminal_size(sys.stderr.fileno()).columns
-        raw(sys.stderr).write(f"\r\033[K{text[: max(20, width - 1)]}")
-        sys.stderr.flush()

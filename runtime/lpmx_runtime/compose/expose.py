@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from lpmx_runtime.container.record import Container
+    from lpmx_runtime.images.obtain import Finder
     from lpmx_runtime.launch.start import Options, Surroundings
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store
@@ -122,17 +123,18 @@ def expose(
     here: Surroundings,
     *,
     force: bool = False,
+    find: Finder | None = None,
 ) -> list[str]:
     """Write a script for each of @requests of image or environment @source into @folder.
 
-    The paths of the scripts. UsageError when a command is not there or is the host's own,
-    InUseError when a file is in the way and @force is not given.
+    @find brings in images that are missing. The paths of the scripts. UsageError when a command is
+    not there or is the host's own, InUseError when a file is in the way and @force is not given.
     """
     folder = os.path.abspath(os.path.expanduser(folder))
     paths = [os.path.join(folder, request.name) for request in requests]
     for path in paths:
         _check_free(path, force=force)
-    image, options, passed = _decide(store, source, requests, here)
+    image, options, passed = _decide(store, source, requests, here, find)
     with _container(store, image, options, source, here) as container:
         with storage_errors(folder):
             os.makedirs(folder, exist_ok=True)
@@ -157,7 +159,11 @@ def _check_free(path: str, *, force: bool) -> None:
 
 
 def _decide(
-    store: Store, source: str, requests: Iterable[Request], here: Surroundings
+    store: Store,
+    source: str,
+    requests: Iterable[Request],
+    here: Surroundings,
+    find: Finder | None,
 ) -> tuple[Image, Options, str]:
     """Image and options of the container, and the variables that a call brings along."""
     from .envfile import is_environment_file
@@ -168,7 +174,7 @@ def _decide(
         from .resolve import compose
         from .start import environment_options, merge_options
 
-        composition = compose(store, source, here.environ)
+        composition = compose(store, source, here.environ, find=find)
         environment = composition.top.environment
         assert environment is not None
         open_names = [name for name, value in environment.env.items() if value is None]
@@ -176,7 +182,7 @@ def _decide(
         options = merge_options(environment_options(composition, {}), asked)
         _check(store, image, requests, composition)
     else:
-        image, options = store.resolve(source), asked
+        image, options = (find or store.resolve)(source), asked
         _check(store, image, requests)
     volumes = (*_host_folders(store, image), *options.volumes)
     passed = pass_list({**image.env, **options.env}, open_names)

@@ -3,8 +3,9 @@
 `variants.yaml` has its lock beside it in `variants.lock.json`. It pins every image that the file,
 what it includes and the environments it calls name: by the digest of the image's configuration,
 which covers its layers, by the layers' diff ids, and by the manifest's digest where the image came
-from a registry. With a lock, names are never looked up again; a name that the lock does not know,
-or one that it knows and nothing uses, makes it stale, and nothing starts.
+from a registry, by which it is brought in again. With a lock, names are never looked up again; a
+name that the lock does not know, or one that it knows and nothing uses, makes it stale, and nothing
+starts.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from typing import TYPE_CHECKING, Any
 from lpmx_runtime.errors import ImageNotFoundError, LpmxError
 from lpmx_runtime.smallfile import read_small
 from lpmx_runtime.store.image import is_hex_digest
+from lpmx_runtime.store.reference import parse_reference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from lpmx_runtime.images.obtain import Finder
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store
 
@@ -72,18 +75,16 @@ class Lock:
                     hint=again,
                 )
 
-    def image(self, store: Store, name: str) -> Image:
-        """The image that @name is pinned to. LockError when the store does not have it."""
+    def image(self, store: Store, name: str, find: Finder | None = None) -> Image:
+        """The image that @name is pinned to; @find brings in by its digest one that is missing.
+
+        LockError when it cannot be had.
+        """
         pin = self.images[name]
         try:
             image = store.image(pin.image_id)
         except ImageNotFoundError as error:
-            source = f"{name.partition('@')[0]}@{_PREFIX}{pin.manifest}" if pin.manifest else name
-            raise LockError(
-                f"{name}: the locked image {pin.image_id[:12]} is not here",
-                hint=f"bring in just that one ({source}), or accept what the name means now with"
-                " `lpmx env lock`",
-            ) from error
+            image = self._bring_in(name, find, error)
         if image.diff_ids != pin.diff_ids:
             raise LockError(
                 f"{os.path.relpath(self.file)}: damaged: the layers of {name} are not those of"
@@ -91,6 +92,39 @@ class Lock:
                 hint="make it again with `lpmx env lock`",
             )
         return image
+
+    def _bring_in(self, name: str, find: Finder | None, missing: LpmxError) -> Image:
+        """The image of pin @name from where its manifest is."""
+        pin = self.images[name]
+        by_digest = f"{_without_tag(name)}@{_PREFIX}{pin.manifest}" if pin.manifest else ""
+        gone = f"{name}: the locked image {pin.image_id[:12]} is not here"
+        hint = (
+            f"bring in just that one ({by_digest or name}), or accept what the name means now with"
+            " `lpmx env lock`"
+        )
+        if find is None or not by_digest:
+            raise LockError(gone, hint=hint) from missing
+        try:
+            image = find(by_digest)
+        except ImageNotFoundError as error:
+            raise LockError(gone, hint=hint) from error
+        except LpmxError as error:
+            raise LockError(f"{gone}: {error.message}", hint=error.hint or hint) from error
+        if image.id != pin.image_id:
+            raise LockError(
+                f"{os.path.relpath(self.file)}: damaged: {by_digest} is image {image.short_id}, not"
+                f" {pin.image_id[:12]}",
+                hint="make it again with `lpmx env lock`",
+            )
+        return image
+
+
+def _without_tag(name: str) -> str:
+    """The repository of image @name."""
+    try:
+        return parse_reference(name).name
+    except LpmxError:
+        return name.partition("@")[0]
 
 
 def lock_file(environment: str) -> str:
@@ -134,13 +168,28 @@ def _digest(text: Any) -> str:
     return found
 
 
-def make_lock(environment: str, images: Mapping[str, Image]) -> Lock:
+def make_lock(environment: str, images: Mapping[str, Image], store: Store) -> Lock:
     """The lock that pins @images (by the names in the file) for environment file @environment."""
     pins = {
-        name: Pin(image.id, image.diff_ids, str(getattr(image, "manifest", "") or ""))
+        name: Pin(image.id, image.diff_ids, _manifest(store, name, image))
         for name, image in sorted(images.items())
     }
     return Lock(lock_file(environment), pins)
+
+
+def _manifest(store: Store, name: str, image: Image) -> str:
+    """The digest in hex by which the repository of @name has @image, "" where none is known."""
+    from lpmx_runtime.images.registry.sources import sources
+
+    try:
+        reference = parse_reference(name)
+    except LpmxError:
+        return ""
+    repository = f"{reference.registry}/{reference.repository}"
+    known = [one for one in sources(store, image.id) if one.get("name") == repository]
+    digest = str(known[-1].get("manifest", "") if known else getattr(image, "manifest", "") or "")
+    digest = digest.removeprefix(_PREFIX)
+    return digest if is_hex_digest(digest) else ""
 
 
 def write_lock(lock: Lock) -> bool:

@@ -36,6 +36,7 @@ from .source import EnvFileError, Place
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from lpmx_runtime.images.obtain import Finder
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store
 
@@ -148,9 +149,13 @@ def image_names(graph: Mapping[str, Environment]) -> dict[str, Place]:
 
 
 def _images(
-    store: Store, graph: Mapping[str, Environment], lock: locks.Lock | None
+    store: Store,
+    graph: Mapping[str, Environment],
+    lock: locks.Lock | None,
+    find: Finder | None,
 ) -> tuple[dict[str, Image], list[LpmxError]]:
-    """The image of every name, by the lock where there is one."""
+    """The image of every name, by the lock where there is one; @find brings in missing ones."""
+    look_up = find or store.resolve
     names = image_names(graph)
     if lock is not None:
         places = {name: str(place) for name, place in names.items()}
@@ -159,7 +164,7 @@ def _images(
     errors: list[LpmxError] = []
     for name, place in names.items():
         try:
-            found[name] = lock.image(store, name) if lock else store.resolve(name)
+            found[name] = lock.image(store, name, find) if lock else look_up(name)
         except locks.LockError as error:
             errors.append(error)
         except LpmxError as error:
@@ -167,13 +172,18 @@ def _images(
     return found, errors
 
 
-def lock_environment(store: Store, path: str | os.PathLike[str]) -> locks.Lock:
-    """The lock that pins what the names of environment file @path mean in @store now."""
+def lock_environment(
+    store: Store, path: str | os.PathLike[str], *, find: Finder | None = None
+) -> locks.Lock:
+    """The lock that pins what the names of environment file @path mean now.
+
+    @find brings in images that are missing; without it only those of @store are known.
+    """
     graph = read_graph(path)
-    images, errors = _images(store, graph, None)
+    images, errors = _images(store, graph, None, find)
     if errors:
         raise _first(errors)
-    return locks.make_lock(os.path.abspath(path), images)
+    return locks.make_lock(os.path.abspath(path), images, store)
 
 
 # ---- programs
@@ -353,19 +363,30 @@ def _batch_error(environment: Environment, environ: Mapping[str, str]) -> list[L
 # ---- all of it
 
 
-def compose(store: Store, path: str | os.PathLike[str], environ: Mapping[str, str]) -> Composition:
+def compose(
+    store: Store,
+    path: str | os.PathLike[str],
+    environ: Mapping[str, str],
+    *,
+    find: Finder | None = None,
+) -> Composition:
     """The composition that environment file @path describes; @environ is the host's.
 
-    Raises the first of the errors that `compose_all` finds.
+    @find brings in images that are missing. Raises the first of the errors that `compose_all`
+    finds.
     """
-    composition, errors = compose_all(store, path, environ)
+    composition, errors = compose_all(store, path, environ, find=find)
     if errors or composition is None:
         raise _first(errors)
     return composition
 
 
 def compose_all(
-    store: Store, path: str | os.PathLike[str], environ: Mapping[str, str]
+    store: Store,
+    path: str | os.PathLike[str],
+    environ: Mapping[str, str],
+    *,
+    find: Finder | None = None,
 ) -> tuple[Composition | None, list[LpmxError]]:
     """The composition of @path, None when there is none, and all that is wrong with it.
 
@@ -374,8 +395,9 @@ def compose_all(
     file = os.path.abspath(path)
     graph = read_graph(file)
     lock = locks.read_lock(file)
-    images, errors = _images(store, graph, lock)
-    errors += [*_bind_errors(graph), *_gpu_errors(graph), *_batch_error(graph[file], environ)]
+    wrong = [*_bind_errors(graph), *_gpu_errors(graph), *_batch_error(graph[file], environ)]
+    images, errors = _images(store, graph, lock, None if wrong else find)
+    errors = [*wrong, *errors] if find else [*errors, *wrong]  # the reason why none was fetched
     top = graph[file]
     if not top.image:
         errors.insert(0, EnvFileError(Place(str(path)), "it names no image"))

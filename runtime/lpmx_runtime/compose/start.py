@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
+    from lpmx_runtime.images.obtain import Finder
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store
 
@@ -30,17 +31,22 @@ __all__ = ["environment_options", "exec_map", "launch_options"]
 
 
 def launch_options(
-    store: Store, name: str | os.PathLike[str], asked: Options, environ: Mapping[str, str]
+    store: Store,
+    name: str | os.PathLike[str],
+    asked: Options,
+    environ: Mapping[str, str],
+    *,
+    find: Finder | None = None,
 ) -> tuple[Image, Options]:
     """What to start for @name, an image or an environment file, when the user asks for @asked.
 
-    Raises ImageNotFoundError for an image, LpmxError with its place for whatever is wrong with an
-    environment file.
+    @find brings in images that are missing (images.obtain). Raises ImageNotFoundError for an image,
+    LpmxError with its place for whatever is wrong with an environment file.
     """
     word = str(name)
     if not is_environment_file(word):
-        return store.resolve(word), asked
-    composition = compose(store, word, environ)
+        return (find or store.resolve)(word), asked
+    composition = compose(store, word, environ, find=find)
     base = environment_options(composition, environ)
     return composition.top.image, merge_options(base, asked)
 
@@ -104,9 +110,11 @@ def gpu_words(environment: Environment) -> str:
 # ---- the exec map
 
 
-def called_environment(store: Store, file: str, environ: Mapping[str, str]) -> execmap.Environment:
+def called_environment(
+    store: Store, file: str, environ: Mapping[str, str], *, find: Finder | None = None
+) -> execmap.Environment:
     """The environment @file as `-m NAME=env:FILE` calls commands of it."""
-    composition = compose(store, file, environ)
+    composition = compose(store, file, environ, find=find)
     return _called(composition, composition.top, environ)
 
 

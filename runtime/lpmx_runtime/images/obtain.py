@@ -23,10 +23,13 @@ if TYPE_CHECKING:
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import FileLock, Store
 
+    from .progress import Display
+
     MeterOf = Callable[[Sequence[Descriptor]], Meter]
     Report = Callable[[str], None]
+    Finder = Callable[[str], Image]
 
-__all__ = ["obtain"]
+__all__ = ["finder", "obtain"]
 
 _WAIT = 6 * 3600.0  # seconds for another process to bring the same image in
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".sif")
@@ -63,6 +66,34 @@ def obtain(
     if policy == "never" or not _may_be_fetched(name):
         raise missing
     return _fetch(store, name, policy, options, meter, report)
+
+
+def finder(store: Store, policy: str = "") -> Finder:
+    """What finds images by `obtain` for a command; what it fetches is seen on standard error."""
+
+    def find(name: str) -> Image:
+        shown: list[Display] = []
+
+        def display() -> Display:
+            from .progress import Display
+
+            if not shown:
+                shown.append(Display(name))
+            return shown[0]
+
+        try:
+            return obtain(
+                store,
+                name,
+                policy=policy,
+                meter=lambda blobs: display().begin(blobs),
+                report=lambda line: display().say(line),
+            )
+        finally:
+            for one in shown:
+                one.end()
+
+    return find
 
 
 def _is_by_id(image: Image, name: str) -> bool:
@@ -130,9 +161,13 @@ def _fetch(
             except ImageNotFoundError:
                 pass
         archive = find_archive(store, reference)
+        report = report or (lambda _line: None)
         if archive:
+            report(f"{reference}: loading {archive}")
             load_archive_as(store, archive, reference)
         else:
+            if store.named(reference) is None:
+                report(f"{reference}: not here, pulling it")
             _pull(store, reference, options, meter, report)
         return store.resolve(reference)
 
@@ -156,12 +191,15 @@ def _pull(
     meter: MeterOf | None,
     report: Report | None,
 ) -> None:
-    """From the registry; the error says where else the image was looked for."""
-    from lpmx_runtime.images.registry.errors import UnreachableError
+    """From the registry; the error says where else the image was looked for, or what was meant."""
+    from lpmx_runtime.images.registry.errors import DeniedError, UnreachableError
     from lpmx_runtime.images.registry.pull import pull
 
     try:
         pull(store, reference, options, meter=meter, report=report)
+    except DeniedError as error:
+        error.hint = _similar(store, reference) or error.hint
+        raise
     except UnreachableError as error:
         if store.named(reference) is None:
             raise _nowhere(store, reference, error) from error
@@ -172,15 +210,20 @@ def _pull(
 
 def _nowhere(store: Store, reference: str, error: UnreachableError) -> ImageNotFoundError:
     from lpmx_runtime.images.supply import directories
-    from lpmx_runtime.similar import did_you_mean_image
 
     where = ", ".join(directories(store)) or os.path.join(store.root, "supply")
     reason = error.message.replace(": cannot be reached", " cannot be reached", 1)
-    similar = did_you_mean_image(reference, store.refs())
     return ImageNotFoundError(
         f"{reference}: no such image here, no archive of it in {where}, and {reason}",
-        hint=similar
+        hint=_similar(store, reference)
         or error.hint
         or "`lpmx load FILE` brings in an archive that `lpmx save`,"
         " docker or skopeo has written elsewhere",
     )
+
+
+def _similar(store: Store, reference: str) -> str | None:
+    """A hint for who mistyped the name of an image that is here."""
+    from lpmx_runtime.similar import did_you_mean_image
+
+    return did_you_mean_image(reference, store.refs())
