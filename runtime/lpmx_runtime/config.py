@@ -9,7 +9,6 @@ two stats, and YAML is not imported.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .errors import LpmxError, UsageError
@@ -17,15 +16,17 @@ from .errors import LpmxError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .configfile import Config
+
 __all__ = [
     "JOBS",
     "POLICIES",
-    "Config",
     "check_policy",
     "jobs",
     "mirrors",
     "pull_policy",
     "read_config",
+    "store_root",
     "supply",
     "user_file",
 ]
@@ -33,17 +34,6 @@ __all__ = [
 SITE_FILE = "/etc/lpmx/config.yaml"
 POLICIES = ("missing", "always", "never")
 JOBS = 3  # layers at a time
-
-
-@dataclass(frozen=True)
-class Config:
-    """The keys of config.schema.json; None where no file has one."""
-
-    store: str | None = None
-    pull: str | None = None
-    jobs: int | None = None
-    supply: tuple[str, ...] | None = None
-    mirrors: tuple[tuple[str, str], ...] | None = None  # registry and place, in order
 
 
 def user_file(environ: Mapping[str, str] | None = None) -> str:
@@ -58,18 +48,20 @@ def user_file(environ: Mapping[str, str] | None = None) -> str:
     return f"{base}/lpmx/config.yaml"
 
 
-def read_config() -> Config:
-    """What the files say. An LpmxError names file and line of what is wrong in one."""
+def read_config() -> Config | None:
+    """What the files say, None where there is neither.
+
+    Raises an LpmxError that names file and line of what is wrong in one.
+    """
     path = user_file()
     site, own = _is_there(SITE_FILE), _is_there(path)
     if not own and os.environ.get("LPMX_CONFIG"):
         raise LpmxError(f"LPMX_CONFIG: {path}: no such file", exit_code=2)
     if not site and not own:
-        return Config()
-    from .configfile import read_file
+        return None
+    from .configfile import read_files
 
-    values = read_file(SITE_FILE) if site else {}
-    return Config(**{**values, **(read_file(path) if own else {})})
+    return read_files([SITE_FILE] * site + [path] * own)
 
 
 def _is_there(path: str) -> bool:
@@ -92,13 +84,23 @@ def check_policy(text: str, where: str = "pull policy") -> str:
     return text
 
 
+def store_root() -> str:
+    """Where the store is: $LPMX_HOME, else as a file says; "": where neither does."""
+    home = os.environ.get("LPMX_HOME")
+    if home:
+        return os.path.expanduser(home)
+    files = read_config()
+    return (files.store if files else None) or ""
+
+
 def pull_policy(asked: str = "") -> str:
     """When images are to be fetched: as @asked by an option, else by $LPMX_PULL, else by a file."""
     if asked:
         return check_policy(asked)
     if found := os.environ.get("LPMX_PULL"):
         return check_policy(found, "LPMX_PULL")
-    return read_config().pull or "missing"
+    files = read_config()
+    return (files.pull if files else None) or "missing"
 
 
 def jobs(asked: int = 0) -> int:
@@ -109,7 +111,8 @@ def jobs(asked: int = 0) -> int:
         if not found.isdecimal() or not 0 < int(found) <= 1000:
             raise UsageError(f"LPMX_JOBS: {found!r} is not a number from 1 on")
         return int(found)
-    return read_config().jobs or JOBS
+    files = read_config()
+    return (files.jobs if files else None) or JOBS
 
 
 def supply() -> tuple[str, ...]:
@@ -117,9 +120,11 @@ def supply() -> tuple[str, ...]:
     listed = os.environ.get("LPMX_SUPPLY")
     if listed is not None:
         return tuple(filter(None, listed.split(":")))
-    return read_config().supply or ()
+    files = read_config()
+    return (files.supply if files else None) or ()
 
 
 def mirrors() -> tuple[tuple[str, str], ...]:
     """Registries and other places for their images, as the files have them."""
-    return read_config().mirrors or ()
+    files = read_config()
+    return (files.mirrors if files else None) or ()

@@ -1,9 +1,10 @@
-"""One config.yaml: read with places, checked against its schema, made plain values."""
+"""Files config.yaml: read with places, checked against their schema, made plain values."""
 
 from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +13,33 @@ from .compose.source import EnvFileError, read_source
 from .store.reference import registry_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from .compose.source import Value
 
-__all__ = ["SCHEMA_FILE", "load_schema", "read_file"]
+__all__ = ["SCHEMA_FILE", "Config", "load_schema", "read_file", "read_files"]
 
 SCHEMA_FILE = os.path.join(os.path.dirname(__file__), "config.schema.json")
 _VARIABLE = re.compile(r"\$(\w+|\{[^}]*\})")
+
+
+@dataclass(frozen=True)
+class Config:
+    """The keys of config.schema.json; None where no file has one."""
+
+    store: str | None = None
+    pull: str | None = None
+    jobs: int | None = None
+    supply: tuple[str, ...] | None = None
+    mirrors: tuple[tuple[str, str], ...] | None = None  # registry and place, in order
+
+
+def read_files(paths: Iterable[str]) -> Config:
+    """What the files @paths say; of each key the last of them counts."""
+    values: dict[str, Any] = {}
+    for path in paths:
+        values |= read_file(path)
+    return Config(**values)
 
 
 @cache

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
-from lpmx_runtime.config import read_config
+from lpmx_runtime.config import store_root
 from lpmx_runtime.errors import (
     ImageNotFoundError,
     InUseError,
@@ -57,9 +57,9 @@ _ID_PREFIX = 4  # fewer hex digits than this are taken for a name only
 
 def default_root() -> Path:
     """$LPMX_HOME, else `store` of config.yaml, $XDG_DATA_HOME/lpmx or ~/.local/share/lpmx."""
-    home = os.environ.get("LPMX_HOME") or read_config().store
+    home = store_root()
     if home:
-        return Path(plain_path(os.path.expanduser(home)))
+        return Path(plain_path(home))
     data = os.environ.get("XDG_DATA_HOME")
     base = data if data and os.path.isabs(data) else os.path.expanduser("~/.local/share")
     return Path(plain_path(base), "lpmx")
