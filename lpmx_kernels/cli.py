@@ -8,6 +8,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
+from lpmx_runtime.cli import options
 from lpmx_runtime.errors import NotFoundError, UsageError
 from lpmx_runtime.text import shown
 
@@ -85,6 +86,7 @@ def _add_install(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=TARGET",
         help="run command NAME somewhere else, as of `lpmx run`",
     )
+    options.add_pull(parser)
     parser.add_argument("--batch", default="", metavar="auto|...", help="as of `lpmx run`")
     parser.add_argument("--gpus", default="", metavar="all|N|...", help="as of `lpmx run`")
     parser.add_argument(
@@ -167,6 +169,7 @@ def _install(args: argparse.Namespace) -> int:
         launcher_options=tuple(shlex.split(args.launcher_options)),
         plain=args.plain,
         shared=bool(args.sys_prefix or args.prefix),
+        pull=args.pull,
     )
     place = install.kernels_directory(sys_prefix=args.sys_prefix, prefix=args.prefix)
     installed = install.install(wishes, place)

@@ -18,6 +18,7 @@ from lpmx_runtime.compose.envfile import Kernel
 from lpmx_runtime.compose.mapwords import parse_map
 from lpmx_runtime.compose.start import variables
 from lpmx_runtime.errors import LpmxError, UsageError
+from lpmx_runtime.images.obtain import finder
 from lpmx_runtime.store.store import Store
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Wishes:
     plain: bool = False
     synced: bool = False
     shared: bool = False  # goes where others start kernels from
+    pull: str = ""  # as --pull: for the installation, not for its kernels
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,10 @@ def install(wishes: Wishes, kernels: Path) -> Installed:
     store = Store.open()
     if source.is_environment(wishes.image):
         wishes = replace(wishes, image=os.path.abspath(wishes.image))
-    image = source.find_image(store, wishes.image)
+    find = finder(store, "never" if wishes.synced else wishes.pull)
+    image = source.find_image(store, wishes.image, find=find)
     section = source.kernel_section(wishes.image) or Kernel()
-    parse_map(wishes.map)  # a bad one is refused now
+    parse_map(wishes.map, find)  # a bad one is refused now
     name = wishes.name or section.name or kernelspec.default_name(wishes.image)
     name = kernelspec.check_name(name)
     if section.argv and wishes.tier == tiers.AUTO and not wishes.python:

@@ -60,6 +60,8 @@ from lpmx_runtime.store.store import Store
 from lpmx_runtime.text import say_error
 from lpmx_runtime.union.paths import plan_host_path
 
+from . import fetch
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -233,6 +235,7 @@ def become_kernel(spec_name: str, connection_file: str) -> NoReturn:
 
         sys.exit(relay.run(spec, connection_file))
     env = dict(os.environ)
+    fetch.fetch_here(spec.settings, env)
     request = KernelRequest(
         connection_file=os.path.realpath(connection_file),
         env=env,

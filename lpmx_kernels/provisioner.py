@@ -37,11 +37,12 @@ from lpmx_kernels.nodes.queues import LOCAL, QUEUES, find_queue
 from lpmx_kernels.spec.interpreter import module_argv
 from lpmx_kernels.spec.settings import CONNECTION_FILE, KernelSettings
 from lpmx_kernels.start import notebook
+from lpmx_runtime.config import POLICIES
 from lpmx_runtime.errors import LpmxError
 from lpmx_runtime.process import runs
 from lpmx_runtime.store.store import Store
 
-from . import launch
+from . import fetch, launch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -95,6 +96,9 @@ class LpmxProvisioner(LocalProvisioner):
         config=True,
         help="Images that a notebook may choose, as patterns; none given: all in the store.",
     )
+    pull = Enum(
+        ["", *POLICIES], "", config=True, help="When images are fetched; empty: as is configured."
+    )
     queue_timeout = Float(600.0, config=True, help="Seconds a kernel may wait for a node.")
 
     _elsewhere: Elsewhere | None = None  # its place on another node
@@ -133,6 +137,7 @@ class LpmxProvisioner(LocalProvisioner):
             launcher=self.launcher,
             launcher_options=tuple(self.launcher_options),
             notebook_images=None if self.notebook_images is None else tuple(self.notebook_images),
+            pull=self.pull,
         )
 
     @default("transport")
@@ -194,6 +199,7 @@ class LpmxProvisioner(LocalProvisioner):
         raise failure
 
     async def _launch_in_container(self, kwargs: Mapping[str, Any]) -> None:
+        await self._fetch_images(kwargs["env"])
         if find_queue(self.launcher):
             await self._launch_elsewhere(kwargs)
             return
@@ -217,6 +223,21 @@ class LpmxProvisioner(LocalProvisioner):
         if not self._outlives(kwargs):
             guard.watch(start.store_root, self._marker)
         await self._wait_until_ready()
+
+    async def _fetch_images(self, env: Mapping[str, str]) -> None:
+        """Have here what the start needs; the time it takes is not the kernel's."""
+        names = await aside(fetch.wanted, self.settings, env, self._container)
+        if names:
+            self._marker = self._marker or self.kernel_id or str(uuid.uuid4())
+            self._log = self._log or logs.new_log(self._root, self.name, self._marker)
+        await fetch.bring_in(self.settings, names, self._say)
+
+    def _say(self, line: str) -> None:
+        """Report how far a start is, where its user may look meanwhile."""
+        self.log.warning("kernel %s: %s", self.kernel_spec.display_name, line)
+        assert self._log
+        with self._log.open("a", encoding="utf-8") as log:
+            log.write(f"lpmx: {line}\n")
 
     async def _launch_elsewhere(self, kwargs: Mapping[str, Any]) -> None:
         queue = find_queue(self.launcher)

@@ -12,10 +12,12 @@ import contextlib
 import json
 import os
 import signal
+import sys
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lpmx_kernels import fetch
 from lpmx_runtime.store.store import Store
 
 from . import wire
@@ -81,6 +83,8 @@ class _Signalled:
 async def _stand_in(place: Elsewhere, spec: SpecFile, connection_file: str) -> int:
     here = json.loads(Path(connection_file).read_text(encoding="utf-8"))
     env = dict(os.environ)
+    settings = spec.settings
+    await fetch.bring_in(settings, fetch.wanted(settings, env), _say)
     await place.reserve(env, STDERR, float("inf"))
     store = str(Store.open(spec.settings.store or None).root)
     kernel = await place.start(
@@ -103,6 +107,10 @@ async def _stand_in(place: Elsewhere, spec: SpecFile, connection_file: str) -> i
         while (status := kernel.poll()) is None:
             await asyncio.sleep(INTERVAL)
     return status
+
+
+def _say(line: str) -> None:
+    print(f"lpmx: {line}", file=sys.stderr, flush=True)
 
 
 async def _accepts(there: Mapping[str, Any], name: str) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lpmx_kernels.errors import KernelSpecError
+from lpmx_runtime.config import POLICIES
 from lpmx_runtime.smallfile import read_small_text
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class KernelSettings:
     launcher: str = ""  # the batch system that finds a node for it; empty: this machine
     launcher_options: tuple[str, ...] = ()  # for that system's client
     notebook_images: tuple[str, ...] | None = None  # what notebooks may choose; None: any
+    pull: str = ""  # as --pull, for the start; empty: as is configured
 
     def to_config(self) -> dict[str, Any]:
         """As the stanza holds it: only what differs from the defaults."""
@@ -72,6 +74,7 @@ class KernelSettings:
             "survive",
             "host_kernel",
             "launcher",
+            "pull",
         ):
             if value := getattr(self, name):
                 config[name] = value
@@ -92,6 +95,8 @@ class KernelSettings:
             raise KernelSpecError(f"{where}: binds is a list and env a mapping of strings")
         if not _is_strings(chosen.get("launcher_options", [])):
             raise KernelSpecError(f"{where}: launcher_options is a list of words")
+        if chosen.get("pull") not in (None, "", *POLICIES):
+            raise KernelSpecError(f"{where}: pull is one of {', '.join(POLICIES)}")
         if chosen.get("notebook_images") is not None:
             if not _is_strings(chosen["notebook_images"]):
                 raise KernelSpecError(f"{where}: notebook_images is a list of patterns")

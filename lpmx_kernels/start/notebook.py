@@ -85,6 +85,14 @@ def apply(store: Store, settings: KernelSettings, environ: Mapping[str, str]) ->
     )
 
 
+def chosen_image(environ: Mapping[str, str]) -> str:
+    """The image that the notebook of a start names, whatever becomes of it; "" where it does not.
+
+    Raises KernelSpecError where the notebook asks for what none may choose.
+    """
+    return _wishes(environ.get(VARIABLE, "")).get("image", "")
+
+
 def check_start(
     store: Store, image: Image, settings: KernelSettings, binds: Collection[Bind], path: str
 ) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from lpmx_kernels.spec.settings import KernelSettings
     from lpmx_runtime.compose.envfile import Kernel
+    from lpmx_runtime.images.obtain import Finder
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store
 
@@ -28,9 +29,14 @@ def is_environment(name: str) -> bool:
     return name.endswith(SUFFIXES)
 
 
-def find_image(store: Store, name: str, environ: Mapping[str, str] | None = None) -> Image:
-    """The image of that name, or that of the environment file `name`."""
-    return _start(store, name, Options(), os.environ if environ is None else environ)[0]
+def find_image(
+    store: Store,
+    name: str,
+    environ: Mapping[str, str] | None = None,
+    find: Finder | None = None,
+) -> Image:
+    """The image of that name, or that of the environment file `name`; `find` may bring it in."""
+    return _start(store, name, Options(), os.environ if environ is None else environ, find)[0]
 
 
 def start_options(
@@ -57,10 +63,14 @@ def kernel_section(name: str) -> Kernel | None:
 
 
 def _start(
-    store: Store, name: str, asked: Options, environ: Mapping[str, str]
+    store: Store,
+    name: str,
+    asked: Options,
+    environ: Mapping[str, str],
+    find: Finder | None = None,
 ) -> tuple[Image, Options]:
     if not is_environment(name):
-        return store.resolve(name), asked
+        return (find or store.resolve)(name), asked
     from lpmx_runtime.compose.start import launch_options
 
-    return launch_options(store, name, asked, environ)
+    return launch_options(store, name, asked, environ, find=find)

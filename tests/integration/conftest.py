@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support import busybox
 from support.jupyter import Jupyter, Session, start_session
+from support.registry import FaultProxy, docker_registry, push
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,3 +57,16 @@ def payload_image(store: Lpmx, image: Callable[[str], str]) -> str:
     name = image("tools")
     store("kernel", "payload", "build", name)
     return name
+
+
+@pytest.fixture(scope="session")
+def box_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultProxy]:
+    """A real registry behind a proxy: the tiny image as lab/box:1, lab/other:1 and lab/moving:1."""
+    if not busybox.available():
+        pytest.skip("no static busybox on this machine (Debian: busybox-static)")
+    folder = tmp_path_factory.mktemp("registry")
+    with docker_registry(folder / "registry") as address, FaultProxy(address) as proxy:
+        archive = busybox.write_archive(folder / "box.tar", name="box:1")
+        for name in ("box", "other", "moving"):
+            push(archive, f"{address}/lab/{name}:1")
+        yield proxy

@@ -12,39 +12,30 @@ from typing import TYPE_CHECKING
 import pytest
 from support import busybox
 from support.lpmx import Lpmx, clean_environment
-from support.registry import FaultProxy, Rule, docker_registry, push
+from support.registry import FaultProxy, Rule, push
 from support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 BLOBS = "GET .*/blobs/"
 LAYERS, CONFIG = 2, 1  # of the image
 
 
-@pytest.fixture(scope="module")
-def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultProxy]:
-    """A registry with the tiny image as lab/box:1, lab/other:1, and lab/moving:1, which changes."""
-    if not busybox.available():
-        pytest.skip("no static busybox on this machine (Debian: busybox-static)")
-    folder = tmp_path_factory.mktemp("registry")
-    with docker_registry(folder / "registry") as address, FaultProxy(address) as proxy:
-        archive = busybox.write_archive(folder / "box.tar", name="box:1")
-        for name in ("box", "other", "moving"):
-            push(archive, f"{address}/lab/{name}:1")
-        yield proxy
+@pytest.fixture
+def proxy(box_registry: FaultProxy) -> FaultProxy:
+    box_registry.begin()
+    return box_registry
 
 
 @pytest.fixture
-def lpmx(tmp_path: Path, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> Lpmx:
+def lpmx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lpmx:
     """With an empty store, and a home without anybody's credentials."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
     monkeypatch.delenv("LPMX_PULL")
     for variable in ("REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "DOCKER_AUTH_CONFIG"):
         monkeypatch.delenv(variable, raising=False)
-    proxy.begin()
     return Lpmx(tmp_path / "store")
 
 

@@ -71,7 +71,7 @@ def test_every_setting_is_a_trait_of_the_provisioner() -> None:
     settings = KernelSettings(
         "i", ("c",), ("b",), {"e": "v"}, "p", "u", "s", "y", ("m",), "auto", "all",
         survive=True, host_kernel="shell", launcher="slurm", launcher_options=("-p", "long"),
-        notebook_images=("lab/*",),
+        notebook_images=("lab/*",), pull="never",
     )  # fmt: skip
     config = settings.to_config()
     assert len(config) == len(dataclasses.fields(KernelSettings))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Report = Callable[[str], None]
     Finder = Callable[[str], Image]
 
-__all__ = ["finder", "obtain"]
+__all__ = ["finder", "may_be_fetched", "obtain"]
 
 _WAIT = 6 * 3600.0  # seconds for another process to bring the same image in
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".sif")
@@ -63,7 +63,7 @@ def obtain(
         return _fetch(store, name, policy, options, meter, report)
     if _name_by_digest(store, name):
         return store.resolve(name)
-    if policy == "never" or not _may_be_fetched(name):
+    if policy == "never" or not may_be_fetched(name):
         raise missing
     return _fetch(store, name, policy, options, meter, report)
 
@@ -101,7 +101,7 @@ def _is_by_id(image: Image, name: str) -> bool:
     return not image.called and image.id.startswith(name.removeprefix("sha256:"))
 
 
-def _may_be_fetched(name: str) -> bool:
+def may_be_fetched(name: str) -> bool:
     """Is @name a name, and neither an id nor the archive of an image?"""
     from lpmx_runtime.errors import LpmxError
     from lpmx_runtime.store.reference import parse_reference
