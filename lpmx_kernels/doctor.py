@@ -15,8 +15,10 @@ from lpmx_kernels.image import payload
 from lpmx_kernels.nodes.queues import find_queue
 from lpmx_kernels.spec.settings import PROVISIONER, SpecFile, read_json, read_spec
 from lpmx_kernels.start import source
+from lpmx_runtime.config import pull_policy
 from lpmx_runtime.doctor.finding import Finding
-from lpmx_runtime.errors import LpmxError
+from lpmx_runtime.errors import ImageNotFoundError, LpmxError
+from lpmx_runtime.images.obtain import finder
 from lpmx_runtime.store.store import Store
 
 if TYPE_CHECKING:
@@ -96,7 +98,7 @@ class Doctor:
     def _check_image(self) -> str:
         settings = self.spec.settings
         store = Store.open(settings.store or None)
-        image = source.find_image(store, settings.image)
+        image = source.find_image(store, settings.image, find=finder(store, settings.pull))
         kept = f", kept in container {settings.persist}" if settings.persist else ""
         return (
             f"{image.name} ({image.short_id}, {len(image.diff_ids)} layers) in {store.root}{kept}"
@@ -144,14 +146,19 @@ def installed_kernels(site: Site) -> Iterator[Finding]:
     from lpmx_kernels.spec.kernelspec import installed_specs
 
     specs = list(installed_specs())
-    lost = []
+    lost: list[str] = []
+    absent: list[str] = []
     for spec in specs:
+        settings = None
         try:
             settings = read_spec(spec.directory).settings
             root = Path(settings.store or site.store)
             if not (root / "version").exists():  # looking must not make one
                 raise LpmxError(f"{root}: no store")
             source.find_image(Store.open(root), settings.image)
+        except ImageNotFoundError as error:
+            fetched = settings is not None and pull_policy(settings.pull) != "never"
+            (absent if fetched else lost).append(f"{spec.name} ({error.message})")
         except LpmxError as error:
             lost.append(f"{spec.name} ({error.message})")
         except PermissionError:  # somebody else's, installed for all
@@ -159,6 +166,10 @@ def installed_kernels(site: Site) -> Iterator[Finding]:
     if lost:
         advice = "`lpmx kernel doctor NAME` says more; load the image again or remove the kernel"
         yield Finding("Jupyter kernels", "problem", f"cannot start: {', '.join(lost)}", advice)
+    elif absent:
+        advice = "`lpmx pull IMAGE` fetches one now"
+        text = f"their images are fetched when they start: {', '.join(absent)}"
+        yield Finding("Jupyter kernels", "note", text, advice)
     else:
         names = ", ".join(spec.name for spec in specs)
         yield Finding("Jupyter kernels", "ok", names or "none installed")

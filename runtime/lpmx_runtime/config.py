@@ -22,6 +22,7 @@ __all__ = [
     "JOBS",
     "POLICIES",
     "check_policy",
+    "files",
     "jobs",
     "mirrors",
     "pull_policy",
@@ -48,20 +49,26 @@ def user_file(environ: Mapping[str, str] | None = None) -> str:
     return f"{base}/lpmx/config.yaml"
 
 
+def files() -> list[str]:
+    """Those of the two files that are there; the last counts."""
+    path = user_file()
+    found = [name for name in (SITE_FILE, path) if _is_there(name)]
+    if path not in found and os.environ.get("LPMX_CONFIG"):
+        raise LpmxError(f"LPMX_CONFIG: {path}: no such file", exit_code=2)
+    return found
+
+
 def read_config() -> Config | None:
     """What the files say, None where there is neither.
 
     Raises an LpmxError that names file and line of what is wrong in one.
     """
-    path = user_file()
-    site, own = _is_there(SITE_FILE), _is_there(path)
-    if not own and os.environ.get("LPMX_CONFIG"):
-        raise LpmxError(f"LPMX_CONFIG: {path}: no such file", exit_code=2)
-    if not site and not own:
+    found = files()
+    if not found:
         return None
     from .configfile import read_files
 
-    return read_files([SITE_FILE] * site + [path] * own)
+    return read_files(found)
 
 
 def _is_there(path: str) -> bool:
@@ -89,8 +96,8 @@ def store_root() -> str:
     home = os.environ.get("LPMX_HOME")
     if home:
         return os.path.expanduser(home)
-    files = read_config()
-    return (files.store if files else None) or ""
+    settled = read_config()
+    return (settled.store if settled else None) or ""
 
 
 def pull_policy(asked: str = "") -> str:
@@ -99,8 +106,8 @@ def pull_policy(asked: str = "") -> str:
         return check_policy(asked)
     if found := os.environ.get("LPMX_PULL"):
         return check_policy(found, "LPMX_PULL")
-    files = read_config()
-    return (files.pull if files else None) or "missing"
+    settled = read_config()
+    return (settled.pull if settled else None) or "missing"
 
 
 def jobs(asked: int = 0) -> int:
@@ -111,8 +118,8 @@ def jobs(asked: int = 0) -> int:
         if not found.isdecimal() or not 0 < int(found) <= 1000:
             raise UsageError(f"LPMX_JOBS: {found!r} is not a number from 1 on")
         return int(found)
-    files = read_config()
-    return (files.jobs if files else None) or JOBS
+    settled = read_config()
+    return (settled.jobs if settled else None) or JOBS
 
 
 def supply() -> tuple[str, ...]:
@@ -120,11 +127,11 @@ def supply() -> tuple[str, ...]:
     listed = os.environ.get("LPMX_SUPPLY")
     if listed is not None:
         return tuple(filter(None, listed.split(":")))
-    files = read_config()
-    return (files.supply if files else None) or ()
+    settled = read_config()
+    return (settled.supply if settled else None) or ()
 
 
 def mirrors() -> tuple[tuple[str, str], ...]:
     """Registries and other places for their images, as the files have them."""
-    files = read_config()
-    return (files.mirrors if files else None) or ()
+    settled = read_config()
+    return (settled.mirrors if settled else None) or ()

@@ -16,8 +16,10 @@ from support.jupyter import READY, Jupyter, wait_until
 from support.lpmx import Lpmx
 from support.slurm import Slurm
 
+from lpmx_kernels.doctor import installed_kernels
 from lpmx_kernels.errors import KernelStartError
 from lpmx_kernels.start import notebook
+from lpmx_runtime.doctor import Site
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -203,6 +205,23 @@ def test_a_client_without_provisioners_gets_the_image_too(
             kernel.wait(timeout=20)
     said = (tmp_path / "err").read_text()
     assert said.startswith(f"lpmx: {missing}: not here, pulling it\n")
+
+
+def test_the_doctors_know_that_it_comes(
+    bare_jupyter: Jupyter, missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = Site(bare_jupyter.store.home)
+    (finding,) = installed_kernels(site)
+    assert (finding.verdict, finding.detail) == (
+        "note",
+        f"their images are fetched when they start: {NAME} ({missing}: no such image)",
+    )
+    monkeypatch.setenv("LPMX_PULL", "never")
+    (finding,) = installed_kernels(site)
+    assert finding.verdict == "problem"
+    monkeypatch.setenv("LPMX_PULL", "missing")
+    done = bare_jupyter.lpmx("kernel", "doctor", NAME)
+    assert f"lpmx: {missing}: not here, pulling it" in done.stderr
 
 
 # ---- in jobs

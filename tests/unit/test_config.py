@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lpmx_runtime import config, configfile
+from lpmx_runtime.cli.main import main
 from lpmx_runtime.compose.schema import problems
 from lpmx_runtime.compose.source import parse_source
 from lpmx_runtime.errors import LpmxError, UsageError
@@ -166,3 +167,26 @@ def test_without_a_file_yaml_is_not_imported(tmp_path: Path) -> None:
     words = [sys.executable, "-c", code]
     done = subprocess.run(words, capture_output=True, text=True, env=env, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_the_command_says_what_counts_and_why(
+    user: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(config.SITE_FILE).write_text("jobs: 9\nsupply: [/data/archives]\n")
+    user.write_text("store: ~/lab\n")
+    monkeypatch.setenv("LPMX_MIRROR", "quay.io=third.site")
+    assert main(["config"]) == 0
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["SETTING", "VALUE", "FROM"],
+        ["store", str(tmp_path / "lab"), str(user)],
+        ["pull", "missing", "default"],
+        ["jobs", "9", config.SITE_FILE],
+        ["supply", "/data/archives", config.SITE_FILE],
+        ["mirrors", "quay.io=third.site", "LPMX_MIRROR"],
+    ]
+    assert main(["--json", "config"]) == 0
+    assert json.loads(capsys.readouterr().out)["jobs"] == {"value": 9, "from": config.SITE_FILE}
+    assert main(["config", "--path"]) == 0
+    assert capsys.readouterr().out == f"{user}\n"
+    assert main(["config", "--schema"]) == 0
+    assert json.loads(capsys.readouterr().out) == configfile.load_schema()

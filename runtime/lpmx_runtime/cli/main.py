@@ -49,6 +49,7 @@ COMMANDS = (
     "expose",
     "unexpose",
     "why",
+    "config",
     "doctor",
 )
 GROUP = "lpmx.commands"

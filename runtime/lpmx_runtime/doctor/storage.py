@@ -12,6 +12,7 @@ import tempfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from lpmx_runtime.config import read_config
 from lpmx_runtime.store.store import FileLock, is_own, remove_tree, user_name
 
 from .finding import Finding, Verdict
@@ -28,10 +29,18 @@ LOCAL = "ext4, xfs and btrfs have them; LPMX_HOME=/some/local/folder puts the st
 MOVE = "put the store elsewhere: LPMX_HOME=/some/local/folder (an absolute path)"
 
 
+def _origin(site: Site) -> str:
+    """What says where the store is."""
+    if site.environ.get("LPMX_HOME"):
+        return "LPMX_HOME"
+    files = read_config()
+    return "config.yaml" if files and files.store else "the default; LPMX_HOME changes it"
+
+
 def folder(site: Site) -> Iterator[Finding]:
     """Is the store there, the user's own, and closed to others?"""
     store = site.store
-    origin = "LPMX_HOME" if site.environ.get("LPMX_HOME") else "the default; LPMX_HOME changes it"
+    origin = _origin(site)
     if not store.exists():
         if os.access(site.nearest, os.W_OK | os.X_OK):
             yield Finding("store", "ok", f"{store} ({origin}) will be made when it is needed")
