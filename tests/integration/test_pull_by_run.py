@@ -165,8 +165,9 @@ def test_sixteen_runs_of_a_missing_image_fetch_it_once(
     assert_clean(lpmx)
 
 
-def test_an_interrupted_run_starts_nothing_and_the_next_goes_on(
-    lpmx: Lpmx, proxy: FaultProxy, name: str
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_ended_run_starts_nothing_and_the_next_goes_on(
+    lpmx: Lpmx, proxy: FaultProxy, name: str, number: signal.Signals
 ) -> None:
     proxy.begin(Rule(BLOBS, "slow", rate=200_000))
     process = subprocess.Popen(
@@ -181,12 +182,12 @@ def test_an_interrupted_run_starts_nothing_and_the_next_goes_on(
         lambda: any(path.stat().st_size for path in downloads.glob("*.partial")),
         what="some of a layer has come",
     )
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=30)
-    assert (process.returncode, out) == (130, "")
+    assert (process.returncode, out) == (128 + number, "")
     assert "Traceback" not in err
     assert images(lpmx) == []
-    assert list((lpmx.home / "containers").iterdir()) == []
+    assert [list((lpmx.home / one).iterdir()) for one in ("containers", "tmp")] == [[], []]
     proxy.begin()
     assert lpmx("run", name, "echo", "yes").stdout == "yes\n"
     assert any(one.range for one in proxy.requests)

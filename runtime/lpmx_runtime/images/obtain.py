@@ -8,6 +8,7 @@ fetch needs is imported by it: the start of an image that is here passes through
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from lpmx_runtime.config import pull_policy
 from lpmx_runtime.errors import ImageNotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from lpmx_runtime.images.registry.download import Descriptor, Meter
     from lpmx_runtime.images.registry.errors import UnreachableError
@@ -154,7 +155,7 @@ def _fetch(
     from lpmx_runtime.store.reference import parse_reference
 
     reference = str(parse_reference(name))
-    with _turn(store, reference, report):
+    with _in_order(), _turn(store, reference, report):
         if policy == "missing":
             try:
                 return store.resolve(reference)  # another process has just brought it
@@ -170,6 +171,26 @@ def _fetch(
                 report(f"{reference}: not here, pulling it")
             _pull(store, reference, options, meter, report)
         return store.resolve(reference)
+
+
+@contextlib.contextmanager
+def _in_order() -> Iterator[None]:
+    """Let SIGTERM, by which batch systems end jobs, end a fetch as an error does."""
+    import signal
+    import threading
+
+    def end(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _turn(store: Store, reference: str, report: Report | None) -> FileLock:
