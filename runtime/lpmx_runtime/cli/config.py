@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         listed = {name: {"value": value, "from": origin} for name, value, origin in rows}
         print(json.dumps(listed, indent=2))
         return 0
-    from lpmx_runtime.cli.format import table
+    from lpmx_runtime.columns import table
 
     lines = [(name, _text(value), origin) for name, value, origin in rows]
     print(table(("SETTING", "VALUE", "FROM"), lines))
