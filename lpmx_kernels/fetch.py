@@ -99,6 +99,7 @@ async def bring_in(
     except BaseException:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
+        await process.wait()
         raise
     if status:
         raise _reason(answer, names, status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -11,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.connect import write_connection_file
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
 from support.cluster import SBIN
 from support.jupyter import READY, Jupyter, wait_until
 from support.lpmx import Lpmx
+from support.registry import Rule
 from support.slurm import Slurm
 
 from lpmx_kernels.doctor import installed_kernels
@@ -205,6 +209,34 @@ def test_a_client_without_provisioners_gets_the_image_too(
             kernel.wait(timeout=20)
     said = (tmp_path / "err").read_text()
     assert said.startswith(f"lpmx: {missing}: not here, pulling it\n")
+
+
+def test_a_start_that_is_cancelled_ends_its_fetch(
+    bare_jupyter: Jupyter, missing: str, box_registry: FaultProxy
+) -> None:
+    box_registry.begin(Rule("GET .*/blobs/", "slow", rate=300_000))
+    downloads = bare_jupyter.store.home / "downloads"
+
+    def fetches() -> list[str]:
+        done = subprocess.run(["ps", "-ewwo", "args="], capture_output=True, text=True, check=True)
+        return [line for line in done.stdout.splitlines() if "fetch" in line and missing in line]
+
+    async def begin_and_cancel() -> None:
+        specs = KernelSpecManager(kernel_dirs=[str(bare_jupyter.kernels)])
+        manager = AsyncKernelManager(kernel_name=NAME, kernel_spec_manager=specs)
+        start = asyncio.ensure_future(manager.start_kernel())
+        while not any(path.stat().st_size for path in downloads.glob("*.partial")):
+            assert not start.done(), start
+            await asyncio.sleep(0.02)
+        assert len(fetches()) == 1
+        start.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await start
+
+    asyncio.run(asyncio.wait_for(begin_and_cancel(), 60))
+    wait_until(lambda: fetches() == [], "the end of the fetch")
+    assert list((bare_jupyter.store.home / "tmp").iterdir()) == []
+    assert names(bare_jupyter.store) == []
 
 
 def test_the_doctors_know_that_it_comes(

@@ -14,7 +14,7 @@ from lpmx_runtime.images import supply
 from lpmx_runtime.images.load import load
 from lpmx_runtime.images.obtain import obtain
 from lpmx_runtime.images.registry import pull as registry
-from lpmx_runtime.images.registry.errors import UnreachableError
+from lpmx_runtime.images.registry.errors import DeniedError, UnreachableError
 from lpmx_runtime.store.store import Store
 
 if TYPE_CHECKING:
@@ -70,6 +70,21 @@ def test_a_mistyped_name_keeps_its_hint(store: Store) -> None:
     with pytest.raises(ImageNotFoundError) as error:
         obtain(store, "lab/heer:1")
     assert error.value.hint == "did you mean 'lab/here:1'?"
+
+
+def test_a_mistyped_name_that_a_registry_refuses_keeps_its_hint(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(_store: Store, name: str, *_: object, **__: object) -> None:
+        raise DeniedError(f"{name}: not found, or not for you", hint="`lpmx login`")
+
+    monkeypatch.setattr(registry, "pull", denied)
+    with pytest.raises(DeniedError) as error:
+        obtain(store, "lab/heer:1")
+    assert error.value.hint == "did you mean 'lab/here:1'?"
+    with pytest.raises(DeniedError) as error:
+        obtain(store, "quay.io/other/thing:1")
+    assert error.value.hint == "`lpmx login`"
 
 
 def test_always_says_how_to_take_what_is_here(store: Store) -> None:
