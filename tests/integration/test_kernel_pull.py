@@ -22,6 +22,7 @@ from support.slurm import Slurm
 
 from lpmx_kernels.doctor import installed_kernels
 from lpmx_kernels.errors import KernelStartError
+from lpmx_kernels.life import readiness
 from lpmx_kernels.start import notebook
 from lpmx_runtime.doctor import Site
 
@@ -200,8 +201,10 @@ def test_a_client_without_provisioners_gets_the_image_too(
         kernel = subprocess.Popen(argv, stderr=err)
         client = BlockingKernelClient()
         client.load_connection_info(info)
-        client.start_channels()
         try:
+            # A client that asks before takes the silence for a death.
+            wait_until(lambda: readiness.accepts(info), "the kernel's ports", READY)
+            client.start_channels()
             client.wait_for_ready(timeout=READY)
         finally:
             client.stop_channels()
