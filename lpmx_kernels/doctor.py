@@ -15,10 +15,10 @@ from lpmx_kernels.image import payload
 from lpmx_kernels.nodes.queues import find_queue
 from lpmx_kernels.spec.settings import PROVISIONER, SpecFile, read_json, read_spec
 from lpmx_kernels.start import source
-from lpmx_runtime.config import pull_policy
+from lpmx_runtime.config.values import pull_policy
 from lpmx_runtime.doctor.finding import Finding
 from lpmx_runtime.errors import ImageNotFoundError, LpmxError
-from lpmx_runtime.images.obtain import finder
+from lpmx_runtime.fetch.obtain import finder
 from lpmx_runtime.store.store import Store
 
 if TYPE_CHECKING:

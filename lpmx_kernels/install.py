@@ -18,7 +18,7 @@ from lpmx_runtime.compose.envfile import Kernel
 from lpmx_runtime.compose.mapwords import parse_map
 from lpmx_runtime.compose.start import variables
 from lpmx_runtime.errors import LpmxError, UsageError
-from lpmx_runtime.images.obtain import finder
+from lpmx_runtime.fetch.obtain import finder
 from lpmx_runtime.store.store import Store
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """The kernel provisioner: starts a kernel in a container and sees it through its life.
 
 It is jupyter_client's local provisioner in all but this: the process is started in the image
-(launch.py plans it), the start counts only once the kernel answers, a start that fails says why,
+(start/kernel.py plans it), the start counts only once the kernel answers, a failed one says why,
 nothing of the kernel survives it, and its container goes with it. A spec without an image is
 started as it stands, so any kernel can be routed through here.
 """
@@ -36,13 +36,11 @@ from lpmx_kernels.nodes.elsewhere import Elsewhere, QueueRefusedError
 from lpmx_kernels.nodes.queues import LOCAL, QUEUES, find_queue
 from lpmx_kernels.spec.interpreter import module_argv
 from lpmx_kernels.spec.settings import CONNECTION_FILE, KernelSettings
-from lpmx_kernels.start import notebook
-from lpmx_runtime.config import POLICIES
+from lpmx_kernels.start import fetch, kernel, notebook
+from lpmx_runtime.config.values import POLICIES
 from lpmx_runtime.errors import LpmxError
 from lpmx_runtime.process import runs
 from lpmx_runtime.store.store import Store
-
-from . import fetch, launch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -103,7 +101,7 @@ class LpmxProvisioner(LocalProvisioner):
 
     _elsewhere: Elsewhere | None = None  # its place on another node
     _survivor: survivors.Survivor | None = None  # a living kernel to go on with
-    _start: launch.KernelStart | None = None  # the container's part of the present start
+    _start: kernel.KernelStart | None = None  # the container's part of the present start
     _container: str = ""  # id of the container, kept from restart to restart
     _marker: str = ""
     _log: Path | None = None
@@ -219,7 +217,7 @@ class LpmxProvisioner(LocalProvisioner):
                 **{**streams, **kwargs, "env": dict(start.env), "cwd": start.cwd},
                 **({"independent": True} if self.survive else {}),
             )
-        launch.register(start, self.process.pid)
+        kernel.register(start, self.process.pid)
         if not self._outlives(kwargs):
             guard.watch(start.store_root, self._marker)
         await self._wait_until_ready()
@@ -310,10 +308,10 @@ class LpmxProvisioner(LocalProvisioner):
         """Say whether the kernel may live on when this process does not."""
         return self.survive or bool(kwargs.get("independent"))
 
-    def _plan(self, kwargs: Mapping[str, Any]) -> launch.KernelStart:
+    def _plan(self, kwargs: Mapping[str, Any]) -> kernel.KernelStart:
         self._marker = self._marker or self.kernel_id or str(uuid.uuid4())
         env = kwargs["env"]
-        request = launch.KernelRequest(
+        request = kernel.KernelRequest(
             connection_file=self._connection_file(),
             env=env,
             asked={key: env[key] for key in self.kernel_spec.env if key in env},
@@ -324,7 +322,7 @@ class LpmxProvisioner(LocalProvisioner):
             folders=(self._ipc_directory,) if self._ipc_directory else (),
             outlives=self._outlives(kwargs),
         )
-        return launch.prepare_kernel(self.settings, request)
+        return kernel.prepare_kernel(self.settings, request)
 
     async def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + self.launch_timeout
@@ -445,7 +443,7 @@ class LpmxProvisioner(LocalProvisioner):
             if self.survive and self.kernel_id:
                 survivors.forget(self._root, self.kernel_id)
             if self._container and not self._elsewhere:
-                await aside(launch.release, self.settings, self._container, self._marker)
+                await aside(kernel.release, self.settings, self._container, self._marker)
         except (LpmxError, OSError) as error:  # `lpmx gc` can do it later
             self.log.warning("what the kernel leaves is not all removed: %s", error)
         if self._ipc_directory:
@@ -489,7 +487,7 @@ class LpmxProvisioner(LocalProvisioner):
         self._ipc_directory, self.cwd = ours["ipc_directory"], ours["cwd"] or None
         self._was_ready = True
         root = Path(ours["store"]) if ours.get("store") else None
-        if root and launch.take_over(root, self._marker):
+        if root and kernel.take_over(root, self._marker):
             guard.watch(root, self._marker)
 
     def resolve_path(self, path_str: str) -> str | None:

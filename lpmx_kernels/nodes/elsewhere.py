@@ -103,7 +103,7 @@ class Elsewhere:
             await asyncio.sleep(INTERVAL)
 
     def _submit(self, env: Mapping[str, str], log: IO[bytes] | int) -> Job:
-        program = (*module_argv("lpmx_kernels.launchers.node"), self.queue.name)
+        program = (*module_argv("lpmx_kernels.nodes.node"), self.queue.name)
         name = f"{self._label}-{uuid.uuid4().hex[:8]}"
         options = self.settings.launcher_options
         try:

@@ -1,6 +1,6 @@
 """The program on the node: starts kernels there, hands signals on, and leaves nothing behind.
 
-`python -m lpmx_kernels.launchers.node QUEUE`, by srun or qrsh. It has no thread and waits for two
+`python -m lpmx_kernels.nodes.node QUEUE`, by srun or qrsh. It has no thread and waits for two
 things: a line of its client, and signals. The end of its input is the end of the client, and so of
 the kernel and its container.
 """
@@ -20,10 +20,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lpmx_kernels import launch
 from lpmx_kernels.life import processes
 from lpmx_kernels.spec.client_env import MARKER
 from lpmx_kernels.spec.settings import KernelSettings
+from lpmx_kernels.start import kernel as kernels
 from lpmx_runtime.errors import LpmxError
 from lpmx_runtime.process.streams import begin_program
 
@@ -125,16 +125,16 @@ class Node:
         )  # fmt: skip
         plan = ""
         if planned and planned.launch:
-            launch.register(planned, self.kernel.pid)
+            kernels.register(planned, self.kernel.pid)
             plan = planned.launch.plan_file
         facts = {"pid": self.kernel.pid, "container": self.container, "plan": plan}
         self.tell("started", connection=self.ports.info, cwd=_cwd(planned), **facts)
 
     def _plan(
         self, start: wire.Start, connection_file: str, env: Mapping[str, str]
-    ) -> launch.KernelStart:
+    ) -> kernels.KernelStart:
         self.settings = KernelSettings.from_config(start.settings, where="request")
-        request = launch.KernelRequest(
+        request = kernels.KernelRequest(
             connection_file=connection_file,
             env=env,
             asked={name: env[name] for name in start.asked if name in env},
@@ -144,7 +144,7 @@ class Node:
             container=start.container,
             folders=(os.fspath(self.folder),),
         )
-        return launch.prepare_kernel(self.settings, request)
+        return kernels.prepare_kernel(self.settings, request)
 
     def _env(self, client: Mapping[str, str]) -> dict[str, str]:
         """The client's variables, with this job's own in place of what the queue grants."""
@@ -178,7 +178,7 @@ class Node:
         shutil.rmtree(self.folder, ignore_errors=True)
         if self.settings and self.container:
             with contextlib.suppress(LpmxError, OSError):
-                launch.release(self.settings, self.container, self.marker)
+                kernels.release(self.settings, self.container, self.marker)
 
     def tell(self, what: str, **facts: Any) -> None:
         """Say something to the client, if it is still there."""
@@ -226,7 +226,7 @@ def _signal_pipe() -> int:
     return reading
 
 
-def _cwd(planned: launch.KernelStart | None) -> str:
+def _cwd(planned: kernels.KernelStart | None) -> str:
     return planned.launch.plan.cwd if planned and planned.launch else ""
 
 

@@ -17,7 +17,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lpmx_kernels import fetch
+from lpmx_kernels.start import fetch
 from lpmx_runtime.store.store import Store
 
 from . import wire

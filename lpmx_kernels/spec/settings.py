@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lpmx_kernels.errors import KernelSpecError
-from lpmx_runtime.config import POLICIES
+from lpmx_runtime.config.values import POLICIES
 from lpmx_runtime.smallfile import read_small_text
 
 if TYPE_CHECKING:

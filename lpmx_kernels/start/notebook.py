@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 from lpmx_kernels.errors import KernelSpecError
 from lpmx_kernels.image import own_programs as inimage
 from lpmx_runtime.errors import ImageNotFoundError, LpmxError
+from lpmx_runtime.reference import parse_reference
 from lpmx_runtime.smallfile import read_small
 from lpmx_runtime.store.image import is_hex_digest
-from lpmx_runtime.store.reference import parse_reference
 from lpmx_runtime.text import shown
 
 from . import startup

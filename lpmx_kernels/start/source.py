@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from lpmx_kernels.spec.settings import KernelSettings
     from lpmx_runtime.compose.envfile import Kernel
-    from lpmx_runtime.images.obtain import Finder
+    from lpmx_runtime.fetch.obtain import Finder
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store
 

@@ -16,8 +16,8 @@ from .container import owned
 from .container import record as container
 from .container.engine import stale_engines
 from .errors import InUseError, StorageError, UsageError, pass_over, storage_errors
+from .reference import parse_reference
 from .store.image import chain_id, is_hex_digest
-from .store.reference import parse_reference
 from .store.store import FileLock, is_there, remove_tree
 
 if TYPE_CHECKING:

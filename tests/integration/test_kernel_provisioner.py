@@ -15,10 +15,10 @@ import pytest
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
 
-from lpmx_kernels import launch
 from lpmx_kernels.errors import KernelStartError
 from lpmx_kernels.life import processes
 from lpmx_kernels.provisioner import LpmxProvisioner
+from lpmx_kernels.start import kernel as kernels
 from lpmx_runtime.errors import ImageNotFoundError
 
 if TYPE_CHECKING:
@@ -28,16 +28,16 @@ IPYKERNEL = (sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file
 
 
 class Starts:
-    """Stands for launch.py: starts `command` on the host, remembers what it was asked for."""
+    """Stands for start/kernel.py: starts `command` on the host, remembers what it was asked for."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.command: Sequence[str] = IPYKERNEL
         self.error: Exception | None = None
-        self.planned: list[launch.KernelRequest] = []
+        self.planned: list[kernels.KernelRequest] = []
         self.released: list[str] = []
 
-    def prepare_kernel(self, _settings: Any, request: launch.KernelRequest) -> launch.KernelStart:
+    def prepare_kernel(self, _settings: Any, request: kernels.KernelRequest) -> kernels.KernelStart:
         self.planned.append(request)
         if self.error:
             raise self.error
@@ -45,9 +45,9 @@ class Starts:
         argv = [word.replace("{connection_file}", file) for word in self.command]
         env = {**request.env, "LPMX_KERNEL": request.marker}
         container = request.container or f"c{len(self.planned)}"
-        return launch.KernelStart(argv, env, request.cwd, container, self.folder / "store")
+        return kernels.KernelStart(argv, env, request.cwd, container, self.folder / "store")
 
-    def register(self, start: launch.KernelStart, pid: int) -> None:
+    def register(self, start: kernels.KernelStart, pid: int) -> None:
         pass
 
     def release(self, _settings: Any, container: str, _marker: str) -> None:
@@ -58,7 +58,7 @@ class Starts:
 def starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Starts:
     fake = Starts(tmp_path)
     for name in ("prepare_kernel", "register", "release"):
-        monkeypatch.setattr(launch, name, getattr(fake, name))
+        monkeypatch.setattr(kernels, name, getattr(fake, name))
     return fake
 
 

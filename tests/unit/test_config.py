@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from lpmx_runtime import config, configfile
 from lpmx_runtime.cli.main import main
-from lpmx_runtime.compose.schema import problems
-from lpmx_runtime.compose.source import parse_source
+from lpmx_runtime.config import file as configfile
+from lpmx_runtime.config import values as config
 from lpmx_runtime.errors import LpmxError, UsageError
 from lpmx_runtime.images.registry.settings import endpoints
-from lpmx_runtime.store.reference import parse_reference
+from lpmx_runtime.reference import parse_reference
 from lpmx_runtime.store.store import default_root
+from lpmx_runtime.yamlfile.schema import problems
+from lpmx_runtime.yamlfile.source import parse_source
 
 FULL = """\
 store: ~/lab
@@ -149,7 +150,7 @@ def test_the_schema_means_what_jsonschema_reads_in_it(text: str) -> None:
     schema = configfile.load_schema()
     jsonschema.Draft7Validator.check_schema(schema)
     value = parse_source(text.encode(), "config.yaml")
-    ours = not problems(value, root=schema)
+    ours = not problems(value, schema)
     assert (
         jsonschema.Draft7Validator(schema).is_valid(json.loads(json.dumps(value.plain()))) == ours
     )
@@ -158,10 +159,10 @@ def test_the_schema_means_what_jsonschema_reads_in_it(text: str) -> None:
 def test_without_a_file_yaml_is_not_imported(tmp_path: Path) -> None:
     code = (
         "import sys\n"
-        "from lpmx_runtime import config\n"
+        "from lpmx_runtime.config import values as config\n"
         "config.SITE_FILE = '/none'\n"
         "config.read_config()\n"
-        "print({'yaml', 'lpmx_runtime.configfile'} & set(sys.modules))"
+        "print({'yaml', 'lpmx_runtime.config.file'} & set(sys.modules))"
     )
     env = {**os.environ, "HOME": str(tmp_path), "LPMX_CONFIG": "", "XDG_CONFIG_HOME": ""}
     words = [sys.executable, "-c", code]

@@ -19,9 +19,9 @@ from lpmx_runtime.compose.envfile import (
     read_environment,
 )
 from lpmx_runtime.compose.resolve import compose, compose_all
-from lpmx_runtime.compose.source import EnvFileError
 from lpmx_runtime.errors import LpmxError
 from lpmx_runtime.store.store import Store
+from lpmx_runtime.yamlfile.source import EnvFileError
 
 Capture = pytest.CaptureFixture[str]
 

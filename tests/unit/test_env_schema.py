@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lpmx_runtime.compose import schema
-from lpmx_runtime.compose.source import EnvFileError, parse_source
+from lpmx_runtime.compose.envfile import load_schema
+from lpmx_runtime.yamlfile import schema
+from lpmx_runtime.yamlfile.source import EnvFileError, parse_source
 
 jsonschema = pytest.importorskip("jsonschema")
 
@@ -34,15 +35,15 @@ GOOD = {
 
 
 def our_verdict(data: object) -> bool:
-    return not schema.problems(parse_source(json.dumps(data).encode(), "e.yaml"))
+    return not schema.problems(parse_source(json.dumps(data).encode(), "e.yaml"), load_schema())
 
 
 def their_verdict(data: object) -> bool:
-    return jsonschema.Draft7Validator(schema.load_schema()).is_valid(data)
+    return jsonschema.Draft7Validator(load_schema()).is_valid(data)
 
 
 def test_the_schema_is_a_schema() -> None:
-    jsonschema.Draft7Validator.check_schema(schema.load_schema())
+    jsonschema.Draft7Validator.check_schema(load_schema())
 
 
 def test_the_example_of_the_design_is_allowed() -> None:
@@ -57,7 +58,7 @@ JUNK = st.one_of(
     st.dictionaries(st.sampled_from(["image", "path", "host", "environment", "A", "a b"]),
                     st.sampled_from(["/x", "y", "", 1]), max_size=2),
 )  # fmt: skip
-KEYS = [*sorted(schema.load_schema()["properties"]), "imag", "x-a"]
+KEYS = [*sorted(load_schema()["properties"]), "imag", "x-a"]
 
 
 @settings(max_examples=300, deadline=None)
@@ -124,13 +125,13 @@ def test_an_error_names_key_line_and_what_was_meant(
     text: str, message: str, hint: str | None
 ) -> None:
     with pytest.raises(EnvFileError) as caught:
-        schema.check(parse_source(text.encode(), "e.yaml"))
+        schema.check(parse_source(text.encode(), "e.yaml"), load_schema())
     assert (caught.value.message, caught.value.hint) == (message, hint)
 
 
 def test_all_errors_of_a_file_are_kept() -> None:
     with pytest.raises(EnvFileError) as caught:
-        schema.check(parse_source(b"imag: a\nbatch: x\n", "e.yaml"))
+        schema.check(parse_source(b"imag: a\nbatch: x\n", "e.yaml"), load_schema())
     assert caught.value.more == (
         "e.yaml:2:8: batch is 'x', not one of auto, none, sge, slurm, pbs, lsf",
     )
@@ -195,7 +196,7 @@ commands: {"<<": host}
 def test_an_error_in_what_was_merged_stands_where_it_was_written() -> None:
     raw = b"x-base: &base\n  batch: x\nimage: a\n<<: *base\n"
     with pytest.raises(EnvFileError, match=r"^e.yaml:2:10: batch is 'x', not one of"):
-        schema.check(parse_source(raw, "e.yaml"))
+        schema.check(parse_source(raw, "e.yaml"), load_schema())
 
 
 def test_values_of_variables_are_taken_as_written() -> None:

@@ -10,9 +10,9 @@ import pytest
 from support import mkimage
 
 from lpmx_runtime.errors import ImageNotFoundError, UsageError
-from lpmx_runtime.images import supply
+from lpmx_runtime.fetch import supply
+from lpmx_runtime.fetch.obtain import obtain
 from lpmx_runtime.images.load import load
-from lpmx_runtime.images.obtain import obtain
 from lpmx_runtime.images.registry import pull as registry
 from lpmx_runtime.images.registry.errors import DeniedError, UnreachableError
 from lpmx_runtime.store.store import Store
@@ -146,9 +146,10 @@ def test_a_supply_directory_comes_before_the_registry(
 
 def test_finding_an_image_that_is_here_imports_nothing_of_registries() -> None:
     code = (
-        "import sys, lpmx_runtime.images.obtain\n"
-        "wrong = {'json', 'ssl', 'http', 'hashlib', 'urllib3', 'yaml', 'lpmx_runtime.images.load',\n"
-        "         'lpmx_runtime.images.supply', 'lpmx_runtime.images.registry.pull'}\n"
+        "import sys, lpmx_runtime.fetch.obtain\n"
+        "wrong = {'json', 'ssl', 'http', 'hashlib', 'urllib3', 'yaml',\n"
+        "         'lpmx_runtime.images.load', 'lpmx_runtime.fetch.supply',\n"
+        "         'lpmx_runtime.images.registry.pull'}\n"
         "print(sorted(wrong & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support import mkimage as mk
 
-from lpmx_kernels import launch as kernels
 from lpmx_kernels.image.run_once import draft
 from lpmx_kernels.spec.settings import KernelSettings
+from lpmx_kernels.start import kernel as kernels
 from lpmx_runtime.compose.resolve import compose
 from lpmx_runtime.compose.start import environment_options
 from lpmx_runtime.images.load import load

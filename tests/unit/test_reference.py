@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lpmx_runtime.errors import UsageError
-from lpmx_runtime.store.reference import parse_reference
+from lpmx_runtime.reference import parse_reference
 
 DIGEST = "sha256:" + "0" * 64
 

@@ -14,7 +14,7 @@ from lpmx_runtime.images.registry.challenge import Challenge, parse_challenges
 from lpmx_runtime.images.registry.credentials import find_credentials
 from lpmx_runtime.images.registry.errors import RegistryError
 from lpmx_runtime.images.registry.settings import endpoints
-from lpmx_runtime.store.reference import parse_reference
+from lpmx_runtime.reference import parse_reference
 
 
 def basic(user, password="secret"):

@@ -51,7 +51,7 @@ def info_command(words: Sequence[str]) -> int:
     """Print what is here, and what was asked for in vain so far."""
     from lpmx_galaxy.frontend import unenforced as notes
     from lpmx_runtime.container.record import list_containers
-    from lpmx_runtime.images.supply import directories
+    from lpmx_runtime.fetch.supply import directories
     from lpmx_runtime.store.store import Store
 
     parsed = parse(words, _FORMAT, command="lpmx-docker info", interspersed=True)

@@ -69,7 +69,7 @@ def _store() -> Store:
 def pull_command(words: Sequence[str]) -> int:
     """Bring an image in from where images come from; one that is here is up to date."""
     from lpmx_galaxy.frontend import supply
-    from lpmx_runtime.store.reference import parse_reference
+    from lpmx_runtime.reference import parse_reference
 
     parsed = parse(words, _PULL, command="lpmx-docker pull", interspersed=True)
     if len(parsed.rest) != 1:
@@ -120,7 +120,7 @@ def images_command(words: Sequence[str]) -> int:
 def _rows(image: Image, *, full: bool) -> list[dict[str, str]]:
     """One for each name, as `docker images --format json` has them."""
     from lpmx_runtime.columns import size_text
-    from lpmx_runtime.store.reference import parse_reference
+    from lpmx_runtime.reference import parse_reference
 
     created = str(image.config.get("created") or image.created)
     common = {
@@ -179,7 +179,7 @@ def _wanted(row: dict[str, str], names: Sequence[str], filters: Sequence[str]) -
 
 
 def _matches(row: dict[str, str], name: str) -> bool:
-    from lpmx_runtime.store.reference import parse_reference
+    from lpmx_runtime.reference import parse_reference
 
     reference = parse_reference(name)
     tagged = ":" in name.rpartition("/")[2]
@@ -276,7 +276,7 @@ def rmi_command(words: Sequence[str]) -> int:
 
 def _same(canonical: str, name: str) -> bool:
     from lpmx_runtime.errors import LpmxError
-    from lpmx_runtime.store.reference import parse_reference
+    from lpmx_runtime.reference import parse_reference
 
     try:
         return canonical == str(parse_reference(name))

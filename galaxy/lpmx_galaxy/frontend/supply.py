@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from lpmx_runtime.errors import ImageNotFoundError, LpmxError, UsageError
-from lpmx_runtime.images.supply import (
+from lpmx_runtime.fetch.supply import (
     directories,
     find_archive,
     load_archive_as,
     name_of_file,
     names_of,
 )
-from lpmx_runtime.store.reference import parse_reference
+from lpmx_runtime.reference import parse_reference
 
 if TYPE_CHECKING:
     from lpmx_runtime.store.image import Image

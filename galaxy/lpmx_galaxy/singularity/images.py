@@ -98,7 +98,7 @@ def _variable(name: str) -> str:
 
 def _reference(image: Image, source: str) -> Reference:
     from lpmx_galaxy.frontend.supply import split_transport
-    from lpmx_runtime.store.reference import parse_reference
+    from lpmx_runtime.reference import parse_reference
 
     transport, rest = split_transport(source)
     if transport == "docker":

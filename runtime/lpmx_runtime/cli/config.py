@@ -31,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print one line a setting: its name, its value, what says so."""
-    from lpmx_runtime.config import user_file
-    from lpmx_runtime.configfile import SCHEMA_FILE
+    from lpmx_runtime.config.file import SCHEMA_FILE
+    from lpmx_runtime.config.values import user_file
 
     if args.path or args.schema_path:
         print(user_file() if args.path else SCHEMA_FILE)
@@ -57,8 +57,8 @@ def _settings() -> Iterator[tuple[str, Any, str]]:
     """Every setting: name, value, and the variable or file that says so."""
     import os
 
-    from lpmx_runtime import config
-    from lpmx_runtime.configfile import read_file
+    from lpmx_runtime.config import values as config
+    from lpmx_runtime.config.file import read_file
     from lpmx_runtime.store.store import default_root
 
     values: dict[str, Any] = {

@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _schema(*, path: bool) -> int:
-    from lpmx_runtime.compose.schema import SCHEMA_FILE
+    from lpmx_runtime.compose.envfile import SCHEMA_FILE
 
     if path:
         print(SCHEMA_FILE)
@@ -122,7 +122,7 @@ def _lock(file: str, as_json: bool, pull: str) -> int:
     """Write the lock, also over one that is stale."""
     from lpmx_runtime.compose.lock import write_lock
     from lpmx_runtime.compose.resolve import lock_environment
-    from lpmx_runtime.images.obtain import finder
+    from lpmx_runtime.fetch.obtain import finder
     from lpmx_runtime.store.store import Store
 
     store = Store.open()
@@ -142,7 +142,7 @@ def _build(file: str, as_json: bool, pull: str) -> int:
     """Check everything, and lock what is not locked."""
     from lpmx_runtime.compose.lock import read_lock
     from lpmx_runtime.compose.resolve import compose
-    from lpmx_runtime.images.obtain import finder
+    from lpmx_runtime.fetch.obtain import finder
     from lpmx_runtime.store.store import Store
 
     store = Store.open()

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the scripts and print their paths, or list them."""
     from lpmx_runtime.compose import expose
-    from lpmx_runtime.images.obtain import finder
+    from lpmx_runtime.fetch.obtain import finder
     from lpmx_runtime.launch import start as launch
     from lpmx_runtime.store.store import Store
 

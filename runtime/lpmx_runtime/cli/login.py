@@ -13,7 +13,7 @@ from lpmx_runtime.images.registry.credentials import Credentials, find_credentia
 from lpmx_runtime.images.registry.login import login
 from lpmx_runtime.images.registry.settings import Endpoint
 from lpmx_runtime.images.registry.transport import Transport
-from lpmx_runtime.store.reference import registry_name
+from lpmx_runtime.reference import registry_name
 from lpmx_runtime.text import shown
 
 if TYPE_CHECKING:

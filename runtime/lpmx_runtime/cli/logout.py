@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lpmx_runtime.errors import NotFoundError
 from lpmx_runtime.images.registry.login import logout
-from lpmx_runtime.store.reference import registry_name
+from lpmx_runtime.reference import registry_name
 
 if TYPE_CHECKING:
     import argparse

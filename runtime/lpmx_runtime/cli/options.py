@@ -9,7 +9,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from lpmx_runtime.config import POLICIES
+from lpmx_runtime.config.values import POLICIES
 from lpmx_runtime.errors import LpmxError, UsageError
 from lpmx_runtime.text import shown
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from lpmx_runtime.container.record import Container
-    from lpmx_runtime.images.obtain import Finder
+    from lpmx_runtime.fetch.obtain import Finder
     from lpmx_runtime.launch.start import Launch, Options, Surroundings
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store
@@ -200,7 +200,7 @@ def resolve(store: Store, args: argparse.Namespace) -> tuple[Image, Options]:
 
     It and those of mapped commands are fetched as --pull says; --print-plan fetches nothing.
     """
-    from lpmx_runtime.images.obtain import finder
+    from lpmx_runtime.fetch.obtain import finder
 
     find = finder(store, "never" if getattr(args, "print_plan", False) else args.pull)
     asked = from_create(args, find)

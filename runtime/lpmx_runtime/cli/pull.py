@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from lpmx_runtime.columns import size_text
-from lpmx_runtime.config import JOBS
+from lpmx_runtime.config.values import JOBS
 from lpmx_runtime.errors import UsageError
 from lpmx_runtime.images.progress import Display
 from lpmx_runtime.images.registry.pull import Options, pull

@@ -13,8 +13,8 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from . import schema
-from .source import EnvFileError, Place, Value, read_source
+from lpmx_runtime.yamlfile.schema import check, read_schema
+from lpmx_runtime.yamlfile.source import EnvFileError, Place, Value, read_source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,12 +27,20 @@ __all__ = [
     "Kernel",
     "Target",
     "Volume",
+    "SCHEMA_FILE",
     "is_environment_file",
+    "load_schema",
     "read_environment",
 ]
 
+SCHEMA_FILE = os.path.join(os.path.dirname(__file__), "environment.schema.json")
 SUFFIXES = (".yaml", ".yml")
 Variables = dict[str, str | None]  # None: the host's value at the start, if it has one
+
+
+def load_schema() -> dict[str, Any]:
+    """The published schema of environment files as JSON."""
+    return read_schema(SCHEMA_FILE)
 
 
 @dataclass(frozen=True)
@@ -136,7 +144,7 @@ def read_environment(path: str | os.PathLike[str]) -> Environment:
 
 def _read(path: str, outer: tuple[str, ...]) -> Environment:
     value = read_source(path)
-    schema.check(value)
+    check(value, load_schema())
     environment = Environment(name=_default_name(path), file=path, files=(path,))
     for item in _includes(value):
         other = os.path.normpath(os.path.join(os.path.dirname(path), item.text))

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from lpmx_runtime.container.record import Container
-    from lpmx_runtime.images.obtain import Finder
+    from lpmx_runtime.fetch.obtain import Finder
     from lpmx_runtime.launch.start import Options, Surroundings
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store

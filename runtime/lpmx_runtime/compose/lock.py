@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lpmx_runtime.errors import ImageNotFoundError, LpmxError
+from lpmx_runtime.reference import parse_reference
 from lpmx_runtime.smallfile import read_small
 from lpmx_runtime.store.image import is_hex_digest
-from lpmx_runtime.store.reference import parse_reference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lpmx_runtime.images.obtain import Finder
+    from lpmx_runtime.fetch.obtain import Finder
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store
 

@@ -11,7 +11,7 @@ from lpmx_runtime.plans.execmap import ExecMap, ImageTarget, parse_mapping
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lpmx_runtime.images.obtain import Finder
+    from lpmx_runtime.fetch.obtain import Finder
     from lpmx_runtime.plans.execmap import Environment
 
 __all__ = ["parse_map"]

@@ -20,6 +20,7 @@ from lpmx_runtime.errors import LpmxError
 from lpmx_runtime.plans.variables import DEFAULT_PATH
 from lpmx_runtime.union.programs import find_program
 from lpmx_runtime.union.tree import Tree
+from lpmx_runtime.yamlfile.source import EnvFileError, Place
 
 from . import lock as locks
 from .envfile import (
@@ -31,12 +32,11 @@ from .envfile import (
     cycle_error,
     read_environment,
 )
-from .source import EnvFileError, Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from lpmx_runtime.images.obtain import Finder
+    from lpmx_runtime.fetch.obtain import Finder
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
-    from lpmx_runtime.images.obtain import Finder
+    from lpmx_runtime.fetch.obtain import Finder
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store
 

@@ -12,7 +12,7 @@ import tempfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from lpmx_runtime.config import read_config
+from lpmx_runtime.config.values import read_config
 from lpmx_runtime.store.store import FileLock, is_own, remove_tree, user_name
 
 from .finding import Finding, Verdict

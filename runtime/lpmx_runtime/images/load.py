@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from lpmx_runtime.errors import ArchiveError, UsageError, storage_errors
+from lpmx_runtime.reference import check_name
 from lpmx_runtime.store.image import Image, chain_id
-from lpmx_runtime.store.reference import check_name
 from lpmx_runtime.store.store import fsync_folder, remove_tree
 from lpmx_runtime.tar.blocks import Digest, decompress, file_blocks, kind_of, prefetch
 from lpmx_runtime.tar.split import SplitWriter

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lpmx_runtime.errors import ArchiveError, UsageError
+from lpmx_runtime.reference import parse_reference
 from lpmx_runtime.store.image import is_hex_digest, parse_config
-from lpmx_runtime.store.reference import parse_reference
 from lpmx_runtime.text import parse_json
 
 from .archive import read_small

@@ -301,7 +301,7 @@ def _listing(image: Image, name: str) -> dict[str, Any]:
 
 def _names_of(image: Image, asked: str) -> list[str]:
     """The name by which the image was asked for; none when that was its id."""
-    from lpmx_runtime.store.reference import parse_reference
+    from lpmx_runtime.reference import parse_reference
 
     with suppress(UsageError):
         name = str(parse_reference(asked))

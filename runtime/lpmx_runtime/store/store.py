@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
-from lpmx_runtime.config import store_root
+from lpmx_runtime.config.values import store_root
 from lpmx_runtime.errors import (
     ImageNotFoundError,
     InUseError,
@@ -29,10 +29,10 @@ from lpmx_runtime.errors import (
     storage_errors,
 )
 from lpmx_runtime.plainpath import plain_path
+from lpmx_runtime.reference import check_name, parse_reference
 from lpmx_runtime.text import parse_json
 
 from .image import Image, LazyNames, chain_id, is_hex_digest, parse_config
-from .reference import check_name, parse_reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -14,13 +14,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lpmx_runtime.config import jobs
+from lpmx_runtime.config.values import jobs
 from lpmx_runtime.errors import ArchiveError, ImageNotFoundError, LpmxError, UsageError
 from lpmx_runtime.images.archive import Blob
 from lpmx_runtime.images.load import load_archive
 from lpmx_runtime.images.manifest import host_platform
+from lpmx_runtime.reference import parse_reference
 from lpmx_runtime.store.image import is_hex_digest, parse_config
-from lpmx_runtime.store.reference import parse_reference
 
 from .choose import check_image, choose_manifest, parse_platform
 from .client import ANSWER_MAX, Manifest, Repository
@@ -34,8 +34,8 @@ from .transport import Transport
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from lpmx_runtime.reference import Reference
     from lpmx_runtime.store.image import Image
-    from lpmx_runtime.store.reference import Reference
     from lpmx_runtime.store.store import Store
 
 __all__ = ["Options", "Pulled", "pull"]

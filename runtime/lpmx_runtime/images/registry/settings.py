@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lpmx_runtime.config import mirrors
+from lpmx_runtime.config.values import mirrors
 from lpmx_runtime.errors import UsageError
 
 from .errors import RegistryError
@@ -23,7 +23,7 @@ from .errors import RegistryError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from lpmx_runtime.store.reference import Reference
+    from lpmx_runtime.reference import Reference
 
 __all__ = ["Endpoint", "endpoints"]
 

@@ -6,11 +6,11 @@ import json
 import time
 from typing import TYPE_CHECKING
 
-from lpmx_runtime.store.reference import parse_reference
+from lpmx_runtime.reference import parse_reference
 
 if TYPE_CHECKING:
+    from lpmx_runtime.reference import Reference
     from lpmx_runtime.store.image import Image
-    from lpmx_runtime.store.reference import Reference
     from lpmx_runtime.store.store import Store
 
     from .client import Manifest

@@ -1,4 +1,4 @@
-"""Checks a value against environment.schema.json and says where it is wrong, and what was meant.
+"""Checks a value against a JSON Schema: where it is wrong, and what was probably meant.
 
 The schema is the one truth: editors complete by it, and this small validator reads the same file.
 It knows the keywords of JSON Schema draft 7 that the schema uses and refuses others, so that a rule
@@ -8,7 +8,6 @@ written there is a rule checked here. The tests compare it with the `jsonschema`
 from __future__ import annotations
 
 import json
-import os
 import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -22,9 +21,8 @@ if TYPE_CHECKING:
 
     from .source import Place, Value
 
-__all__ = ["SCHEMA_FILE", "check", "load_schema", "problems", "read_schema"]
+__all__ = ["check", "problems", "read_schema"]
 
-SCHEMA_FILE = os.path.join(os.path.dirname(__file__), "environment.schema.json")
 _NOTES = {"description", "title", "$schema", "$id", "definitions"}
 _RULES = {
     "$ref", "type", "enum", "anyOf", "pattern", "minLength", "minimum", "minItems", "items",
@@ -47,11 +45,6 @@ class Problem:
 
 
 @cache
-def load_schema() -> dict[str, Any]:
-    """The schema as JSON."""
-    return read_schema(SCHEMA_FILE)
-
-
 def read_schema(path: str) -> dict[str, Any]:
     """The schema in file @path as JSON."""
     with open(path, encoding="utf-8") as file:
@@ -59,12 +52,9 @@ def read_schema(path: str) -> dict[str, Any]:
     return schema
 
 
-def check(value: Value, root: Mapping[str, Any] | None = None) -> None:
-    """Raise EnvFileError for the first thing in @value that the schema does not allow.
-
-    @root: another schema than that of environment files.
-    """
-    listed = problems(value, root=root)
+def check(value: Value, root: Mapping[str, Any]) -> None:
+    """Raise EnvFileError for the first thing in @value that the schema @root does not allow."""
+    listed = problems(value, root)
     found = sorted(listed, key=lambda item: (item.place.line, item.place.column))
     if found:
         first = found[0]
@@ -73,14 +63,10 @@ def check(value: Value, root: Mapping[str, Any] | None = None) -> None:
 
 
 def problems(
-    value: Value,
-    schema: Mapping[str, Any] | None = None,
-    *,
-    root: Mapping[str, Any] | None = None,
+    value: Value, root: Mapping[str, Any], part: Mapping[str, Any] | None = None
 ) -> list[Problem]:
-    """All that is wrong with @value, in no special order."""
-    root = root or load_schema()
-    return list(_Checker(root).walk(value, schema or root, "", 0))
+    """All that is wrong with @value by the schema @root, or by its @part, in no special order."""
+    return list(_Checker(root).walk(value, part or root, "", 0))
 
 
 class _Checker:

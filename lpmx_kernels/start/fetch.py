@@ -4,9 +4,9 @@ Planning knows the store alone. So this is the only place where a start reaches 
 looks only at what the kernel spec and the environment file of the kernel's user name: a notebook,
 which may come from anywhere, never has an image fetched.
 
-The fetch is a process of its own (`python -m lpmx_kernels.fetch STORE POLICY NAME...`): unpacking
-layers in a thread would keep a server from its other kernels. Its lines on standard error are the
-progress, the JSON on its standard output says why it failed.
+The fetch is a process of its own (`python -m lpmx_kernels.start.fetch STORE POLICY NAME...`):
+unpacking layers in a thread would keep a server from its other kernels. Its lines on standard error
+are the progress, the JSON on its standard output says why it failed.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 from lpmx_kernels.spec.interpreter import module_argv
 from lpmx_kernels.start import notebook, source
 from lpmx_runtime.compose.mapwords import parse_map
-from lpmx_runtime.config import pull_policy
+from lpmx_runtime.config.values import pull_policy
 from lpmx_runtime.container import record as containers
 from lpmx_runtime.errors import ImageNotFoundError, LpmxError
-from lpmx_runtime.images.obtain import finder, may_be_fetched
+from lpmx_runtime.fetch.obtain import finder, may_be_fetched
 from lpmx_runtime.store.store import Store
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ async def bring_in(
 
     root = str(Store.open(settings.store or None).root)
     process = await asyncio.create_subprocess_exec(
-        *module_argv("lpmx_kernels.fetch"), root, pull_policy(settings.pull), *names,
+        *module_argv("lpmx_kernels.start.fetch"), root, pull_policy(settings.pull), *names,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -12,19 +12,18 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from lpmx_runtime.config import pull_policy
+from lpmx_runtime.config.values import pull_policy
 from lpmx_runtime.errors import ImageNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from lpmx_runtime.images.progress import Display
     from lpmx_runtime.images.registry.download import Descriptor, Meter
     from lpmx_runtime.images.registry.errors import UnreachableError
     from lpmx_runtime.images.registry.pull import Options
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import FileLock, Store
-
-    from .progress import Display
 
     MeterOf = Callable[[Sequence[Descriptor]], Meter]
     Report = Callable[[str], None]
@@ -76,7 +75,7 @@ def finder(store: Store, policy: str = "") -> Finder:
         shown: list[Display] = []
 
         def display() -> Display:
-            from .progress import Display
+            from lpmx_runtime.images.progress import Display
 
             if not shown:
                 shown.append(Display(name))
@@ -105,7 +104,7 @@ def _is_by_id(image: Image, name: str) -> bool:
 def may_be_fetched(name: str) -> bool:
     """Is @name a name, and neither an id nor the archive of an image?"""
     from lpmx_runtime.errors import LpmxError
-    from lpmx_runtime.store.reference import parse_reference
+    from lpmx_runtime.reference import parse_reference
 
     word = name.removeprefix("sha256:")
     if len(word) >= _ID and not word.strip("0123456789abcdef"):
@@ -127,7 +126,7 @@ def _name_by_digest(store: Store, name: str) -> bool:
         return False
     from lpmx_runtime.errors import LpmxError
     from lpmx_runtime.images.registry.sources import find_source
-    from lpmx_runtime.store.reference import parse_reference
+    from lpmx_runtime.reference import parse_reference
 
     try:
         reference = parse_reference(name)
@@ -151,8 +150,9 @@ def _fetch(
     report: Report | None,
 ) -> Image:
     """Bring @name in, while others that want it wait."""
-    from lpmx_runtime.images.supply import find_archive, load_archive_as
-    from lpmx_runtime.store.reference import parse_reference
+    from lpmx_runtime.reference import parse_reference
+
+    from .supply import find_archive, load_archive_as
 
     reference = str(parse_reference(name))
     with _in_order(), _turn(store, reference, report):
@@ -230,7 +230,7 @@ def _pull(
 
 
 def _nowhere(store: Store, reference: str, error: UnreachableError) -> ImageNotFoundError:
-    from lpmx_runtime.images.supply import directories
+    from .supply import directories
 
     where = ", ".join(directories(store)) or os.path.join(store.root, "supply")
     reason = error.message.replace(": cannot be reached", " cannot be reached", 1)

@@ -11,12 +11,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from .errors import LpmxError, UsageError
+from lpmx_runtime.errors import LpmxError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .configfile import Config
+    from .file import Config
 
 __all__ = [
     "JOBS",
@@ -66,7 +66,7 @@ def read_config() -> Config | None:
     found = files()
     if not found:
         return None
-    from .configfile import read_files
+    from .file import read_files
 
     return read_files(found)
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from lpmx_runtime.config import supply
+from lpmx_runtime.config.values import supply
 from lpmx_runtime.errors import ImageNotFoundError, LpmxError
-from lpmx_runtime.store.reference import parse_reference
+from lpmx_runtime.reference import parse_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +52,7 @@ def load_archive_as(store: Store, archive: str, reference: str) -> Image:
     Raises ImageNotFoundError when it holds several images and none of that name, and what `load`
     raises.
     """
-    from .load import load
+    from lpmx_runtime.images.load import load
 
     loaded = load(store, archive)
     named = [one.image for one in loaded if reference in one.image.names]
@@ -81,10 +81,9 @@ def name_of_file(file: str) -> str:
 
 def names_of(store: Store, path: str) -> list[str]:
     """The names of the images in a plain archive or a layout; none of what is neither."""
+    from lpmx_runtime.images.archive import open_archive
+    from lpmx_runtime.images.manifest import read_images
     from lpmx_runtime.tar.blocks import kind_of
-
-    from .archive import open_archive
-    from .manifest import read_images
 
     try:
         if os.path.isfile(path):

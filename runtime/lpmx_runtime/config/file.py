@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from .compose.schema import check, read_schema
-from .compose.source import EnvFileError, read_source
-from .store.reference import registry_name
+from lpmx_runtime.reference import registry_name
+from lpmx_runtime.yamlfile.schema import check, read_schema
+from lpmx_runtime.yamlfile.source import EnvFileError, read_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from .compose.source import Value
+    from lpmx_runtime.yamlfile.source import Value
 
 __all__ = ["SCHEMA_FILE", "Config", "load_schema", "read_file", "read_files"]
 
@@ -86,7 +86,7 @@ def _path(value: Value) -> str:
 
 
 def _mirrors(value: Value) -> Iterator[tuple[str, str]]:
-    from .errors import UsageError
+    from lpmx_runtime.errors import UsageError
 
     for key, place, listed in value.items():
         try:

@@ -1,0 +1,1 @@
+"""`config.yaml`: what user and site have settled for all programs."""
