@@ -6,7 +6,7 @@ which may come from anywhere, never has an image fetched.
 
 The fetch is a process of its own (`python -m lpmx_kernels.start.fetch STORE POLICY NAME...`):
 unpacking layers in a thread would keep a server from its other kernels. Its lines on standard error
-are the progress, the JSON on its standard output says why it failed.
+are the progress, the JSON on its standard output is the reason of a failure.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def wanted(settings: KernelSettings, environ: Mapping[str, str], container: str 
             names.append(name)
         return store.resolve(name)
 
-    with contextlib.suppress(LpmxError):  # planning says what is wrong
+    with contextlib.suppress(LpmxError):  # planning reports what is wrong
         source.find_image(store, settings.image, environ, collect)
     for word in settings.map:
         with contextlib.suppress(LpmxError):
@@ -75,9 +75,9 @@ def _is_made(store: Store, settings: KernelSettings, container: str) -> bool:
 
 
 async def bring_in(
-    settings: KernelSettings, names: Sequence[str], say: Callable[[str], None]
+    settings: KernelSettings, names: Sequence[str], report: Callable[[str], None]
 ) -> None:
-    """Fetch images; `say` gets lines on how far it is. Raises LpmxError with the reason."""
+    """Fetch images; `report` gets lines on how far it is. Raises LpmxError with the reason."""
     if not names:
         return
     import asyncio  # here: the launcher in argv has no loop
@@ -93,7 +93,7 @@ async def bring_in(
     assert process.stderr
     try:
         async for line in process.stderr:
-            say(line.decode(errors="replace").rstrip().removeprefix(_PREFIX))
+            report(line.decode(errors="replace").rstrip().removeprefix(_PREFIX))
         answer = await process.stdout.read()
         status = await process.wait()
     except BaseException:
@@ -107,8 +107,8 @@ async def bring_in(
 
 def _reason(answer: bytes, names: Sequence[str], status: int) -> LpmxError:
     try:
-        said = json.loads(answer)
-        return LpmxError(str(said["message"]), hint=said["hint"])
+        reason = json.loads(answer)
+        return LpmxError(str(reason["message"]), hint=reason["hint"])
     except (ValueError, KeyError, TypeError):
         return LpmxError(f"{', '.join(names)}: the fetch ended with status {status}")
 
