@@ -96,10 +96,11 @@ def images_command(words: Sequence[str]) -> int:
     """List them: docker's table, or --format."""
     parsed = parse(words, _IMAGES, command="lpmx-docker images", interspersed=True)
     full = parsed.is_on("no-trunc")
+    store = _store()
     rows = [
         row
-        for image in _store().images()
-        for row in _rows(image, full=full)
+        for image in store.images()
+        for row in _rows(store, image, full=full)
         if _wanted(row, parsed.rest, parsed.all("filter"))
     ]
     template = parsed.last("format")
@@ -113,14 +114,16 @@ def images_command(words: Sequence[str]) -> int:
         for one in dict.fromkeys(row["ID"] for row in rows):
             print(one)
     else:
-        _print_table(rows)
+        _print_table(rows, digests=parsed.is_on("digests"))
     return 0
 
 
-def _rows(image: Image, *, full: bool) -> list[dict[str, str]]:
+def _rows(store: Store, image: Image, *, full: bool) -> list[dict[str, str]]:
     """One for each name, as `docker images --format json` has them."""
     from lpmx_runtime.columns import size_text
     from lpmx_runtime.reference import parse_reference
+
+    from .digests import repo_digests
 
     created = str(image.config.get("created") or image.created)
     common = {
@@ -134,12 +137,17 @@ def _rows(image: Image, *, full: bool) -> list[dict[str, str]]:
         "UniqueSize": "N/A",
         "VirtualSize": size_text(image.size).replace(" ", ""),
     }
-    rows = []
+    digests = dict(one.rsplit("@", 1) for one in repo_digests(store, image))
+    rows = {}
     for name in image.names:
         reference = parse_reference(name)
+        digest = reference.digest or digests.get(reference.name, _NONE)
         tag = reference.tag or _NONE
-        rows.append({**common, "Repository": reference.name, "Tag": tag})
-    return rows or [{**common, "Repository": _NONE, "Tag": _NONE}]
+        row = {**common, "Repository": reference.name, "Tag": tag, "Digest": digest}
+        rows[reference.name, tag] = row
+    tagged = {name for name, tag in rows if tag != _NONE}
+    found = [row for (name, tag), row in rows.items() if tag != _NONE or name not in tagged]
+    return found or [{**common, "Repository": _NONE, "Tag": _NONE}]
 
 
 def _ago(when: str) -> str:
@@ -186,12 +194,16 @@ def _matches(row: dict[str, str], name: str) -> bool:
     return row["Repository"] == reference.name and (not tagged or row["Tag"] == reference.tag)
 
 
-def _print_table(rows: Sequence[dict[str, Any]]) -> None:
+def _print_table(rows: Sequence[dict[str, Any]], *, digests: bool) -> None:
     from lpmx_runtime.columns import table as columns
 
-    fields = ("Repository", "Tag", "ID", "CreatedSince", "Size")
-    lines = [tuple(str(row[field]) for field in fields) for row in rows]
-    print(columns(("REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"), lines))
+    shown_digest = {"Digest": "DIGEST"} if digests else {}
+    heads = {
+        "Repository": "REPOSITORY", "Tag": "TAG", **shown_digest, "ID": "IMAGE ID",
+        "CreatedSince": "CREATED", "Size": "SIZE",
+    }  # fmt: skip
+    lines = [tuple(str(row[field]) for field in heads) for row in rows]
+    print(columns(tuple(heads.values()), lines))
 
 
 # ---- load, import

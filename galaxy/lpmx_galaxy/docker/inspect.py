@@ -15,6 +15,8 @@ from lpmx_runtime.container.names import meant
 from lpmx_runtime.errors import NotFoundError, UsageError
 from lpmx_runtime.text import shown
 
+from .digests import repo_digests, resolve
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -71,16 +73,16 @@ def _describe(store: Store, name: str, kind: str) -> dict[str, Any]:
         except NotFoundError:
             if kind:
                 raise
-    return describe_image(store.resolve(name))
+    return describe_image(store, resolve(store, name))
 
 
-def describe_image(image: Image) -> dict[str, Any]:
+def describe_image(store: Store, image: Image) -> dict[str, Any]:
     """As `docker image inspect` describes it."""
     config = image.config
     return {
         "Id": f"sha256:{image.id}",
-        "RepoTags": list(image.names),
-        "RepoDigests": [],
+        "RepoTags": [name for name in image.names if "@" not in name],
+        "RepoDigests": repo_digests(store, image),
         "Created": config.get("created") or _EPOCH,
         "Author": config.get("author", ""),
         "Architecture": config.get("architecture", "amd64"),

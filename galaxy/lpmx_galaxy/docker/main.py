@@ -5,6 +5,7 @@ Galaxy starts it three times a job (inspect, run, kill), so only what a command 
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -29,6 +30,9 @@ COMMANDS = {
     "import": "images",
     "tag": "images",
     "rmi": "images",
+    "login": "accounts",
+    "logout": "accounts",
+    "manifest": "manifests",
     "save": "archives",
     "export": "archives",
     "cp": "archives",
@@ -56,8 +60,8 @@ _GROUPS = {
     "builder": {"build": "build"},
     "buildx": {"build": "build"},
 }  # fmt: skip
-# Docker's own, and what podman and udocker users put before the command. None changes anything:
-# there is no daemon to find.
+# Docker's own, and what podman and udocker users put before the command. Only --config changes
+# anything: there is no daemon to find.
 _GLOBAL = table([
     Flag("host", ("-H", "--host")),
     Flag("context", ("-c", "--context")),
@@ -96,6 +100,8 @@ def _dispatch(words: Sequence[str]) -> int:
     if options.is_on("help") or not options.rest or options.rest[0] == "help":
         print(_help())
         return 0
+    if options.last("config"):
+        os.environ["DOCKER_CONFIG"] = options.last("config")  # where credentials are kept
     name, rest = _command_of(options.rest)
     return _find(name)(rest)
 

@@ -19,17 +19,14 @@ from lpmx_runtime.errors import ArchiveError, ImageNotFoundError, LpmxError, Usa
 from lpmx_runtime.images.archive import Blob
 from lpmx_runtime.images.load import load_archive
 from lpmx_runtime.images.manifest import host_platform
-from lpmx_runtime.reference import parse_reference
 from lpmx_runtime.store.image import is_hex_digest, parse_config
 
 from .choose import check_image, choose_manifest, parse_platform
 from .client import ANSWER_MAX, Manifest, Repository
-from .credentials import find_credentials
 from .download import Blobs, Descriptor, Meter, discard, require_space
 from .errors import RegistryError
-from .settings import endpoints
+from .places import Access, first_manifest, image_reference, open_places
 from .sources import find_source, remember_source, sources
-from .transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,7 +39,6 @@ __all__ = ["Options", "Pulled", "pull"]
 
 LAYERS_MAX = 1000
 CONFIG_MAX = 4 << 20
-_SCHEMES = ("docker://", "oci://")
 _NAME = "io.containerd.image.name"
 
 
@@ -89,7 +85,7 @@ def pull(
     line for each thing that the user should know. Raises RegistryError, and what `load` raises.
     """
     options = options or Options()
-    reference = _reference(name)
+    reference = image_reference(name)
     wanted = parse_platform(options.platform)
     if f"{wanted.system}/{wanted.machine}" != host_platform():
         raise UsageError(
@@ -100,13 +96,13 @@ def pull(
         if known is not None:
             store.tag(str(reference), known.id)
             return Pulled(known, reference.digest, 0, True)
-    transport = Transport(verify=options.verify, warn=report or (lambda _line: None))
-    places = [_place(transport, end, options) for end in endpoints(reference)]
+    access = Access(options.authfile, options.plain_http, options.verify)
+    places = open_places(reference, access, warn=report)
     asked = reference.digest or reference.tag or "latest"
     here = _up_to_date(store, places, reference, asked) if not options.platform else None
     if here is not None:
         return here
-    places, top = _first_manifest(places, asked)
+    places, top = first_manifest(places, asked)
     chosen = choose_manifest(places[0], top, wanted, str(reference))
     archive = _RegistryArchive(
         store, places, chosen, reference, jobs(options.jobs), meter or _no_meter
@@ -119,31 +115,6 @@ def pull(
 
 def _no_meter(_blobs: Sequence[Descriptor]) -> Meter:
     return _Silent()
-
-
-def _reference(name: str) -> Reference:
-    for scheme in _SCHEMES:
-        name = name.removeprefix(scheme)
-    return parse_reference(name)
-
-
-def _place(transport: Transport, endpoint: Any, options: Options) -> Repository:
-    def who() -> Any:
-        return find_credentials(endpoint.registry, endpoint.repository, authfile=options.authfile)
-
-    return Repository(transport, endpoint, who, plain_http=options.plain_http)
-
-
-def _first_manifest(places: list[Repository], asked: str) -> tuple[list[Repository], Manifest]:
-    """The manifest from the first place that has it, and the places from there on."""
-    for number, place in enumerate(places):
-        try:
-            return places[number:], place.manifest(asked)
-        except RegistryError as error:
-            if place is places[-1]:
-                raise
-            place.transport.warn(f"{error.message}: another place is asked")
-    raise AssertionError("unreachable")
 
 
 def _up_to_date(

@@ -1,0 +1,77 @@
+"""The places of an image: its mirrors and its registry, opened for who asks, and its manifest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lpmx_runtime.reference import parse_reference
+
+from .client import Manifest, Repository
+from .credentials import find_credentials
+from .errors import RegistryError
+from .settings import endpoints
+from .transport import Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lpmx_runtime.reference import Reference
+
+    from .credentials import Credentials
+    from .settings import Endpoint
+
+__all__ = ["Access", "first_manifest", "image_reference", "open_image", "open_places"]
+
+_SCHEMES = ("docker://", "oci://", "oras://")
+
+
+@dataclass(frozen=True)
+class Access:
+    """How to come to a registry."""
+
+    authfile: str = ""
+    plain_http: bool = False
+    verify: bool = True  # certificates
+
+
+def image_reference(name: str) -> Reference:
+    """What `[docker://]NAME[:TAG][@DIGEST]` refers to. UsageError for what is no name."""
+    for scheme in _SCHEMES:
+        name = name.removeprefix(scheme)
+    return parse_reference(name)
+
+
+def open_places(
+    reference: Reference, access: Access, *, warn: Callable[[str], None] | None = None
+) -> list[Repository]:
+    """The repositories that may have @reference, in order; nothing is asked of them so far."""
+    transport = Transport(verify=access.verify, warn=warn or (lambda _line: None))
+    return [_open(transport, endpoint, access) for endpoint in endpoints(reference)]
+
+
+def _open(transport: Transport, endpoint: Endpoint, access: Access) -> Repository:
+    def who() -> Credentials | None:
+        return find_credentials(endpoint.registry, endpoint.repository, authfile=access.authfile)
+
+    return Repository(transport, endpoint, who, plain_http=access.plain_http)
+
+
+def first_manifest(places: list[Repository], asked: str) -> tuple[list[Repository], Manifest]:
+    """The manifest from the first place that has it, and the places from there on."""
+    for number, place in enumerate(places):
+        try:
+            return places[number:], place.manifest(asked)
+        except RegistryError as error:
+            if place is places[-1]:
+                raise
+            place.transport.warn(f"{error.message}: another place is asked")
+    raise AssertionError("unreachable")
+
+
+def open_image(
+    reference: Reference, access: Access, *, warn: Callable[[str], None] | None = None
+) -> tuple[list[Repository], Manifest]:
+    """The manifest or index that @reference refers to, and the places from the one that had it."""
+    places = open_places(reference, access, warn=warn)
+    return first_manifest(places, reference.digest or reference.tag or "latest")
