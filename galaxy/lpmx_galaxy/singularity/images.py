@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from lpmx_galaxy.docker.flags import switch, value
 from lpmx_galaxy.frontend.goflags import parse, table
-from lpmx_runtime.errors import InUseError, UsageError
+from lpmx_runtime.errors import UsageError
 from lpmx_runtime.text import shown
 
-from .reference import Reference, in_folder, write_reference
+from .reference import Reference, in_folder, refuse_existing, write_reference
 from .sources import file_name, find_image
 
 if TYPE_CHECKING:
@@ -85,8 +85,8 @@ def pull_command(words: Sequence[str]) -> int:
     folder = parsed.last("dir") or _variable("PULLDIR") or _variable("PULLFOLDER")
     target = os.path.join(folder, target)
     force = parsed.is_on("force")
-    if os.path.lexists(target) and not force:
-        raise InUseError(f"{target} exists already", hint="--force replaces it")
+    if not force:
+        refuse_existing(target)
     image = find_image(_store(), source, refresh=force)
     write_reference(target, _reference(image, source), force=force)
     return 0
@@ -113,8 +113,8 @@ def build_command(words: Sequence[str]) -> int:
         raise UsageError("lpmx-singularity build: FILE docker://NAME")
     target, source = parsed.rest
     force = parsed.is_on("force")
-    if os.path.lexists(target) and not force:
-        raise InUseError(f"{target} exists already", hint="--force replaces it")
+    if not force:
+        refuse_existing(target)
     if source.endswith(".def"):
         from .definition import build
 

@@ -14,6 +14,8 @@ from lpmx_galaxy.frontend.goflags import Flag, parse, table
 from lpmx_galaxy.frontend.main import guarded
 from lpmx_runtime.errors import LpmxError, UsageError
 
+from .messages import set_level
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -30,6 +32,8 @@ COMMANDS = {
     "pull": "images",
     "build": "images",
     "inspect": "images",
+    "registry": "accounts",
+    "remote": "accounts",
 }
 _GLOBAL = table([
     Flag("config", ("-c", "--config")),
@@ -60,6 +64,7 @@ def _dispatch(words: Sequence[str]) -> int:
         if options.is_on("help") or not options.rest or options.rest[0] == "help":
             print(_help())
             return 0
+        set_level(options)
         return _find(options.rest[0])(options.rest[1:])
     except LpmxError as error:
         if error.exit_code in (1, 2, 125):

@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from lpmx_runtime.errors import InUseError, storage_errors
 from lpmx_runtime.store.image import is_hex_digest
 
-__all__ = ["Reference", "in_folder", "read_reference", "write_reference"]
+__all__ = [
+    "Reference",
+    "in_folder",
+    "read_reference",
+    "refuse_existing",
+    "umask",
+    "write_reference",
+]
 
 HEAD = b"#!/usr/bin/env -S lpmx-singularity run\n# lpmx image reference 1\n"
 _FOLDER_FILE = ".lpmx-image"  # in a folder made by `build --sandbox`
@@ -50,18 +57,25 @@ def read_reference(path: str) -> Reference | None:
 
 def write_reference(path: str, reference: Reference, *, force: bool) -> None:
     """Write it, whole or not at all. InUseError where @path exists and not @force."""
-    if os.path.lexists(path) and not force:
-        raise InUseError(f"{path} exists already", hint="--force replaces it")
+    if not force:
+        refuse_existing(path)
     text = json.dumps({"id": reference.id, "name": reference.name})
     temporary = f"{path}.{os.getpid()}.tmp"
     with storage_errors(path):
         with open(temporary, "wb") as file:
             file.write(HEAD + text.encode() + b"\n")
-        os.chmod(temporary, 0o755 & ~_umask())
+        os.chmod(temporary, 0o755 & ~umask())
         os.replace(temporary, path)
 
 
-def _umask() -> int:
+def refuse_existing(path: str) -> None:
+    """InUseError where there is something at @path."""
+    if os.path.lexists(path):
+        raise InUseError(f"{path} exists already", hint="--force replaces it")
+
+
+def umask() -> int:
+    """Of this process."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask

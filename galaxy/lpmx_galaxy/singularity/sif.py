@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lpmx_runtime.errors import ArchiveError, LpmxError
 from lpmx_runtime.smallfile import read_small_text
+from lpmx_runtime.text import shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store
 
-__all__ = ["find_partition", "is_sif", "load_sif", "read_config", "read_exports"]
+__all__ = ["find_partition", "is_sif", "load_sif", "read_config", "read_exports", "unpack_sif"]
 
 _MAGIC = b"SIF_MAGIC\0"
 _MAGIC_AT = 32
@@ -83,25 +84,29 @@ def load_sif(store: Store, path: str) -> Image:
             return store.image(note.read_text().strip())
         except (OSError, LpmxError):
             pass
-        image = _unpack(store, path)
+        image = unpack_sif(store, path)
         make_private(note.parent)
         note.write_text(image.id)
     return image
 
 
-def _unpack(store: Store, path: str) -> Image:
+def unpack_sif(store: Store, path: str, *, called: str = "") -> Image:
+    """The image in @path, unpacked now; messages name it as @called. ArchiveError: it is no SIF."""
     from shutil import which
 
     from lpmx_galaxy.frontend.rootfs import import_rootfs
     from lpmx_runtime.process.proc import run
 
+    called = called or path
+    if not is_sif(path):
+        raise ArchiveError(f"{called}: not a SIF file")
     offset, _ = find_partition(path)
     if not which("unsquashfs"):
         raise LpmxError(
-            f"{path}: a SIF image, and there is no unsquashfs to unpack it",
+            f"{called}: a SIF image, and there is no unsquashfs to unpack it",
             hint="install squashfs-tools, or give the image's docker:// name instead",
         )
-    print(f"unpacking {path}, once", file=sys.stderr)
+    print(f"unpacking {shown(called)}, once", file=sys.stderr)
     path = os.path.abspath(path)  # a name that begins with a dash is no option
     with store.workspace() as workspace:
         tree = workspace / "tree"
@@ -110,7 +115,7 @@ def _unpack(store: Store, path: str) -> Image:
             check=False,  # it ends with 2 where an ordinary user cannot make a device
         )
         if not tree.is_dir():
-            raise ArchiveError(f"{path}: unsquashfs could not unpack it")
+            raise ArchiveError(f"{called}: unsquashfs could not unpack it")
         config = read_config(tree)
         archive = workspace / "tree.tar"
         run(["tar", "-C", tree, "--owner=0", "--group=0", "--numeric-owner", "-cf", archive, "."])

@@ -1,0 +1,60 @@
+"""What `docker pull` prints of the layers that come: a line each, docker's words."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING, TextIO
+
+from lpmx_runtime.text import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lpmx_runtime.images.registry.download import Descriptor
+    from lpmx_runtime.reference import Reference
+
+__all__ = ["Progress"]
+
+_SHORT = 12
+
+
+class Progress:
+    """Of @reference, on @stream; `begin` and `warn` are what a pull wants to call."""
+
+    def __init__(self, reference: Reference, stream: TextIO, *, quiet: bool) -> None:
+        self._reference, self._stream, self._quiet = reference, stream, quiet
+        self._begun = False
+        self._guard = threading.Lock()
+
+    def head(self) -> None:
+        """The line before those of the layers; once."""
+        if self._begun:
+            return
+        self._begun = True
+        what = self._reference
+        full = f"{what.registry}/{what.repository}@{what.digest}"
+        self._print(f"{full if what.digest else what.tag}: Pulling from {what.repository}")
+
+    def begin(self, blobs: Sequence[Descriptor]) -> Progress:
+        """These are to come."""
+        self.head()
+        for blob in blobs:
+            self._print(f"{blob.digest[:_SHORT]}: Pulling fs layer")
+        return self
+
+    def advance(self, blob: Descriptor, size: int) -> None:
+        """More of it is here: nothing is printed."""
+
+    def done(self, blob: Descriptor) -> None:
+        """It is whole."""
+        self._print(f"{blob.digest[:_SHORT]}: Pull complete")
+
+    def warn(self, line: str) -> None:
+        """Something that the user should know."""
+        print(f"WARNING: {shown(line)}", file=sys.stderr, flush=True)
+
+    def _print(self, line: str) -> None:
+        if not self._quiet:
+            with self._guard:
+                print(line, file=self._stream, flush=True)
