@@ -11,6 +11,7 @@ import sys
 
 import pytest
 from support import mkimage as mk
+from support.offline import go_offline
 
 from lpmx_galaxy.docker.main import main as docker
 from lpmx_galaxy.singularity.main import main as singularity
@@ -31,8 +32,8 @@ def store(tmp_path, monkeypatch):
     store = Store.open(tmp_path / "store")
     load(store, mk.docker_archive(tmp_path / "image.tar", [SPEC], style="v1"))
     monkeypatch.setenv("LPMX_HOME", str(store.root))
+    go_offline(monkeypatch)
     monkeypatch.delenv("LPMX_SUPPLY", raising=False)
-    monkeypatch.setenv("PATH", "/nowhere")  # no skopeo
     monkeypatch.chdir(tmp_path)
     return store
 

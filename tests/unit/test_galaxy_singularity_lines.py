@@ -12,6 +12,7 @@ import struct
 
 import pytest
 from support import mkimage as mk
+from support.offline import go_offline
 
 from lpmx_galaxy.frontend.goflags import parse
 from lpmx_galaxy.singularity.definition import parse_definition
@@ -44,6 +45,7 @@ def store(tmp_path, monkeypatch):
     store = Store.open(tmp_path / "store")
     load(store, mk.docker_archive(tmp_path / "image.tar", [SPEC], style="v1"))
     monkeypatch.setenv("LPMX_HOME", str(store.root))
+    go_offline(monkeypatch)
     for name in list(os.environ):
         if name.startswith(("LPMX_SUPPLY", "SINGULARITY", "APPTAINER")):
             monkeypatch.delenv(name)

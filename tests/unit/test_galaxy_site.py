@@ -7,8 +7,9 @@ import os
 import pytest
 import yaml
 from support import mkimage as mk
+from support.offline import go_offline
 
-from lpmx_galaxy.frontend import supply
+from lpmx_galaxy import builds
 from lpmx_galaxy.site.files import PROGRAMS, RUNNERS, Site, job_conf, resolvers, script, tpv, write
 from lpmx_galaxy.site.prefetch import fetch, mulled_name, requirements, wanted
 from lpmx_runtime.errors import InUseError, UsageError
@@ -50,6 +51,7 @@ def tool(tmp_path):
 def store(tmp_path, monkeypatch):
     store = Store.open(tmp_path / "store")
     monkeypatch.setenv("LPMX_HOME", str(store.root))
+    go_offline(monkeypatch)
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.delenv("LPMX_SUPPLY", raising=False)
     return store
@@ -146,7 +148,7 @@ def test_latest_build_of_a_package_is_taken(store, tmp_path):
     for build in ("h00cdaf9_0", "hd87286a_2", "hd87286a_1"):
         put(store, tmp_path, base + build)
     put(store, tmp_path, "quay.io/biocontainers/samtools:1.170--h0_9")
-    assert supply.best_build(store, "quay.io/biocontainers/samtools:1.17") == f"{base}hd87286a_2"
+    assert builds.best_build(store, "quay.io/biocontainers/samtools:1.17") == f"{base}hd87286a_2"
 
 
 def test_prefetch_fills_galaxys_cache_and_says_what_is_missing(store, tmp_path, tool):

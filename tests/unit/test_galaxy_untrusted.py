@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.offline import go_offline
 
 from lpmx_galaxy.docker.flags import RUN
 from lpmx_galaxy.frontend import supply
@@ -80,7 +81,7 @@ def test_an_image_of_a_tool_is_a_name_and_no_environment_file(
     reference: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PATH", "/nowhere")
+    go_offline(monkeypatch)
     for name in ("lab.yaml", "x"):
         (tmp_path / name).write_text("image: a\ncommands: {sh: host}\n")
     with pytest.raises(LpmxError):

@@ -1,4 +1,4 @@
-"""`lpmx-docker` pull, images, load, import, tag, rmi: the store's images, in docker's words."""
+"""`lpmx-docker` images, load, import, tag, rmi: the store's images, in docker's words."""
 
 from __future__ import annotations
 
@@ -20,20 +20,12 @@ __all__ = [
     "images_command",
     "import_command",
     "load_command",
-    "pull_command",
     "rmi_command",
     "tag_command",
 ]
 
 _QUIET = Flag("quiet", ("-q", "--quiet"), takes_value=False)
 _PLATFORM = Flag("platform", ("--platform",))
-_PULL = table([
-    _QUIET,
-    _PLATFORM,
-    Flag("all-tags", ("-a", "--all-tags"), takes_value=False, unenforced="one name, one image"),
-    Flag("disable-content-trust", ("--disable-content-trust",), takes_value=False),
-    Flag("tls-verify", ("--tls-verify",), takes_value=False),
-])  # fmt: skip
 _IMAGES = table([
     _QUIET,
     Flag("all", ("-a", "--all"), takes_value=False),
@@ -61,32 +53,6 @@ def _store() -> Store:
     from lpmx_runtime.store.store import Store
 
     return Store.open()
-
-
-# ---- pull
-
-
-def pull_command(words: Sequence[str]) -> int:
-    """Bring an image in from where images come from; one that is here is up to date."""
-    from lpmx_galaxy.frontend import supply
-    from lpmx_runtime.reference import parse_reference
-
-    parsed = parse(words, _PULL, command="lpmx-docker pull", interspersed=True)
-    if len(parsed.rest) != 1:
-        raise UsageError("lpmx-docker pull: name one image")
-    store = _store()
-    name = str(parse_reference(parsed.rest[0]))
-    here = _id_of(store, name)
-    image = supply.pull(store, name)
-    if not parsed.is_on("quiet"):
-        what = "Image is up to date" if here == image.id else "Downloaded newer image"
-        print(f"Status: {what} for {name}")
-    print(name)
-    return 0
-
-
-def _id_of(store: Store, name: str) -> str:
-    return store.refs().get(name, "")
 
 
 # ---- images

@@ -24,7 +24,7 @@ PROGRAM = "lpmx-docker"
 COMMANDS = {
     "run": "run",
     "inspect": "inspect",
-    "pull": "images",
+    "pull": "pull",
     "images": "images",
     "load": "images",
     "import": "images",

@@ -54,6 +54,14 @@ class Progress:
         """Something that the user should know."""
         print(f"WARNING: {shown(line)}", file=sys.stderr, flush=True)
 
+    def end(self, digest: str, *, is_new: bool) -> None:
+        """It is here, as @digest, which may be unknown."""
+        self.head()
+        if digest:
+            self._print(f"Digest: {digest}")
+        what = "Downloaded newer image" if is_new else "Image is up to date"
+        self._print(f"Status: {what} for {self._reference}")
+
     def _print(self, line: str) -> None:
         if not self._quiet:
             with self._guard:

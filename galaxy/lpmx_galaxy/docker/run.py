@@ -62,13 +62,20 @@ def _run(words: Sequence[str]) -> int:
         raise UsageError(f"{NAME}: no image is named", hint=f"{NAME} [FLAG...] IMAGE [COMMAND...]")
     _check(parsed)
 
-    from lpmx_galaxy.frontend import supply
     from lpmx_galaxy.frontend import unenforced as notes
     from lpmx_runtime.store.store import Store
 
+    from .pull import image_for_run
+
     store = Store.open()
     notes.note(store, NAME, parsed.unenforced)
-    image = supply.obtain(store, parsed.rest[0], when=parsed.last("pull", "missing"))
+    image = image_for_run(
+        store,
+        parsed.rest[0],
+        policy=parsed.last("pull", "missing"),
+        platform=parsed.last("platform"),
+        quiet=parsed.is_on("quiet"),
+    )
     return _start(store, image, parsed)
 
 

@@ -1,124 +1,85 @@
-"""Where images come from when the store lacks one: a directory of archives, else skopeo."""
+"""Images by the names that workflow systems have for them, from the store or wherever they are.
+
+What brings an image in is lpmx_runtime.fetch.obtain: directories of archives first, then its
+registry.
+"""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
-from lpmx_runtime.errors import ImageNotFoundError, LpmxError, UsageError
-from lpmx_runtime.fetch.supply import (
-    directories,
-    find_archive,
-    load_archive_as,
-    name_of_file,
-    names_of,
-)
+from lpmx_runtime.errors import ImageNotFoundError, UsageError
+from lpmx_runtime.fetch.obtain import obtain
 from lpmx_runtime.reference import parse_reference
 
 if TYPE_CHECKING:
+    from lpmx_runtime.fetch.obtain import MeterOf, Report
+    from lpmx_runtime.images.registry.pull import Options
+    from lpmx_runtime.reference import Reference
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store
 
-__all__ = ["best_build", "obtain", "pull", "split_transport"]
+__all__ = ["obtain", "platform_of", "refresh", "split_transport"]
 
-_WAIT = 3600.0  # seconds for another process to bring the same image in
+_MACHINES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64"}
+_TRANSPORTS = (
+    "docker", "docker-daemon", "docker-archive", "oci-archive", "oci", "oras",
+    "library", "shub", "http", "https", "instance",
+)  # fmt: skip
 
 
-def obtain(store: Store, name: str, *, when: str = "missing") -> Image:
-    """The image called @name; brought in by @when `missing` or `always`, never by `never`.
+def refresh(
+    store: Store,
+    name: str,
+    *,
+    options: Options | None = None,
+    meter: MeterOf | None = None,
+    report: Report | None = None,
+) -> Image:
+    """The newest image of that name, as a `pull` wants it.
 
-    ImageNotFoundError when it cannot be had, and then says how to get it.
+    One that was loaded or made here is the newest: its registry is not asked. One that was pulled
+    stays where the registry cannot be reached, and @report is told. Raises what `obtain` raises.
     """
-    if when != "always":
-        try:
-            return store.resolve(name)
-        except ImageNotFoundError:
-            if when == "never":
-                raise
-    return pull(store, name)
+    from lpmx_runtime.fetch.supply import find_archive
+
+    reference = parse_reference(name)
+    canonical = str(reference)
+    try:
+        here = store.resolve(canonical)
+    except ImageNotFoundError:
+        return obtain(store, canonical, options=options, meter=meter, report=report)
+    if not _was_pulled(store, here, reference) and not find_archive(store, canonical):
+        return here
+    try:
+        return obtain(
+            store, canonical, policy="always", options=options, meter=meter, report=report
+        )
+    except ImageNotFoundError as error:
+        if report is not None:
+            report(f"{error.message}: the image that is here is taken")
+        return here
 
 
-def pull(store: Store, name: str) -> Image:
-    """Bring the image in from a folder, else by skopeo; what is here stays if neither has it."""
-    reference = str(parse_reference(name))
-    lock = store.lock(f"pull-{quote(reference, safe='')}")
-    lock.acquire(timeout=_WAIT, busy=f"{reference} is being fetched by another process")
-    with lock:
-        archive = find_archive(store, reference)
-        if archive:
-            return load_archive_as(store, archive, reference)
-        try:
-            return store.resolve(reference)  # also: another process has just brought it
-        except ImageNotFoundError:
-            if "@" in reference or not _skopeo():
-                raise _nowhere(store, reference) from None
-        return _copy(store, reference)
+def _was_pulled(store: Store, image: Image, reference: Reference) -> bool:
+    from lpmx_runtime.images.registry.sources import sources
+
+    name = f"{reference.registry}/{reference.repository}"
+    return any(one.get("name") == name for one in sources(store, image.id))
 
 
-def _nowhere(store: Store, reference: str) -> ImageNotFoundError:
-    where = ", ".join(directories(store)) or os.path.join(store.root, "supply")
-    return ImageNotFoundError(
-        f"{reference}: no such image in the store, and no archive of it in {where}",
-        hint=f"`skopeo copy docker://{reference} docker-archive:FILE:{reference}` where there is a"
-        " network, then `lpmx load FILE` here; or put FILE into that folder",
-    )
+def platform_of(text: str) -> str:
+    """`--platform OS/ARCH[/VARIANT]` or `--arch ARCH` as a pull wants it; "": this machine's."""
+    from lpmx_runtime.images.manifest import host_platform
 
-
-# ---- directories of archives
-
-
-def best_build(store: Store, name: str) -> str:
-    """The latest build of @name that store or folders have: bwa:0.7.17--h5bf99c6_8 of bwa:0.7.17.
-
-    @name itself where there is none: who asks for it will be told so.
-    """
-    known = set(store.refs())
-    for place in directories(store):
-        for entry in os.scandir(place):
-            known.update(names_of(store, entry.path))
-            known.update(filter(None, (name_of_file(entry.name),)))
-    sign = "-" if "mulled-v2-" in name and ":" in name else "--" if ":" in name else ":"
-    found = [one for one in known if one == name or one.startswith(name + sign)]
-    return max(found, key=_build_number) if found else name
-
-
-def _build_number(name: str) -> tuple[int, str]:
-    number = name.rpartition("_" if "_" in name.rpartition(":")[2] else "-")[2]
-    return (int(number) if number.isdigit() else -1, name)
-
-
-# ---- skopeo
-
-
-def _skopeo() -> str:
-    from shutil import which
-
-    return which("skopeo") or ""
-
-
-def _copy(store: Store, reference: str) -> Image:
-    """Fetch by skopeo, which knows registries, into an archive that is loaded and removed."""
-    from lpmx_runtime.process.proc import run
-
-    with store.workspace() as workspace:
-        archive = workspace / "fetched.tar"
-        target = f"docker-archive:{archive}:{reference}"
-        try:
-            run([_skopeo(), "copy", "--quiet", f"docker://{reference}", target])
-        except LpmxError as error:
-            reason = error.message.rpartition("msg=")[2]
-            raise ImageNotFoundError(
-                f"{reference}: no such image in the store, and skopeo could not fetch it: {reason}",
-                hint="where there is no network, `lpmx load` an archive of it",
-            ) from error
-        return load_archive_as(store, os.fspath(archive), reference)
+    parts = [_MACHINES.get(part, part) for part in text.lower().split("/") if part]
+    platform = "/".join(parts if len(parts) != 1 else ("linux", *parts))
+    return "" if platform == host_platform() else platform
 
 
 def split_transport(text: str) -> tuple[str, str]:
     """`docker://bwa:1` as ("docker", "bwa:1"); ("", text) for a bare name or path."""
-    for name in ("docker", "docker-daemon", "docker-archive", "oci-archive", "oci", "oras",
-                 "library", "shub", "http", "https", "instance"):  # fmt: skip
+    for name in _TRANSPORTS:
         for sign in ("://", ":"):
             if text.startswith(name + sign):
                 rest = text[len(name + sign) :]

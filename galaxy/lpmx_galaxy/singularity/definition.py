@@ -33,7 +33,7 @@ __all__ = ["Definition", "build", "parse_definition"]
 _SECTION = re.compile(r"^%([a-z]+)\b", re.IGNORECASE)
 _HEADER = re.compile(r"^([A-Za-z]+)\s*:\s*(\S.*?)\s*$")
 _CHANGES = ("post", "setup", "files", "pre", "arguments")
-_BOOTSTRAPS = ("docker", "docker-archive", "oci", "oci-archive", "localimage")
+_BOOTSTRAPS = ("docker", "docker-archive", "oci", "oci-archive", "oras", "localimage")
 
 
 @dataclass(frozen=True)

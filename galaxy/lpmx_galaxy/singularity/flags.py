@@ -28,6 +28,11 @@ _EFFECTIVE = (
     value("--device"),
     value("--shell"),
     value("--cpuset-cpus"),
+    value("--arch"),
+    value("--platform"),
+    value("--authfile"),
+    switch("--docker-login"),
+    switch("--no-https", "--nohttps"),
     switch("-c", "--contain"),
     switch("-C", "--containall"),
     switch("-e", "--cleanenv"),
@@ -48,11 +53,8 @@ _NEEDLESS = (
         value(*spellings.split())
         for spellings in (
             "-W --workdir",
-            "--arch",
-            "--platform",
             "--pull-folder",
             "--cdi-dirs",
-            "--authfile",
         )
     ),
     *(
@@ -60,12 +62,10 @@ _NEEDLESS = (
         for spellings in (
             "--allow-setuid",
             "--disable-cache",
-            "--docker-login",
             "--keep-layers",
             "--keep-privs",
             "--no-compat",
             "--no-eval",
-            "--no-https --nohttps",
             "--no-init",
             "--no-nv",
             "--no-oci",

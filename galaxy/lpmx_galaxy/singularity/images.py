@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from lpmx_galaxy.docker.flags import switch, value
 from lpmx_galaxy.frontend.goflags import parse, table
+from lpmx_galaxy.frontend.supply import split_transport
 from lpmx_runtime.errors import UsageError
 from lpmx_runtime.text import shown
 
+from .accounts import account_of
 from .reference import Reference, in_folder, refuse_existing, write_reference
-from .sources import file_name, find_image
+from .sources import Fetching, fetching, file_name, find_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +53,8 @@ _BUILD = table([
     switch("--no-https", "--nohttps"),
     switch("--fix-perms"),
     switch("--docker-login"),
+    value("--authfile"),
+    value("--platform"),
     value("--arch"),
     value("--section"),
     value("--mksquashfs-args"),
@@ -87,9 +91,20 @@ def pull_command(words: Sequence[str]) -> int:
     force = parsed.is_on("force")
     if not force:
         refuse_existing(target)
-    image = find_image(_store(), source, refresh=force)
-    write_reference(target, _reference(image, source), force=force)
+    with account_of(parsed):
+        _pull(source, target, fetching(parsed, refresh=True), force=force)
     return 0
+
+
+def _pull(source: str, target: str, how: Fetching, *, force: bool) -> None:
+    transport, rest = split_transport(source)
+    if transport == "oras":
+        from .oras import pull_file
+
+        pull_file(_store(), rest.removeprefix("//"), target, how, force=force)
+        return
+    image = find_image(_store(), source, how)
+    write_reference(target, _reference(image, source), force=force)
 
 
 def _variable(name: str) -> str:
@@ -97,7 +112,6 @@ def _variable(name: str) -> str:
 
 
 def _reference(image: Image, source: str) -> Reference:
-    from lpmx_galaxy.frontend.supply import split_transport
     from lpmx_runtime.reference import parse_reference
 
     transport, rest = split_transport(source)
@@ -115,12 +129,13 @@ def build_command(words: Sequence[str]) -> int:
     force = parsed.is_on("force")
     if not force:
         refuse_existing(target)
-    if source.endswith(".def"):
-        from .definition import build
+    with account_of(parsed):
+        if source.endswith(".def"):
+            from .definition import build
 
-        image = build(_store(), source)
-    else:
-        image = find_image(_store(), source)
+            image = build(_store(), source)
+        else:
+            image = find_image(_store(), source, fetching(parsed))
     if parsed.is_on("sandbox"):
         os.makedirs(target, exist_ok=True)
         target = in_folder(target)

@@ -13,6 +13,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING, Any
 
+from lpmx_galaxy.frontend.supply import platform_of
 from lpmx_runtime.errors import LpmxError, storage_errors
 
 from .reference import refuse_existing, umask
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
 
     from lpmx_runtime.images.registry.client import Manifest, Repository
     from lpmx_runtime.images.registry.download import Descriptor
-    from lpmx_runtime.images.registry.places import Access
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store
+
+    from .sources import Fetching
 
 __all__ = ["CONFIG_TYPE", "LAYER_TYPE", "find_oras", "pull_file"]
 
@@ -33,17 +35,17 @@ CONFIG_TYPE = "application/vnd.sylabs.sif.config.v1+json"
 LAYER_TYPE = "application/vnd.sylabs.sif.layer.v1.sif"
 
 
-def find_oras(store: Store, name: str, access: Access, *, refresh: bool = False) -> Image:
-    """The image in the SIF file called @name; @refresh asks the registry even if it is here.
+def find_oras(store: Store, name: str, how: Fetching) -> Image:
+    """The image in the SIF file called @name.
 
     Raises RegistryError when it cannot be had, ArchiveError when it is no SIF file.
     """
     from .sif import unpack_sif
 
     note = _note(store, name)
-    if not refresh and (image := _image(store, _read(note))) is not None:
+    if not how.refresh and (image := _image(store, _read(note))) is not None:
         return image
-    places, blob = _locate(name, access)
+    places, blob = _locate(name, how)
     with store.lock(f"oras-{blob.digest}"):
         known = _read(note)  # another process may have brought it
         if known.get("digest") == blob.digest and (image := _image(store, known)) is not None:
@@ -54,9 +56,9 @@ def find_oras(store: Store, name: str, access: Access, *, refresh: bool = False)
     return image
 
 
-def pull_file(store: Store, name: str, target: str, access: Access, *, force: bool) -> None:
+def pull_file(store: Store, name: str, target: str, how: Fetching, *, force: bool) -> None:
     """Write the SIF file called @name to @target, whole or not at all."""
-    places, blob = _locate(name, access)
+    places, blob = _locate(name, how)
     with (
         store.lock(f"oras-{blob.digest}"),
         _fetched(store, places, blob, name) as path,
@@ -74,13 +76,16 @@ def pull_file(store: Store, name: str, target: str, access: Access, *, force: bo
                 os.unlink(temporary)
 
 
-def _locate(name: str, access: Access) -> tuple[list[Repository], Descriptor]:
+def _locate(name: str, how: Fetching) -> tuple[list[Repository], Descriptor]:
     from lpmx_runtime.images.registry.choose import choose_manifest, parse_platform
-    from lpmx_runtime.images.registry.places import image_reference, open_image
+    from lpmx_runtime.images.registry.places import Access, image_reference, open_image
+
+    from .messages import warning
 
     reference = image_reference(name)
-    places, top = open_image(reference, access)
-    manifest = choose_manifest(places[0], top, parse_platform(""), str(reference))
+    places, top = open_image(reference, Access(plain_http=how.plain_http), warn=warning)
+    platform = parse_platform(platform_of(how.platform))
+    manifest = choose_manifest(places[0], top, platform, str(reference))
     return places, _layer_of(manifest, str(reference))
 
 
@@ -97,7 +102,8 @@ def _layer_of(manifest: Manifest, name: str) -> Descriptor:
         if isinstance(layer, dict) and layer.get("mediaType") == LAYER_TYPE
     ]
     if len(found) != 1:
-        kind = value.get("artifactType") or (config or {}).get("mediaType") or "no type"
+        described = config.get("mediaType") if isinstance(config, dict) else ""
+        kind = value.get("artifactType") or described or "no type"
         image = str(kind).endswith(("image.config.v1+json", "image.v1+json"))
         raise LpmxError(
             f"oras://{name}: {'an image of layers' if image else f'an artifact of type {kind}'},"

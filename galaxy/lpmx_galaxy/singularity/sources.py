@@ -1,8 +1,9 @@
-"""What an image may be called: a reference file, a SIF, a folder, `docker://...`, an archive."""
+"""What an image may be called: a file, a directory, an archive, docker://NAME, oras://NAME."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lpmx_galaxy.frontend import supply
@@ -11,25 +12,47 @@ from lpmx_runtime.errors import ImageNotFoundError, NotFoundError, UsageError
 from .reference import Reference, in_folder, read_reference
 
 if TYPE_CHECKING:
+    from lpmx_galaxy.frontend.goflags import Parsed
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store
 
-__all__ = ["file_name", "find_image"]
+__all__ = ["Fetching", "fetching", "file_name", "find_image"]
 
 _ARCHIVES = ("docker-archive", "oci-archive", "oci")
-_ELSEWHERE = ("library", "shub", "oras", "http", "https", "instance", "docker-daemon")
+_ELSEWHERE = ("library", "shub", "http", "https", "instance", "docker-daemon")
 
 
-def find_image(store: Store, text: str, *, refresh: bool = False) -> Image:
-    """The image that @text means; @refresh looks where images come from even if it is here.
+@dataclass(frozen=True)
+class Fetching:
+    """How to come to an image of a registry."""
 
-    ImageNotFoundError or UsageError where it cannot be had, with what to do about it.
+    refresh: bool = False  # look for a newer one even if it is here
+    platform: str = ""
+    plain_http: bool = False
+
+
+_AS_USUAL = Fetching()
+
+
+def fetching(parsed: Parsed, *, refresh: bool = False) -> Fetching:
+    """What the flags of a command say of it."""
+    platform = parsed.last("platform") or parsed.last("arch")
+    return Fetching(refresh, platform, parsed.is_on("no-https"))
+
+
+def find_image(store: Store, text: str, how: Fetching = _AS_USUAL) -> Image:
+    """The image that @text means, brought in where it is not here.
+
+    ImageNotFoundError, RegistryError or UsageError where it cannot be had, with what to do about
+    it.
     """
     transport, rest = supply.split_transport(text)
     if transport == "docker":
-        return supply.obtain(
-            store, rest.removeprefix("//"), when="always" if refresh else "missing"
-        )
+        return _from_registry(store, rest.removeprefix("//"), how)
+    if transport == "oras":
+        from .oras import find_oras
+
+        return find_oras(store, rest.removeprefix("//"), how)
     if transport in _ARCHIVES:
         return _from_archive(store, rest)
     if transport in _ELSEWHERE:
@@ -44,6 +67,27 @@ def find_image(store: Store, text: str, *, refresh: bool = False) -> Image:
     if text.startswith(("/", ".")) or text.endswith((".sif", ".simg", ".img")):
         raise NotFoundError(f"{text}: no such file", hint="`pull FILE docker://NAME` makes it")
     return store.resolve(text)
+
+
+def _from_registry(store: Store, name: str, how: Fetching) -> Image:
+    from lpmx_galaxy.docker.digests import resolve
+
+    if not how.refresh:
+        try:
+            return resolve(store, name)
+        except ImageNotFoundError:
+            pass
+    from lpmx_runtime.images.registry.pull import Options
+
+    from .progress import Progress
+
+    progress = Progress(name)
+    options = Options(platform=supply.platform_of(how.platform), plain_http=how.plain_http)
+    fetch = supply.refresh if how.refresh else supply.obtain
+    try:
+        return fetch(store, name, options=options, meter=progress.begin, report=progress.warn)
+    finally:
+        progress.end()
 
 
 def _from_archive(store: Store, path: str) -> Image:
@@ -91,7 +135,7 @@ def _resolve(store: Store, path: str, reference: Reference) -> Image:
                 f"{path}: stands for image {reference.id[:12]}, which this store does not have",
                 hint="load its archive again, or use the store it was pulled into (LPMX_HOME)",
             ) from None
-    return supply.obtain(store, reference.name)
+    return _from_registry(store, reference.name, _AS_USUAL)
 
 
 def file_name(text: str) -> str:

@@ -16,8 +16,9 @@ from lpmx_galaxy.frontend.composition import composed, with_host_environment
 from lpmx_galaxy.frontend.goflags import parse
 from lpmx_runtime.errors import LpmxError, UsageError
 
+from .accounts import account_of
 from .flags import ACTION, FROM_ENVIRONMENT
-from .sources import find_image
+from .sources import fetching, find_image
 from .variables import KEPT, container_variables
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ def _act(action: str, words: Sequence[str]) -> int:
         return 0
     store = Store.open()
     notes.note(store, f"{NAME} {action}", parsed.unenforced)
-    image = find_image(store, parsed.rest[0])
+    with account_of(parsed):
+        image = find_image(store, parsed.rest[0], fetching(parsed))
     wanted = decide(store, image, action, parsed, os.environ)
     _set_processors(parsed)
     container = with_folders(store, wanted.draft, fresh=wanted.fresh)

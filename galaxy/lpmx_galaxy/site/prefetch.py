@@ -164,13 +164,14 @@ def _lower_last(name: str) -> str:
 
 def fetch(needs: Iterable[Need], *, cache: str = "") -> Iterator[tuple[Need, str]]:
     """Bring each in; what is wrong with it, "" when it is here. @cache gets files for them."""
+    from lpmx_galaxy import builds
     from lpmx_galaxy.frontend import supply
     from lpmx_runtime.store.store import Store
 
     store = Store.open()
     for need in needs:
         try:
-            name = supply.best_build(store, need.name) if need.any_build else need.name
+            name = builds.best_build(store, need.name) if need.any_build else need.name
             image = supply.obtain(store, name)
             if cache:
                 _stand_in(cache, name, image)
