@@ -42,6 +42,7 @@ def refresh(
     stays where the registry cannot be reached, and @report is told. Raises what `obtain` raises.
     """
     from lpmx_runtime.fetch.supply import find_archive
+    from lpmx_runtime.images.registry.errors import UnreachableError
 
     reference = parse_reference(name)
     canonical = str(reference)
@@ -55,7 +56,7 @@ def refresh(
         return obtain(
             store, canonical, policy="always", options=options, meter=meter, report=report
         )
-    except ImageNotFoundError as error:
+    except UnreachableError as error:
         if report is not None:
             report(f"{error.message}: the image that is here is taken")
         return here
