@@ -81,6 +81,30 @@ def test_an_image_comes_whole(lpmx: Lpmx, proxy: FaultProxy, name: str, spec: mk
     assert_whole(lpmx, spec, name)
 
 
+def test_an_image_of_the_oci_s_types_comes_as_well(
+    lpmx: Lpmx, proxy: FaultProxy, spec: mkimage.Spec, tmp_path: Path
+) -> None:
+    archive = tmp_path / "x.tar"
+    mkimage.docker_archive(archive, [spec])
+    proxy.begin()
+    name = f"{proxy.address}/lab/oci:1"
+    push(archive, f"{proxy.upstream}/lab/oci:1", "--format", "oci")
+    assert lpmx("pull", name).stdout.startswith(f"pulled {name} ")
+    (row,) = json.loads(lpmx("--json", "images").stdout)
+    assert row["names"] == [name]
+
+
+@pytest.mark.parametrize("sign", ["", "prettyjws"])
+def test_an_image_of_schema_1_is_refused(
+    lpmx: Lpmx, proxy: FaultProxy, name: str, sign: str
+) -> None:
+    kind = f"application/vnd.docker.distribution.manifest.v1+{sign or 'json'}"
+    body = json.dumps({"schemaVersion": 1 if sign else 2, "fsLayers": []}).encode()
+    proxy.begin(Rule("manifests", "status", code=200, headers={"Content-Type": kind}, body=body))
+    done = lpmx("pull", name, check=False)
+    assert (done.returncode, "an image of schema 1 (before 2017)" in done.stderr) == (1, True)
+
+
 def test_what_is_up_to_date_costs_one_request(lpmx: Lpmx, proxy: FaultProxy, name: str) -> None:
     lpmx("pull", name)
     proxy.begin()

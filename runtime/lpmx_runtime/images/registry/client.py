@@ -340,7 +340,7 @@ class Repository:
         if not isinstance(value, dict):
             raise RegistryError(f"{self.label(reference)}: the manifest is no JSON object")
         stated = str(value.get("mediaType") or "")
-        if value.get("schemaVersion") == 1 or "manifest.v1+" in media_type.replace(OCI, ""):
+        if value.get("schemaVersion") == 1 or media_type.startswith(f"{DOCKER}.manifest.v1+"):
             raise RegistryError(
                 f"{self.label(reference)}: an image of schema 1 (before 2017),"
                 " which is not supported",
