@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
 import signal
-import struct
 import subprocess
 from pathlib import Path
 
 import pytest
-from support import busybox as busybox_tools
 from support.lpmx import clean_environment, run
+from support.sif import write_sif
 
 
 @pytest.fixture(scope="session")
@@ -137,32 +135,7 @@ def test_denied_user_runs_alike(nopriv, user_archive, tmp_path):
 
 @pytest.fixture
 def real_sif(tmp_path):
-    """A SIF as Apptainer lays one out: header, one descriptor, a squashfs; with its own folder."""
-    busybox = busybox_tools.available()
-    if not busybox or not shutil.which("mksquashfs"):
-        pytest.skip("no static busybox or no squashfs-tools on this machine")
-    tree = tmp_path / "tree"
-    for name in ("bin", "etc", "tmp", ".singularity.d/env"):
-        (tree / name).mkdir(parents=True)
-    shutil.copy(busybox, tree / "bin" / "busybox")
-    os.link(tree / "bin" / "busybox", tree / "bin" / "sh")
-    (tree / "etc" / "marker").write_text("from a SIF\n")
-    (tree / ".singularity.d/env/10-docker2singularity.sh").write_text(
-        '#!/bin/sh\nexport PATH="/bin"\nexport SAID="${SAID:-"by the image"}"\n'
-    )
-    script = tree / ".singularity.d" / "runscript"
-    script.write_text('#!/bin/sh\nbusybox cat /etc/marker; echo "$SAID $*"\n')
-    script.chmod(0o755)
-    run(["mksquashfs", tree, tmp_path / "files.squashfs", "-quiet", "-no-progress", "-all-root"])
-    data = (tmp_path / "files.squashfs").read_bytes()
-    descriptor = struct.pack("<i?III", 0x4004, True, 1, 0xF0000001, 0)
-    descriptor += struct.pack("<7q", 4096, len(data), len(data), 0, 0, 0, 0) + bytes(128)
-    descriptor += struct.pack("<ii", 1, 2).ljust(384, b"\0")
-    head = b"#!/usr/bin/env run-singularity\n".ljust(32, b"\0") + b"SIF_MAGIC\0" + b"01\0" + b"02\0"
-    head += bytes(16) + struct.pack("<8q", 0, 0, 47, 48, 128, len(descriptor), 4096, len(data))
-    path = tmp_path / "real.sif"
-    path.write_bytes((head + descriptor).ljust(4096, b"\0") + data)
-    return path
+    return write_sif(tmp_path)
 
 
 def test_real_sif_is_unpacked_once_and_runs(singularity, real_sif):

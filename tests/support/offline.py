@@ -16,4 +16,5 @@ def go_offline(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, NOWHERE)
     for name in ("no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY", "LPMX_MIRROR"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LPMX_PULL", "missing")
     monkeypatch.setattr("lpmx_runtime.images.registry.transport._pause", lambda _attempt: 0.0)

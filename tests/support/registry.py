@@ -150,8 +150,9 @@ def _ask(host: str, method: str, path: str, body: bytes, headers: dict[str, str]
 
 
 def lone_user(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have a home without anybody's credentials, and no variable that names some."""
+    """Pull, with a home that has nobody's credentials, and no variable that names some."""
     monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("LPMX_PULL", "missing")
     for name in (
         "REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "DOCKER_AUTH_CONFIG", "XDG_RUNTIME_DIR",
         "XDG_CONFIG_HOME",

@@ -63,6 +63,7 @@ def _run(words: Sequence[str]) -> int:
     _check(parsed)
 
     from lpmx_galaxy.frontend import unenforced as notes
+    from lpmx_runtime.config.values import pull_policy
     from lpmx_runtime.store.store import Store
 
     from .pull import image_for_run
@@ -72,7 +73,7 @@ def _run(words: Sequence[str]) -> int:
     image = image_for_run(
         store,
         parsed.rest[0],
-        policy=parsed.last("pull", "missing"),
+        policy=pull_policy(parsed.last("pull")),
         platform=parsed.last("platform"),
         quiet=parsed.is_on("quiet"),
     )

@@ -49,7 +49,9 @@ def refresh(
     try:
         here = store.resolve(canonical)
     except ImageNotFoundError:
-        return obtain(store, canonical, options=options, meter=meter, report=report)
+        return obtain(
+            store, canonical, policy="missing", options=options, meter=meter, report=report
+        )
     if not _was_pulled(store, here, reference) and not find_archive(store, canonical):
         return here
     try:

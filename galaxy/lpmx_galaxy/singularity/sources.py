@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from lpmx_galaxy.frontend import supply
+from lpmx_runtime.config.values import pull_policy
 from lpmx_runtime.errors import ImageNotFoundError, NotFoundError, UsageError
 
 from .reference import Reference, in_folder, read_reference
@@ -72,18 +74,20 @@ def find_image(store: Store, text: str, how: Fetching = _AS_USUAL) -> Image:
 def _from_registry(store: Store, name: str, how: Fetching) -> Image:
     from lpmx_galaxy.docker.digests import resolve
 
-    if not how.refresh:
+    policy = "" if how.refresh else pull_policy()
+    if not how.refresh and policy != "always":
         try:
             return resolve(store, name)
         except ImageNotFoundError:
-            pass
+            if policy == "never":
+                raise
     from lpmx_runtime.images.registry.pull import Options
 
     from .progress import Progress
 
     progress = Progress(name)
     options = Options(platform=supply.platform_of(how.platform), plain_http=how.plain_http)
-    fetch = supply.refresh if how.refresh else supply.obtain
+    fetch = supply.refresh if how.refresh else partial(supply.obtain, policy=policy)
     try:
         return fetch(store, name, options=options, meter=progress.begin, report=progress.warn)
     finally:
