@@ -1,4 +1,7 @@
-"""What `docker pull` prints of the layers that come: a line each, docker's words."""
+"""What `docker pull` prints of the layers that come: docker's words, a line each.
+
+On a terminal one line is redrawn instead, which says how far it is.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,14 @@ import sys
 import threading
 from typing import TYPE_CHECKING, TextIO
 
+from lpmx_runtime.fetch.obtain import Step
 from lpmx_runtime.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lpmx_runtime.images.registry.download import Descriptor
+    from lpmx_runtime.images.progress import Display
+    from lpmx_runtime.images.registry.download import Descriptor, Meter
     from lpmx_runtime.reference import Reference
 
 __all__ = ["Progress"]
@@ -25,6 +30,7 @@ class Progress:
     def __init__(self, reference: Reference, stream: TextIO, *, quiet: bool) -> None:
         self._reference, self._stream, self._quiet = reference, stream, quiet
         self._begun = False
+        self._display: Display | None = None
         self._guard = threading.Lock()
 
     def head(self) -> None:
@@ -36,9 +42,14 @@ class Progress:
         full = f"{what.registry}/{what.repository}@{what.digest}"
         self._print(f"{full if what.digest else what.tag}: Pulling from {what.repository}")
 
-    def begin(self, blobs: Sequence[Descriptor]) -> Progress:
+    def begin(self, blobs: Sequence[Descriptor]) -> Meter:
         """These are to come."""
         self.head()
+        if sys.stderr.isatty() and not self._quiet:
+            from lpmx_runtime.images.progress import Display
+
+            self._display = Display(str(self._reference))
+            return self._display.begin(blobs)
         for blob in blobs:
             self._print(f"{blob.digest[:_SHORT]}: Pulling fs layer")
         return self
@@ -51,8 +62,16 @@ class Progress:
         self._print(f"{blob.digest[:_SHORT]}: Pull complete")
 
     def warn(self, line: str) -> None:
-        """Something that the user should know."""
+        """Something that the user should know; what goes on has docker's words already."""
+        if isinstance(line, Step):
+            return
+        self.wipe()
         print(f"WARNING: {shown(line)}", file=sys.stderr, flush=True)
+
+    def wipe(self) -> None:
+        """Nothing comes any more, or something else is to be printed."""
+        if self._display is not None:
+            self._display.end()
 
     def end(self, digest: str, *, is_new: bool) -> None:
         """It is here, as @digest, which may be unknown."""

@@ -115,6 +115,8 @@ def _pull(
             )
     except LpmxError as error:
         raise refused(reference, error) from error
+    finally:
+        progress.wipe()
     progress.end(_digest(store, image, reference), is_new=before != image.id)
     return image
 

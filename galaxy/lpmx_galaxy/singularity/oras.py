@@ -119,12 +119,14 @@ def _layer_of(manifest: Manifest, name: str) -> Descriptor:
 @contextlib.contextmanager
 def _fetched(store: Store, places: list[Repository], blob: Descriptor, name: str) -> Iterator[Path]:
     """The file of @blob while it is needed; gone on with by the next command after a cut."""
+    from lpmx_runtime.fetch.obtain import Step
     from lpmx_runtime.images.registry.download import Blobs, discard, require_space
 
     from .progress import Progress
 
     require_space(store, [blob])
-    progress = Progress(f"oras://{name}", what="SIF image")
+    progress = Progress(f"oras://{name}")
+    progress.warn(Step(f"oras://{name}: pulling it"))
     try:
         path = Blobs(store, places, progress.begin([blob])).fetch(blob)
     finally:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from lpmx_runtime.fetch.obtain import Step
+
 from . import messages
 
 if TYPE_CHECKING:
@@ -18,23 +20,21 @@ __all__ = ["Progress"]
 class Progress:
     """Of the image called @name; `begin` and `warn` are what a pull wants to call."""
 
-    def __init__(self, name: str, *, what: str = "OCI image") -> None:
-        from lpmx_runtime.cli.pull import Display
+    def __init__(self, name: str) -> None:
+        from lpmx_runtime.images.progress import Display
 
-        self._what = what
         shown = sys.stderr.isatty() and not messages.is_quiet()
         self._display = Display(name, quiet=not shown)
 
     def begin(self, blobs: Sequence[Descriptor]) -> Meter:
         """These are to come."""
-        if blobs:
-            messages.info(f"Fetching {self._what}...")
         return self._display.begin(blobs)
 
     def warn(self, line: str) -> None:
         """Something that the user should know."""
         self._display.end()
-        messages.warning(line)
+        say = messages.info if isinstance(line, Step) else messages.warning
+        say(line)
 
     def end(self) -> None:
         """It is over."""

@@ -29,11 +29,17 @@ if TYPE_CHECKING:
     Report = Callable[[str], None]
     Finder = Callable[[str], Image]
 
-__all__ = ["finder", "may_be_fetched", "obtain"]
+__all__ = ["Step", "finder", "may_be_fetched", "obtain"]
 
 _WAIT = 6 * 3600.0  # seconds for another process to bring the same image in
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".sif")
 _ID = 12  # hex digits from which on a word is an id, and no name
+
+
+class Step(str):
+    """A line for @report that is about what goes on, and no warning."""
+
+    __slots__ = ()
 
 
 def obtain(
@@ -164,11 +170,11 @@ def _fetch(
         archive = find_archive(store, reference)
         report = report or (lambda _line: None)
         if archive:
-            report(f"{reference}: loading {archive}")
+            report(Step(f"{reference}: loading {archive}"))
             load_archive_as(store, archive, reference)
         else:
             if store.named(reference) is None:
-                report(f"{reference}: not here, pulling it")
+                report(Step(f"{reference}: not here, pulling it"))
             _pull(store, reference, options, meter, report)
         return store.resolve(reference)
 
@@ -200,7 +206,7 @@ def _turn(store: Store, reference: str, report: Report | None) -> FileLock:
     lock = store.lock(f"pull-{hashlib.sha256(reference.encode()).hexdigest()}")
     if not lock.try_acquire():
         if report is not None:
-            report(f"{reference}: another process fetches it, waiting")
+            report(Step(f"{reference}: another process fetches it, waiting"))
         lock.acquire(timeout=_WAIT, busy=f"{reference} is being fetched by another process")
     return lock
 
