@@ -50,13 +50,13 @@ def composed(store: Store, image: Image, options: Options, parsed: Parsed) -> tu
 
 def _obtain_images(store: Store, mappings: Iterable[Mapping]) -> None:
     """Bring in what commands need, as the tool's own image is brought in."""
+    from lpmx_runtime.fetch.obtain import finder
     from lpmx_runtime.plans.execmap import ImageTarget
 
-    from . import supply
-
+    find = finder(store)
     for mapping in mappings:
         if isinstance(mapping.target, ImageTarget):
-            supply.obtain(store, mapping.target.image)
+            find(mapping.target.image)
 
 
 def with_host_environment(launch: Launch) -> Launch:

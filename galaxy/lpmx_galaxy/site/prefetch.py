@@ -2,8 +2,8 @@
 
 Read from tool lists and tools without Galaxy: macros are imported and tokens replaced as far as
 requirements need it. The names of images of packages are BioContainers' (quay.io/biocontainers):
-NAME:VERSION--BUILD for one package, a hash of all for several; which builds there are, the store
-and the folders of archives tell.
+NAME:VERSION--BUILD for one package, a hash of all for several; which builds there are, the store,
+the directories of archives and the registry tell.
 """
 
 from __future__ import annotations
@@ -165,14 +165,15 @@ def _lower_last(name: str) -> str:
 def fetch(needs: Iterable[Need], *, cache: str = "") -> Iterator[tuple[Need, str]]:
     """Bring each in; what is wrong with it, "" when it is here. @cache gets files for them."""
     from lpmx_galaxy import builds
-    from lpmx_galaxy.frontend import supply
+    from lpmx_runtime.fetch.obtain import finder
     from lpmx_runtime.store.store import Store
 
     store = Store.open()
+    find = finder(store, "missing")
     for need in needs:
         try:
             name = builds.best_build(store, need.name) if need.any_build else need.name
-            image = supply.obtain(store, name)
+            image = find(name)
             if cache:
                 _stand_in(cache, name, image)
         except LpmxError as error:

@@ -9,6 +9,7 @@ Modules, each using only those above it:
     transport    connections: certificates, proxies, redirects, when to try again
     client       manifests and blobs of one repository, with the tokens they need
     places       the mirrors and the registry of an image, opened
+    tags         the tags of a repository
     choose       which image of an index is meant
     download     blobs as files: checked, continued after a cut and by the next command
     sources      where the images of the store came from

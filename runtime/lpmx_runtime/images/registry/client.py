@@ -359,6 +359,8 @@ class Repository:
         what = path.partition("/")[2]
         if path.startswith("manifests/"):
             what = self.label(what)
+        elif path.startswith("tags/"):
+            what = f"{self.endpoint.registry}/{self.endpoint.repository}"
         if status == 429:
             limit = answer.headers.get("RateLimit-Limit", "").partition(";")[0]
             of = f", {limit} pulls" if limit else ""
