@@ -79,7 +79,9 @@ def test_pull_prints_dockers_lines(docker: Lpmx, name: str) -> None:
     assert docker("pull", f"{bare}@{digest}").stdout.startswith(f"{bare}@{digest}: Pulling from ")
 
 
-def test_what_was_pulled_is_known_by_its_digest(docker: Lpmx, name: str, proxy: FaultProxy) -> None:
+def test_what_was_pulled_is_known_by_its_digest(
+    docker: Lpmx, name: str, proxy: FaultProxy, tmp_path: Path
+) -> None:
     digest = re.search("Digest: (.*)", docker("pull", name).stdout)[1]  # type: ignore[index]
     by_digest = f"{name.removesuffix(':1')}@{digest}"
     proxy.begin()
@@ -87,7 +89,10 @@ def test_what_was_pulled_is_known_by_its_digest(docker: Lpmx, name: str, proxy: 
     assert (image["RepoTags"], image["RepoDigests"]) == ([name], [by_digest])
     assert json.loads(docker("inspect", by_digest).stdout)[0]["Id"] == image["Id"]
     assert docker("images", "--digests").stdout.splitlines()[1].split()[1:3] == ["1", digest]
-    assert docker("run", "--rm", by_digest, "cat", "/etc/marker").stdout == "upper\n"
+    record = tmp_path / "record.json"
+    words = ("--lpmx-provenance", record, by_digest, "cat", "/etc/marker")
+    assert docker("run", "--rm", *words).stdout == "upper\n"
+    assert json.loads(record.read_text())["image"]["digests"] == [by_digest]
     assert proxy.requests == []
 
 

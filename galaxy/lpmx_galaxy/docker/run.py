@@ -144,7 +144,7 @@ def _start(store: Store, image: Image, parsed: Parsed) -> int:
         if parsed.last("lpmx-provenance"):
             from lpmx_galaxy.frontend import provenance
 
-            provenance.write(parsed.last("lpmx-provenance"), container)
+            provenance.write(parsed.last("lpmx-provenance"), store, container)
         if parsed.last("cidfile"):
             _write_id(parsed.last("cidfile"), container.id)
         if parsed.is_on("detach"):

@@ -1,4 +1,4 @@
-"""--lpmx-provenance FILE: what a tool really ran in, for whoever has to repeat it."""
+"""--lpmx-provenance FILE: what a tool really ran in, for those who repeat it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING
 
 from lpmx_runtime import __version__
 from lpmx_runtime.errors import storage_errors
+from lpmx_runtime.images.registry.sources import repo_digests
 from lpmx_runtime.store.store import atomic_write, without_link_layers
 
 if TYPE_CHECKING:
     from lpmx_runtime.container.record import Container
+    from lpmx_runtime.store.store import Store
 
 __all__ = ["describe", "write"]
 
 
-def describe(container: Container) -> dict[str, object]:
-    """Engine, image by digest, layers, command, binds; no variable's value, which may be secret."""
+def describe(store: Store, container: Container) -> dict[str, object]:
+    """Engine, image by digests, layers, command, binds; no variable's value: it may be secret."""
     return {
         "engine": {"name": "lpmx", "version": __version__},
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -25,6 +27,7 @@ def describe(container: Container) -> dict[str, object]:
         "image": {
             "name": container.image_name,
             "id": f"sha256:{container.image}",
+            "digests": repo_digests(store, container.image),
             "layers": [f"sha256:{diff_id}" for diff_id in without_link_layers(container.diff_ids)],
         },
         "command": list(container.argv),
@@ -37,8 +40,8 @@ def describe(container: Container) -> dict[str, object]:
     }
 
 
-def write(path: str, container: Container) -> None:
+def write(path: str, store: Store, container: Container) -> None:
     """Write it to @path, whole or not at all."""
     with storage_errors(path):
-        text = json.dumps(describe(container), indent=2) + "\n"
+        text = json.dumps(describe(store, container), indent=2) + "\n"
         atomic_write(path, text.encode(), mode=0o644, durable=False)
