@@ -79,6 +79,26 @@ def test_pull_prints_dockers_lines(docker: Lpmx, name: str) -> None:
     assert docker("pull", f"{bare}@{digest}").stdout.startswith(f"{bare}@{digest}: Pulling from ")
 
 
+def test_all_tags_of_a_repository_come(docker: Lpmx, proxy: FaultProxy, tmp_path: Path) -> None:
+    archive = busybox.write_archive(tmp_path / "y.tar", name="y:1")
+    for tag in ("1", "2.0"):
+        push(archive, f"{proxy.upstream}/lab/y:{tag}")
+    proxy.begin()
+    repository = f"{proxy.address}/lab/y"
+    lines = docker("pull", "-a", repository).stdout.splitlines()
+    assert [line for line in lines if line.endswith("Pulling from lab/y")] == [
+        "1: Pulling from lab/y",
+        "2.0: Pulling from lab/y",
+    ]
+    assert lines[-1] == repository
+    tags = [line.split()[1] for line in docker("images").stdout.splitlines()[1:]]
+    assert sorted(tags) == ["1", "2.0"]
+    named = docker("pull", "-a", f"{repository}:1", check=False)
+    assert (named.returncode, "tag can't be used with --all-tags/-a" in named.stderr) == (2, True)
+    none = docker("pull", "-a", f"{proxy.address}/lab/none", check=False)
+    assert (none.returncode, "Error response from daemon: " in none.stderr) == (1, True)
+
+
 def test_what_was_pulled_is_known_by_its_digest(
     docker: Lpmx, name: str, proxy: FaultProxy, tmp_path: Path
 ) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
 
 from lpmx_galaxy.frontend import supply
 from lpmx_galaxy.frontend.goflags import Flag, parse, table
 from lpmx_runtime.errors import ImageNotFoundError, LpmxError, UsageError
 from lpmx_runtime.reference import parse_reference
+
+from .answers import DAEMON
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +27,7 @@ NAME = "lpmx-docker pull"
 _FLAGS = table([
     Flag("quiet", ("-q", "--quiet"), takes_value=False),
     Flag("platform", ("--platform",)),
-    Flag("all-tags", ("-a", "--all-tags"), takes_value=False, unenforced="one name, one image"),
+    Flag("all-tags", ("-a", "--all-tags"), takes_value=False),
     Flag("disable-content-trust", ("--disable-content-trust",), takes_value=False),
     Flag("authfile", ("--authfile",)),
     Flag("tls-verify", ("--tls-verify",), takes_value=False),
@@ -39,17 +42,44 @@ def pull_command(words: Sequence[str]) -> int:
     parsed = parse(words, _FLAGS, command=NAME, interspersed=True)
     if len(parsed.rest) != 1:
         raise UsageError(f"{NAME}: name one image")
-    quiet = parsed.is_on("quiet")
-    reference = parse_reference(parsed.rest[0])
-    if not quiet and reference.tag == "latest" and not parsed.rest[0].endswith(":latest"):
-        print("Using default tag: latest", flush=True)
+    quiet, said = parsed.is_on("quiet"), parsed.rest[0].removeprefix("docker://")
+    reference = parse_reference(said)
     options = Options(
         platform=supply.platform_of(parsed.last("platform")),
         authfile=parsed.last("authfile"),
         verify=parsed.last("tls-verify", "true") == "true",
     )
-    _pull(Store.open(), reference, options, sys.stdout, quiet=quiet)
+    store = Store.open()
+    if parsed.is_on("all-tags"):
+        return _pull_all(store, said, reference, options, quiet=quiet)
+    if not quiet and reference.tag == "latest" and not said.endswith(":latest"):
+        print("Using default tag: latest", flush=True)
+    _pull(store, reference, options, sys.stdout, quiet=quiet)
     print(_in_full(reference))
+    return 0
+
+
+def _pull_all(
+    store: Store, said: str, reference: Reference, options: Options, *, quiet: bool
+) -> int:
+    """Every tag of a repository."""
+    from lpmx_runtime.images.registry.places import Access, open_places
+    from lpmx_runtime.images.registry.tags import list_tags
+
+    from .answers import refused
+
+    if reference.digest or ":" in said.rpartition("/")[2]:
+        raise UsageError(f"{NAME}: tag can't be used with --all-tags/-a")
+    places = open_places(reference, Access(options.authfile, options.plain_http, options.verify))
+    try:
+        tags = list_tags(places)
+    except LpmxError as error:
+        raise refused(reference, error) from error
+    if not tags:
+        raise LpmxError(f"{DAEMON}: manifest for {reference.name} not found: it has no tags")
+    for tag in sorted(tags):
+        _pull(store, replace(reference, tag=tag), options, sys.stdout, quiet=quiet)
+    print(f"{reference.registry}/{reference.repository}")
     return 0
 
 
