@@ -6,12 +6,14 @@ import dataclasses
 import json
 import re
 import shutil
+import subprocess
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from support import busybox
-from support.lpmx import Lpmx
+from support.lpmx import Lpmx, clean_environment
 from support.registry import (
     PASSWORD,
     USER,
@@ -132,6 +134,23 @@ def test_run_pulls_what_is_missing_and_says_so(docker: Lpmx, name: str, proxy: F
     again = docker("run", "--rm", "--pull=always", name, "true")
     assert f"Status: Image is up to date for {name}" in again.stderr
     assert [one.method for one in proxy.requests] == ["HEAD"]
+
+
+def test_jobs_that_start_at_once_fetch_their_image_once(
+    docker: Lpmx, name: str, proxy: FaultProxy
+) -> None:
+    proxy.begin(Rule("GET .*/blobs/", "slow", rate=1_500_000))
+    words = [*docker.command, "run", "--rm", name, "cat", "/etc/marker"]
+    env = clean_environment(docker.environment())
+    jobs = [
+        subprocess.Popen(words, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(8)
+    ]
+    said = [job.communicate(timeout=120) for job in jobs]
+    assert [out for out, _ in said] == ["upper\n"] * 8, said
+    assert [job.returncode for job in jobs] == [0] * 8
+    assert Counter(proxy.blobs()).most_common(1)[0][1] == 1
+    assert len([one for one in proxy.requests if "/manifests/" in one.path]) == 1
 
 
 def test_quiet_run_says_nothing_of_a_pull(docker: Lpmx, name: str) -> None:

@@ -6,12 +6,14 @@ import dataclasses
 import json
 import os
 import shutil
+import signal
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from support import busybox
-from support.lpmx import Lpmx, run
+from support.lpmx import Lpmx, clean_environment, run
 from support.registry import (
     PASSWORD,
     USER,
@@ -23,6 +25,7 @@ from support.registry import (
     push_artifact,
 )
 from support.sif import write_sif
+from support.waiting import until
 
 from lpmx_galaxy.singularity.oras import CONFIG_TYPE, LAYER_TYPE
 
@@ -133,6 +136,38 @@ def test_sif_of_a_registry_is_the_file_that_was_put_there(
     assert list((singularity.home / "downloads").iterdir()) == []
     refused = singularity("pull", f"oras://{place}/sif:1", cwd=tmp_path, check=False)
     assert (refused.returncode, "--force replaces it" in refused.stderr) == (255, True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_pull_that_is_ended_leaves_no_file_and_is_gone_on_with(
+    number: signal.Signals,
+    singularity: Lpmx,
+    place: str,
+    sif: Path,
+    proxy: FaultProxy,
+    tmp_path: Path,
+) -> None:
+    """Nextflow ends a pull that takes too long, and starts it again."""
+    where, half = tmp_path / "cache", sif.stat().st_size // 2
+    where.mkdir()
+    proxy.begin(Rule("GET .*/blobs/", "slow", rate=300_000))
+    words = [*singularity.command, "pull", where / "x.img.pulling.1", f"oras://{place}/sif:1"]
+    process = subprocess.Popen(
+        words, env=clean_environment(singularity.environment()), stderr=subprocess.DEVNULL
+    )
+    downloads = singularity.home / "downloads"
+    until(
+        lambda: sum(path.stat().st_size for path in downloads.glob("sha256-*")) >= half,
+        what="half of it is here",
+    )
+    process.send_signal(number)
+    assert process.wait(30) != 0
+    assert list(where.iterdir()) == []
+    proxy.begin()
+    singularity("pull", where / "x.img.pulling.2", f"oras://{place}/sif:1")
+    (asked,) = [one.range for one in proxy.requests if "/blobs/" in one.path]
+    assert int(asked.removeprefix("bytes=").removesuffix("-")) >= half
+    assert (where / "x.img.pulling.2").read_bytes() == sif.read_bytes()
 
 
 def test_sif_of_a_registry_runs_and_is_fetched_once(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
 from lpmx_galaxy.frontend import supply
@@ -133,16 +134,10 @@ def _pull(
     name = str(reference)
     before = _id_of(store, name)
     progress = Progress(reference, stream, quiet=quiet)
+    fetch = partial(supply.obtain, policy=policy) if policy else supply.refresh
     try:
-        if policy:
-            image = supply.obtain(
-                store, name, policy=policy, options=options, meter=progress.begin,
-                report=progress.warn,
-            )  # fmt: skip
-        else:
-            image = supply.refresh(
-                store, name, options=options, meter=progress.begin, report=progress.warn
-            )
+        with supply.fetch_in_order():
+            image = fetch(store, name, options=options, meter=progress.begin, report=progress.warn)
     except LpmxError as error:
         raise refused(reference, error) from error
     finally:

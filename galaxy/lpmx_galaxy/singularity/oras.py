@@ -13,7 +13,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from lpmx_galaxy.frontend.supply import platform_of
+from lpmx_galaxy.frontend.supply import fetch_in_order, platform_of
 from lpmx_runtime.errors import LpmxError, storage_errors
 
 from .reference import refuse_existing, umask
@@ -46,7 +46,7 @@ def find_oras(store: Store, name: str, how: Fetching) -> Image:
     if not how.refresh and (image := _image(store, _read(note))) is not None:
         return image
     places, blob = _locate(name, how)
-    with store.lock(f"oras-{blob.digest}"):
+    with fetch_in_order(), store.lock(f"oras-{blob.digest}"):
         known = _read(note)  # another process may have brought it
         if known.get("digest") == blob.digest and (image := _image(store, known)) is not None:
             return image
@@ -60,6 +60,7 @@ def pull_file(store: Store, name: str, target: str, how: Fetching, *, force: boo
     """Write the SIF file called @name to @target, whole or not at all."""
     places, blob = _locate(name, how)
     with (
+        fetch_in_order(),
         store.lock(f"oras-{blob.digest}"),
         _fetched(store, places, blob, name) as path,
         storage_errors(target),
