@@ -16,6 +16,7 @@ from images import build
 from support import galaxy as stand
 from support import galaxy_site, users
 from support.galaxy_tools import PACKAGES, tools
+from support.registry import docker_registry, push
 from support.sge import GridEngine
 from support.slurm import Slurm
 
@@ -87,12 +88,24 @@ def user_sge(galaxy_home: Path, request: pytest.FixtureRequest) -> Iterator[Grid
 
 
 @pytest.fixture(scope="session")
+def site_registry(
+    tmp_path_factory: pytest.TempPathFactory, archive: Callable[[str], Path]
+) -> Iterator[str]:
+    """A registry with lab/tool:1 and lab/other:1."""
+    with docker_registry(tmp_path_factory.mktemp("registry") / "data") as address:
+        for name, image in (("tool", "biocontainer"), ("other", "bioconda")):
+            push(archive(image), f"{address}/lab/{name}:1")
+        yield address
+
+
+@pytest.fixture(scope="session")
 def galaxy(
     ordinary_user: Lpmx,
     user_archive: Callable[[str], Path],
     galaxy_home: Path,
     user_slurm: Slurm,
     user_sge: GridEngine | None,
+    site_registry: str,
 ) -> Iterator[stand.Galaxy]:
     """The server, with images loaded and the files that `lpmx galaxy init` wrote."""
     stand.environment()  # before anything is started that would have to wait for it
@@ -104,7 +117,7 @@ def galaxy(
         ordinary_user("tag", image, package)
     references, cache = data / "references", data / "container-cache"
     references.mkdir(parents=True)
-    made = tools(str(references))
+    made = tools(str(references), site_registry)
     ordinary_user("galaxy", "init", site, "--cache", cache)
     (references / "genome.txt").write_text("genome\n")
     drmaa = str(stand.DRMAA) if user_sge and stand.DRMAA.exists() else ""
@@ -178,7 +191,8 @@ def jobs(galaxy: stand.Galaxy) -> Jobs:
     found = Jobs(galaxy, galaxy.upload("uploaded\n"))
     found.start(
         "look_docker", "look_singularity", "fails", "missing", "package_old", "package_new",
-        "package_cached", "composed", "submits", "native_local", "native_slurm",
+        "package_cached", "pulled_docker", "pulled_singularity", "composed", "submits",
+        "native_local", "native_slurm",
     )  # fmt: skip
     return found
 

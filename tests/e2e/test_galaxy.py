@@ -41,6 +41,13 @@ def test_tool_runs_in_its_container(jobs, name, image, shell):
     assert jobs.text(name) == "from-work-dir\n"
 
 
+@pytest.mark.parametrize(
+    ("name", "image"), [("pulled_docker", "biocontainer"), ("pulled_singularity", "bioconda")]
+)
+def test_image_that_only_a_registry_has_comes_with_the_job(jobs, name, image):
+    assert jobs.text(name) == f"{image}\n"
+
+
 def test_failing_tool_fails_with_its_own_status(jobs):
     assert jobs.stderr("fails") == "said\n"
     assert jobs.wait("fails", "error")["exit_code"] == 7

@@ -59,7 +59,7 @@ def adapt(site: Path, references: Path, *, batch: Mapping[str, str], drmaa: str 
         "tpv_config_files": [f"{site}/tpv_lpmx.yml", f"{site}/tpv_rules.yml"],
     }
     chosen = {"composed": "tpv", "submits": "submits"}
-    chosen |= {f"{what}_singularity": "lpmx_singularity" for what in ("look", "sleeps")}
+    chosen |= {f"{what}_singularity": "lpmx_singularity" for what in ("look", "sleeps", "pulled")}
     chosen["package_cached"] = "lpmx_singularity"
     for name in _NATIVE:
         if name == "native_sge" and not drmaa:

@@ -86,8 +86,11 @@ def _tool(
     )  # fmt: skip
 
 
-def tools(references: str) -> dict[str, str]:
-    """Name and XML of every tool; @references is the folder that the site binds read-only."""
+def tools(references: str, registry: str) -> dict[str, str]:
+    """Name and XML of every tool; @references is the folder that the site binds read-only.
+
+    @registry: where lab/tool:1 and lab/other:1 are, and nowhere else.
+    """
     look = _LOOK.replace("REFERENCES", references)
     made = {"data": True, "output": 'from_work_dir="made/result.txt"'}
     key = (
@@ -100,6 +103,12 @@ def tools(references: str) -> dict[str, str]:
         "look_singularity": _tool("look_singularity", look, image=NEW, **made),  # type: ignore[arg-type]
         "fails": _tool("fails", "echo said >&2; exit 7"),
         "missing": _tool("missing", "true", image="localhost:1/no/such-image:1"),
+        "pulled_docker": _tool(
+            "pulled_docker", "cat /etc/lpmx-image > '$out'", image=f"{registry}/lab/tool:1"
+        ),
+        "pulled_singularity": _tool(
+            "pulled_singularity", "cat /etc/lpmx-image > '$out'", image=f"{registry}/lab/other:1"
+        ),
         "package_old": _tool("package_old", "greet > '$out'", package="1.0"),
         "package_new": _tool(
             "package_new", r"greet > '$out'; echo \$GREET_HOME >> '$out'", package="2.0"

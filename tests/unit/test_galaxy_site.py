@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -88,6 +90,25 @@ def test_programs_know_their_store_whatever_the_environment(site):
     assert "export LPMX_HOME='/data/it'\"'\"'s'\n" in text
     assert "export LPMX_SUPPLY=/a:/b\n" in text
     assert text.endswith('exec /opt/lpmx/bin/lpmx-docker "$@"\n')
+
+
+@pytest.mark.parametrize("given", ["", "/of/the/job"])
+def test_programs_find_the_users_accounts_and_settings_in_a_job(site, tmp_path, given):
+    accounts, config = tmp_path / 'a "$HOME" `x`', tmp_path / "c d.yaml"
+    echo = tmp_path / "lpmx-docker"
+    echo.write_text('#!/bin/sh\necho "$DOCKER_CONFIG|$LPMX_CONFIG"\n')
+    echo.chmod(0o755)
+    made = replace(site, scripts=str(tmp_path), accounts=str(accounts), config=str(config))
+    program = tmp_path / "program"
+    program.write_text(script(made, "lpmx-docker"))
+    env = {"HOME": "/job", "DOCKER_CONFIG": given}
+
+    def said():
+        return subprocess.check_output(["sh", program], env=env, text=True)
+
+    assert said() == f"{given or accounts}|\n"
+    config.write_text("pull: never\n")
+    assert said() == f"{given or accounts}|{config}\n"
 
 
 def test_files_are_written_once_unless_forced(site):

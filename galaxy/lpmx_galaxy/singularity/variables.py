@@ -34,6 +34,7 @@ _NOT_PASSED = (
     "SHLVL",
     "_",
     "PS1",
+    "DOCKER_CONFIG",  # where the host's credentials are
 )
 _OURS = ("LPMX_", "SINGULARITY", "APPTAINER")
 _PREFIXES = ("SINGULARITYENV_", "APPTAINERENV_")  # the later wins

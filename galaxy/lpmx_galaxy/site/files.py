@@ -54,10 +54,13 @@ class Site:
     runner: str = "local"
     supply: tuple[str, ...] = ()
     cache: str = ""
+    accounts: str = ""  # docker's directory with the user's credentials
+    config: str = ""  # the user's config.yaml, there or not
 
     @classmethod
     def here(cls, folder: str, *, runner: str, supply: Iterable[str], cache: str) -> Site:
         """With the lpmx that runs now and the store it uses."""
+        from lpmx_runtime.config.values import user_file
         from lpmx_runtime.store.store import default_root
 
         return cls(
@@ -67,6 +70,8 @@ class Site:
             runner,
             tuple(map(os.path.abspath, supply)),
             os.path.abspath(cache) if cache else "",
+            os.path.abspath(os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")),
+            os.path.abspath(user_file()),
         )
 
     @property
@@ -125,7 +130,10 @@ def _files(site: Site) -> Iterator[tuple[str, tuple[str, int]]]:
 
 
 def script(site: Site, program: str) -> str:
-    """A shell script that starts @program with the site's settings."""
+    """A shell script that starts @program with the site's settings.
+
+    A job has a HOME of its own, or none: what is found there otherwise is named.
+    """
     lines = [
         "#!/bin/sh",
         "# Written by `lpmx galaxy init`.",
@@ -133,8 +141,18 @@ def script(site: Site, program: str) -> str:
     ]
     if site.supply:
         lines.append(f"export LPMX_SUPPLY={shlex.quote(':'.join(site.supply))}")
+    if site.accounts:
+        lines.append(f'export DOCKER_CONFIG="${{DOCKER_CONFIG:-{_in_quotes(site.accounts)}}}"')
+    if site.config:
+        path = shlex.quote(site.config)
+        lines.append(f'[ -n "$LPMX_CONFIG" ] || [ ! -f {path} ] || export LPMX_CONFIG={path}')
     lines.append(f'exec {shlex.quote(os.path.join(site.scripts, program))} "$@"')
     return "\n".join(lines) + "\n"
+
+
+def _in_quotes(text: str) -> str:
+    """@text as it is written between double quotes."""
+    return "".join(f"\\{sign}" if sign in '"$`\\' else sign for sign in text)
 
 
 def job_conf(site: Site) -> str:
