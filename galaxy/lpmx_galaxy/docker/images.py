@@ -89,7 +89,7 @@ def _rows(store: Store, image: Image, *, full: bool) -> list[dict[str, str]]:
     from lpmx_runtime.columns import size_text
     from lpmx_runtime.reference import parse_reference
 
-    from .digests import repo_digests
+    from .registries.digests import repo_digests
 
     created = str(image.config.get("created") or image.created)
     common = {

@@ -15,7 +15,7 @@ from lpmx_runtime.container.names import meant
 from lpmx_runtime.errors import NotFoundError, UsageError
 from lpmx_runtime.text import shown
 
-from .digests import repo_digests, resolve
+from .registries.digests import repo_digests, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -66,7 +66,7 @@ def _run(words: Sequence[str]) -> int:
     from lpmx_runtime.config.values import pull_policy
     from lpmx_runtime.store.store import Store
 
-    from .pull import image_for_run
+    from .registries.pull import image_for_run
 
     store = Store.open()
     notes.note(store, NAME, parsed.unenforced)

@@ -72,7 +72,7 @@ def find_image(store: Store, text: str, how: Fetching = _AS_USUAL) -> Image:
 
 
 def _from_registry(store: Store, name: str, how: Fetching) -> Image:
-    from lpmx_galaxy.docker.digests import resolve
+    from lpmx_galaxy.docker.registries.digests import resolve
 
     policy = "" if how.refresh else pull_policy()
     if not how.refresh and policy != "always":

@@ -1,0 +1,1 @@
+"""docker's commands that talk to registries: pull, login, logout, search, manifest inspect."""
