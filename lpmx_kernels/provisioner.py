@@ -228,9 +228,9 @@ class LpmxProvisioner(LocalProvisioner):
         if names:
             self._marker = self._marker or self.kernel_id or str(uuid.uuid4())
             self._log = self._log or logs.new_log(self._root, self.name, self._marker)
-        await fetch.bring_in(self.settings, names, self._say)
+        await fetch.bring_in(self.settings, names, self._report)
 
-    def _say(self, line: str) -> None:
+    def _report(self, line: str) -> None:
         """Report how far a start is, where its user may look meanwhile."""
         self.log.warning("kernel %s: %s", self.kernel_spec.display_name, line)
         assert self._log

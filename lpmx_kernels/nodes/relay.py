@@ -84,7 +84,7 @@ async def _stand_in(place: Elsewhere, spec: SpecFile, connection_file: str) -> i
     here = json.loads(Path(connection_file).read_text(encoding="utf-8"))
     env = dict(os.environ)
     settings = spec.settings
-    await fetch.bring_in(settings, fetch.wanted(settings, env), _say)
+    await fetch.bring_in(settings, fetch.wanted(settings, env), _report)
     await place.reserve(env, STDERR, float("inf"))
     store = str(Store.open(spec.settings.store or None).root)
     kernel = await place.start(
@@ -109,7 +109,7 @@ async def _stand_in(place: Elsewhere, spec: SpecFile, connection_file: str) -> i
     return status
 
 
-def _say(line: str) -> None:
+def _report(line: str) -> None:
     print(f"lpmx: {line}", file=sys.stderr, flush=True)
 
 

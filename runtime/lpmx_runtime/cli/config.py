@@ -1,4 +1,4 @@
-"""`lpmx config`: what all programs go by, and what says so."""
+"""`lpmx config`: what all programs go by, and where it comes from."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print one line a setting: its name, its value, what says so."""
+    """Print one line a setting: its name, its value, where it comes from."""
     from lpmx_runtime.config.file import SCHEMA_FILE
     from lpmx_runtime.config.values import user_file
 
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _settings() -> Iterator[tuple[str, Any, str]]:
-    """Every setting: name, value, and the variable or file that says so."""
+    """Every setting: name, value, and the variable or file that it is from."""
     import os
 
     from lpmx_runtime.config import values as config

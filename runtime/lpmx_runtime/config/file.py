@@ -35,7 +35,7 @@ class Config:
 
 
 def read_files(paths: Iterable[str]) -> Config:
-    """What the files @paths say; of each key the last of them counts."""
+    """What the files @paths contain; of each key the last of them counts."""
     values: dict[str, Any] = {}
     for path in paths:
         values |= read_file(path)

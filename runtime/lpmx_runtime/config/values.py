@@ -59,7 +59,7 @@ def files() -> list[str]:
 
 
 def read_config() -> Config | None:
-    """What the files say, None where there is neither.
+    """What the files contain, None where there is neither.
 
     Raises an LpmxError that names file and line of what is wrong in one.
     """
@@ -92,7 +92,7 @@ def check_policy(text: str, where: str = "pull policy") -> str:
 
 
 def store_root() -> str:
-    """Where the store is: $LPMX_HOME, else as a file says; "": where neither does."""
+    """Where the store is: $LPMX_HOME, else as a file has it; "": where neither does."""
     home = os.environ.get("LPMX_HOME")
     if home:
         return os.path.expanduser(home)

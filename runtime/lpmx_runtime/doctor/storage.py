@@ -30,7 +30,7 @@ MOVE = "put the store elsewhere: LPMX_HOME=/some/local/folder (an absolute path)
 
 
 def _origin(site: Site) -> str:
-    """What says where the store is."""
+    """What determines where the store is."""
     if site.environ.get("LPMX_HOME"):
         return "LPMX_HOME"
     files = read_config()

@@ -2,7 +2,7 @@
 
     image = obtain(store, "quay.io/biocontainers/bwa:0.7.17", policy="missing")
 
-Whoever wants an image that is not here waits for the one process that fetches it. What only a
+Processes that want an image that is not here wait for the one that fetches it. What only a
 fetch needs is imported by it: the start of an image that is here passes through this file.
 """
 
@@ -126,7 +126,7 @@ def may_be_fetched(name: str) -> bool:
 def _name_by_digest(store: Store, name: str) -> bool:
     """Give the image that was pulled as NAME@DIGEST under another name this one, if there is one.
 
-    Whoever looks the name up later then finds it.
+    A later look-up of that name then finds it.
     """
     if "@sha256:" not in name:
         return False
@@ -218,7 +218,7 @@ def _pull(
     meter: MeterOf | None,
     report: Report | None,
 ) -> None:
-    """From the registry; the error says where else the image was looked for, or what was meant."""
+    """From the registry; the error names where else the image was looked for, or what was meant."""
     from lpmx_runtime.images.registry.errors import DeniedError, UnreachableError
     from lpmx_runtime.images.registry.pull import pull
 
