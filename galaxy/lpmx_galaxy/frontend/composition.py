@@ -44,8 +44,10 @@ def composed(store: Store, image: Image, options: Options, parsed: Parsed) -> tu
     if not parsed.last("lpmx-env"):
         return image, options
     from lpmx_runtime.compose.start import launch_options
+    from lpmx_runtime.fetch.obtain import finder
 
-    return launch_options(store, parsed.last("lpmx-env"), options, os.environ)
+    file = parsed.last("lpmx-env")
+    return launch_options(store, file, options, os.environ, find=finder(store))
 
 
 def _obtain_images(store: Store, mappings: Iterable[Mapping]) -> None:
