@@ -82,7 +82,8 @@ def load(
     """Load all images of folder or file @path (`-`: stdin); a single one perhaps as @name.
 
     @report gets a line for each thing that the user should know: what is passed over or assumed,
-    names that move from other images.
+    names that move from other images. Raises ArchiveError for an archive that is damaged, hostile
+    or of another kind, UsageError for a bad @name, StorageError for a disk that fails.
     """
     source = os.fspath(path)
     wanted = check_name(name) if name is not None else None
