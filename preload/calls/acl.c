@@ -56,12 +56,7 @@ judge_masked(const struct acl *acl, size_t n, const struct acl_entry *entry, uns
 static bool
 is_in_group(const struct acl_question *q, uint32_t gid)
 {
-    const struct cred *c = cred_now();
-
-    for (uint32_t i = 0; i < c->n_groups; i++)
-        if (c->groups[i] == gid)
-            return true;
-    return q->gid == gid;
+    return cred_is_member(cred_now(), q->gid, gid);
 }
 
 /* The entries stand in the order in which they are asked. */

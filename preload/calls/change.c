@@ -1,5 +1,6 @@
 /* Names made, removed and moved: mkdir, mknod, symlink, link, unlink, rmdir, rename and their *at
  * forms. */
+#include "../uufs/proclink.h"
 #include "chown.h"
 #include "ownership.h"
 #include "permission.h"
@@ -191,7 +192,7 @@ may_link_descriptors(void)
 static long
 link_descriptor(const struct call *c, struct uufs_hit *to)
 {
-    char ctr[LPMX_PATH_MAX], link[40];
+    char ctr[LPMX_PATH_MAX], link[PROC_LINK_SIZE];
     struct uufs_hit from;
     bool lower = false;
     int err = call_fd_path((int)c->a[0], ctr, sizeof(ctr), &lower);
@@ -209,7 +210,7 @@ link_descriptor(const struct call *c, struct uufs_hit *to)
         return sys5(SYS_linkat, c->a[0], "", AT_FDCWD, to->host, AT_EMPTY_PATH);
     if ((int)c->a[0] == AT_FDCWD)
         return -EPERM; /* a directory */
-    ownership_link((int)c->a[0], link);
+    proc_link_fd((int)c->a[0], link);
     return sys5(SYS_linkat, AT_FDCWD, link, AT_FDCWD, to->host, AT_SYMLINK_FOLLOW);
 }
 

@@ -3,6 +3,7 @@
  * so that of two processes that change one file both have their way. */
 #include "chown.h"
 
+#include "../uufs/proclink.h"
 #include "../uufs/upper.h"
 
 #define KEEP ((uint32_t)-1)
@@ -156,7 +157,7 @@ outside(struct call *c, bool descriptor)
 static OWN_FRAME long
 change_descriptor(struct call *c, const struct change *change)
 {
-    char link[40], host[LPMX_PATH_MAX];
+    char link[PROC_LINK_SIZE], host[LPMX_PATH_MAX];
     struct owner_file file = {.path = link, .follow = true};
     int fd = (int)c->a[0], err;
     bool lower;
@@ -166,7 +167,7 @@ change_descriptor(struct call *c, const struct change *change)
         return flags;
     if (flags & O_PATH && c->row->intent == INTENT_descriptor)
         return -EBADF;
-    ownership_link(fd, link);
+    proc_link_fd(fd, link);
     n = sys4(SYS_readlinkat, AT_FDCWD, link, host, sizeof(host) - 1);
     if (n < 0)
         return n;

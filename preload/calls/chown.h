@@ -9,7 +9,5 @@ void ownership_show_upper(const struct owner_file *file, struct stat *st);
 /* Bring disk and record of an upper file to @shown. file->st must be fresh. */
 int ownership_store(const struct owner_file *file, const struct stat *shown);
 bool ownership_in_upper(const char *host);
-/* "/proc/self/fd/N" */
-void ownership_link(int fd, char *link);
 
 #endif

@@ -91,14 +91,20 @@ cred_has(const struct cred *c, enum cred_cap cap)
 }
 
 bool
-cred_in_group(const struct cred *c, uint32_t gid)
+cred_is_member(const struct cred *c, uint32_t main, uint32_t gid)
 {
-    if (c->group.fs == gid)
+    if (main == gid)
         return true;
     for (uint32_t i = 0; i < c->n_groups; i++)
         if (c->groups[i] == gid)
             return true;
     return false;
+}
+
+bool
+cred_in_group(const struct cred *c, uint32_t gid)
+{
+    return cred_is_member(c, c->group.fs, gid);
 }
 
 static void

@@ -50,6 +50,9 @@ const struct cred *cred_now(void);
 /* The same, to be changed. */
 struct cred *cred_change(void);
 bool cred_has(const struct cred *c, enum cred_cap cap);
+/* Is @gid @main, the group of one of @c's ids, or one of the further groups of @c? */
+bool cred_is_member(const struct cred *c, uint32_t main, uint32_t gid);
+/* The same with the group that decides about files. */
 bool cred_in_group(const struct cred *c, uint32_t gid);
 
 /* Before the first program: the identity of the plan. */

@@ -8,6 +8,7 @@
 #include "chown.h"
 
 #include "../uufs/path.h"
+#include "../uufs/proclink.h"
 
 #include <sys/stat.h>
 
@@ -29,16 +30,13 @@ struct deep {
 static OWN_FRAME int
 name_directory(int fd, char *ctr)
 {
-    char link[40], host[LPMX_PATH_MAX];
-    long n;
+    char host[LPMX_PATH_MAX];
+    long n = proc_fd_target(fd, host, sizeof(host));
 
-    ownership_link(fd, link);
-    n = sys4(SYS_readlinkat, AT_FDCWD, link, host, sizeof(host) - 1);
     if (n < 0)
         return (int)n;
     if (n == sizeof(host) - 1)
         return -ENAMETOOLONG;
-    host[n] = '\0';
     if (uufs_host_is_lower(&engine.fs, host))
         return -EROFS;
     return uufs_from_host(&engine.fs, host, ctr, LPMX_PATH_MAX);
@@ -280,7 +278,7 @@ call_walk_deep(int dirfd, const char *path, unsigned how, struct uufs_hit *hit)
     if (dirfd == AT_FDCWD)
         memcpy(hit->host, "/proc/self/cwd", 15);
     else
-        ownership_link(dirfd, hit->host);
+        proc_link_fd(dirfd, hit->host);
     base_len = strlen(hit->host);
     hit->host_len = (uint32_t)base_len;
     if (strlen(path) >= LPMX_PATH_MAX || !stands_on_ground(&d))

@@ -5,6 +5,7 @@
  * exec would give: resolution, permission, `#!` lines, the ELF header, the interpreter. Then the
  * kernel executes the loader with the program's own argv and the environment plus one string, which
  * the loader takes out again. */
+#include "../uufs/proclink.h"
 #include "hashbang.h"
 #include "ownership.h"
 #include "permission.h"
@@ -77,13 +78,12 @@ static int
 take_descriptor(struct program *p, int fd)
 {
     long copy = sys3(SYS_fcntl, fd, F_DUPFD, 100);
-    size_t len = 14;
+    size_t len;
 
     if (copy < 0)
         return (int)copy;
     p->fd = (int)copy;
-    memcpy(p->hit.host, "/proc/self/fd/", len);
-    len += str_decimal(p->hit.host + len, (uint64_t)copy);
+    len = proc_link_fd((int)copy, p->hit.host);
     p->hit.host_len = (uint32_t)len;
     p->hit.where = UUFS_BIND;
     p->hit.in_union = false;
@@ -612,12 +612,11 @@ COLD static long
 exec_descriptor(struct call *c, int fd)
 {
     struct program p;
-    char path[40];
+    char path[PROC_LINK_SIZE];
 
-    memcpy(path, "/proc/self/fd/", 14);
     if (fd < 0)
         return fd == AT_FDCWD ? -EACCES : -EBADF; /* a directory is no program */
-    str_decimal(path + 14, (uint64_t)fd);
+    proc_link_fd(fd, path);
     program_start(&p, path);
     p.from = fd;
     return exec_path(c, &p, AT_FDCWD, true, (char **)c->a[2], (char **)c->a[3]);

@@ -10,12 +10,9 @@
 static OWN_FRAME bool
 is_lower(int fd)
 {
-    char link[PROC_LINK_SIZE], host[LPMX_PATH_MAX];
-    long n;
+    char host[LPMX_PATH_MAX];
 
-    proc_link_fd(fd, link);
-    n = sys4(SYS_readlinkat, AT_FDCWD, link, host, sizeof(host) - 1);
-    host[n > 0 ? n : 0] = '\0';
+    proc_fd_target(fd, host, sizeof(host));
     return uufs_host_is_lower(&engine.fs, host);
 }
 

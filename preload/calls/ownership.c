@@ -125,12 +125,6 @@ ownership_show(const struct uufs_hit *hit, struct stat *st)
 }
 
 void
-ownership_link(int fd, char *link)
-{
-    proc_link_fd(fd, link);
-}
-
-void
 ownership_show_fd(int fd, struct stat *st)
 {
     char link[PROC_LINK_SIZE];
@@ -138,7 +132,7 @@ ownership_show_fd(int fd, struct stat *st)
     if (fd == AT_FDCWD)
         memcpy(link, "/proc/self/cwd", 15);
     else
-        ownership_link(fd, link);
+        proc_link_fd(fd, link);
     if (is_kept(st))
         show_link(link, st);
     else
@@ -253,7 +247,7 @@ ownership_created_fd(int fd, const char *parent, unsigned long mode)
     char link[PROC_LINK_SIZE];
     struct owner_file file = {.path = link, .follow = true};
 
-    ownership_link(fd, link);
+    proc_link_fd(fd, link);
     return record_new(&file, parent, mode, 0600);
 }
 
@@ -378,9 +372,7 @@ ownership_access(const struct uufs_hit *hit, unsigned want, bool effective)
         if (r <= 0)
             return (int)r;
     }
-    in_group = st.st_gid == gid;
-    for (uint32_t i = 0; i < c->n_groups && !in_group; i++)
-        in_group = c->groups[i] == st.st_gid;
+    in_group = cred_is_member(c, gid, st.st_gid);
     return mode_allows(&st, want, uid, in_group, overrides);
 }
 
@@ -450,15 +442,9 @@ open_path(int dirfd, unsigned long path, unsigned how)
 static OWN_FRAME bool
 open_descriptor(int fd)
 {
-    char link[40], host[LPMX_PATH_MAX];
-    long n;
+    char host[LPMX_PATH_MAX];
 
-    ownership_link(fd, link);
-    n = sys4(SYS_readlinkat, AT_FDCWD, link, host, sizeof(host) - 1);
-    if (n <= 0)
-        return false;
-    host[n] = '\0';
-    return ownership_in_upper(host) && open_one(host);
+    return proc_fd_target(fd, host, sizeof(host)) > 0 && ownership_in_upper(host) && open_one(host);
 }
 
 bool

@@ -95,10 +95,10 @@ look(const struct uufs_hit *hit, struct stat *st)
 static int
 look_behind(int fd, struct stat *st)
 {
-    char link[40];
+    char link[PROC_LINK_SIZE];
     long r;
 
-    ownership_link(fd, link);
+    proc_link_fd(fd, link);
     if (!is_restricted() || fd < 0 || !ownership_in_union(link))
         return 0;
     r = sys2(SYS_fstat, fd, st);

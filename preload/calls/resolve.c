@@ -4,10 +4,10 @@
 
 #include "../trap/slots.h"
 #include "../uufs/anchor.h"
+#include "../uufs/proclink.h"
 #include "../uufs/upper.h"
 #include "anchored.h"
 #include "arguments.h"
-#include "chown.h"
 #include "known.h"
 #include "permission.h"
 #include "root.h"
@@ -47,12 +47,11 @@ is_deleted(const char *host, size_t len)
 static long
 read_fd_link(int fd, char *host, size_t cap)
 {
-    char link[40] = "/proc/thread-self/cwd";
     long n;
 
     if (fd != AT_FDCWD)
-        ownership_link(fd, link);
-    n = sys4(SYS_readlinkat, AT_FDCWD, link, host, cap - 1);
+        return proc_fd_target(fd, host, cap);
+    n = sys4(SYS_readlinkat, AT_FDCWD, "/proc/thread-self/cwd", host, cap - 1);
     host[n > 0 ? n : 0] = '\0';
     return n;
 }
@@ -200,12 +199,10 @@ walk_removed(int dirfd, const char *path, unsigned how, struct uufs_hit *hit)
     size_t len = 14;
     long n;
 
-    if (dirfd == AT_FDCWD) {
+    if (dirfd == AT_FDCWD)
         memcpy(hit->host, "/proc/self/cwd", len + 1);
-    } else {
-        memcpy(hit->host, "/proc/self/fd/", len);
-        len += str_decimal(hit->host + len, (uint64_t)dirfd);
-    }
+    else
+        len = proc_link_fd(dirfd, hit->host);
     n = sys4(SYS_readlinkat, AT_FDCWD, hit->host, target, sizeof(target) - 1);
     if (n < 0)
         return -ENOENT;

@@ -1,6 +1,7 @@
 /* Unix sockets have paths too. The address is replaced by one that names the host path; where that
  * is longer than the 107 bytes of sun_path, the directory is opened and the socket named through
  * /proc/self/fd. */
+#include "../uufs/proclink.h"
 #include "ownership.h"
 #include "peers.h"
 #include "permission.h"
@@ -55,8 +56,7 @@ name_through_directory(struct address *a, struct uufs_hit *hit)
     if (fd < 0)
         return (int)fd;
     a->dir = (int)fd;
-    memcpy(a->un.sun_path, "/proc/self/fd/", 14);
-    len = 14 + str_decimal(a->un.sun_path + 14, (uint64_t)fd);
+    len = proc_link_fd((int)fd, a->un.sun_path);
     err = str_append(a->un.sun_path, sizeof(a->un.sun_path), &len, "/", 1);
     if (!err)
         err = str_append(a->un.sun_path, sizeof(a->un.sun_path), &len, hit->host + slash,

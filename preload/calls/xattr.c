@@ -1,6 +1,7 @@
 /* Extended attributes. What is ours (user.lpmx.*) is never shown nor set by a program. Under root
  * emulation attributes of the security and trusted namespaces, which no ordinary user may set, are
  * remembered (uufs/owner.h), file capabilities above all. */
+#include "../uufs/proclink.h"
 #include "acl.h"
 #include "chown.h"
 #include "ownership.h"
@@ -15,7 +16,7 @@
 /* The file a call is about. */
 struct subject {
     struct uufs_hit hit; /* of a path */
-    char link[40];
+    char link[PROC_LINK_SIZE];
     const char *path; /* host path, or /proc/self/fd/N */
     bool follow;
     bool in_union;
@@ -54,8 +55,7 @@ find_subject(struct call *c, struct subject *s)
 
         if (flags < 0 || flags & O_PATH)
             return -EBADF;
-        memcpy(s->link, "/proc/self/fd/", 14);
-        str_decimal(s->link + 14, (uint64_t)(int)c->a[0]);
+        proc_link_fd((int)c->a[0], s->link);
         s->path = s->link;
         s->fd = (int)c->a[0];
         s->follow = true;

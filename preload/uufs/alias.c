@@ -138,15 +138,13 @@ alias_below(const char *host, const char *place, size_t len)
 static OWN_FRAME size_t
 kernel_name(const char *path, char *name, size_t cap)
 {
-    char link[PROC_LINK_SIZE];
     long fd = uufs_open(path, O_PATH | O_DIRECTORY, 0), n;
 
     if (fd < 0)
         return 0;
-    proc_link_fd((int)fd, link);
-    n = sys4(SYS_readlinkat, AT_FDCWD, link, name, cap);
+    n = proc_fd_target((int)fd, name, cap);
     sys1(SYS_close, fd);
-    return n > 0 && (size_t)n < cap ? (size_t)n : 0;
+    return n > 0 && (size_t)n < cap - 1 ? (size_t)n : 0; /* what fills it may have been cut off */
 }
 
 OWN_FRAME int

@@ -31,9 +31,21 @@ proc_link_kind(const char *rel)
     return PROC_PLAIN;
 }
 
-void
+size_t
 proc_link_fd(int fd, char link[PROC_LINK_SIZE])
 {
     memcpy(link, "/proc/self/fd/", 14);
-    str_decimal(link + 14, (uint64_t)fd);
+    return 14 + str_decimal(link + 14, (uint64_t)fd);
+}
+
+long
+proc_fd_target(int fd, char *name, size_t cap)
+{
+    char link[PROC_LINK_SIZE];
+    long n;
+
+    proc_link_fd(fd, link);
+    n = sys4(SYS_readlinkat, AT_FDCWD, link, name, cap - 1);
+    name[n > 0 ? n : 0] = '\0';
+    return n;
 }

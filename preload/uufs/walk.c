@@ -269,29 +269,6 @@ step_down(struct walk *w, const char *name, size_t len, bool last, bool trailing
     return r < 0 ? (int)r : follow_link(w, target, r);
 }
 
-static int
-finish_in_bind(struct walk *w)
-{
-    const struct uufs *fs = w->fs;
-    struct uufs_hit *hit = w->hit;
-    const struct uufs_bind *b = &fs->binds[hit->bind];
-    size_t len;
-    int err = hit_in_bind(fs, hit);
-
-    if (err)
-        return err;
-    hit->read_only = (b->flags & UUFS_BIND_RO) != 0;
-    if (w->id_depth && (w->id_depth < w->depth || w->how & UUFS_LAST))
-        hit->read_only |= alias_guards(fs, hit->host, hit->where != UUFS_ABSENT);
-    len = hit->host_len;
-    if (b->flags & UUFS_BIND_LINK && hit->ctr_len == b->dst_len)
-        err = str_append(hit->host, sizeof(hit->host), &len, "/.", 2);
-    else if (hit->must_be_dir && hit->where == UUFS_BIND && hit->type != S_IFDIR)
-        err = str_append(hit->host, sizeof(hit->host), &len, "/", 1);
-    hit->host_len = (uint32_t)len;
-    return err;
-}
-
 /* Fill in what the last step left open. */
 static int
 walk_finish(struct walk *w)
@@ -307,7 +284,7 @@ walk_finish(struct walk *w)
         hit->node = VIEW_NONE;
     hit->read_only = fs->read_only || !fs->upper;
     if (!hit->in_union) {
-        err = finish_in_bind(w);
+        err = walk_finish_in_bind(w);
     } else if (hit->where == UUFS_LOWER) {
         err = hit->node == VIEW_NONE ? 0 /* a seed: its host path is set */
                                      : hit_in_layer(fs, hit, hit->node);

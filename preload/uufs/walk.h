@@ -56,6 +56,8 @@ int hit_in_bind(const struct uufs *fs, struct uufs_hit *hit);
 int walk_enter_bind(struct walk *w, int bind);
 /* A component below a bind. 1: it is a symlink to follow, its target is in w->target. */
 long walk_in_bind(struct walk *w, bool last);
+/* The walk ends below a bind: hit->host, and whether that can be changed. 0 or -errno. */
+int walk_finish_in_bind(struct walk *w);
 /* UUFS_NO_XDEV: does it still stand on the same mount? 0 or -EXDEV. */
 int walk_check_mount(struct walk *w);
 

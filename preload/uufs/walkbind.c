@@ -1,5 +1,6 @@
 /* The walk below a bind: each component is looked at on the host. /proc's own symlinks are left to
  * the kernel; its magic links are followed to where they lead in the container. */
+#include "alias.h"
 #include "proclink.h"
 #include "walk.h"
 
@@ -154,4 +155,27 @@ walk_in_bind(struct walk *w, bool last)
     else
         hit->type = st.st_mode & S_IFMT;
     return 0;
+}
+
+int
+walk_finish_in_bind(struct walk *w)
+{
+    const struct uufs *fs = w->fs;
+    struct uufs_hit *hit = w->hit;
+    const struct uufs_bind *b = &fs->binds[hit->bind];
+    size_t len;
+    int err = hit_in_bind(fs, hit);
+
+    if (err)
+        return err;
+    hit->read_only = (b->flags & UUFS_BIND_RO) != 0;
+    if (w->id_depth && (w->id_depth < w->depth || w->how & UUFS_LAST))
+        hit->read_only |= alias_guards(fs, hit->host, hit->where != UUFS_ABSENT);
+    len = hit->host_len;
+    if (b->flags & UUFS_BIND_LINK && hit->ctr_len == b->dst_len)
+        err = str_append(hit->host, sizeof(hit->host), &len, "/.", 2);
+    else if (hit->must_be_dir && hit->where == UUFS_BIND && hit->type != S_IFDIR)
+        err = str_append(hit->host, sizeof(hit->host), &len, "/", 1);
+    hit->host_len = (uint32_t)len;
+    return err;
 }
