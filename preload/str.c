@@ -7,6 +7,8 @@
  * by the string instructions. */
 #include "sys.h"
 
+HOT_FILE;
+
 #ifndef LPMX_HOSTED
 
 struct word { /* eight bytes at any address */

@@ -20,8 +20,14 @@
 #define LPMX_NAME_MAX 255
 #define ARRAY_LEN(a)  (sizeof(a) / sizeof((a)[0]))
 
-/* Not among what every start runs, though its file is: see loader/lpmx-exec.ld. */
-#define COLD __attribute__((noinline, section(".cold")))
+/* What every start runs is in the first 64 KiB of the loader's file (loader/lpmx-exec.ld): all of a
+ * source that has the line `HOT_FILE;`, which preload/Makefile looks for, but for the functions
+ * that are COLD; and of the other sources the functions that are HOT_TEXT. The constants of all
+ * sources are there too, except where the source has the line `COLD_FILE;`. */
+#define HOT_FILE  _Static_assert(true, "see above")
+#define COLD_FILE _Static_assert(true, "see above")
+#define HOT_TEXT  __attribute__((section(".hot_text")))
+#define COLD      __attribute__((noinline, section(".cold")))
 
 #define sys0(nr)             raw_syscall((nr), 0, 0, 0, 0, 0, 0)
 #define sys1(nr, a)          raw_syscall((nr), (long)(a), 0, 0, 0, 0, 0)

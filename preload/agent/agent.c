@@ -12,6 +12,8 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
+COLD_FILE;
+
 #define CONNECTIONS 512
 #define WATCHED     64
 #define REQUEST_MAX (64u << 20)

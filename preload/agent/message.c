@@ -6,6 +6,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+COLD_FILE;
+
 int
 message_address(const char *name, void *address, size_t *size)
 {

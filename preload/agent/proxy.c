@@ -14,6 +14,8 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
+COLD_FILE;
+
 #define FDS_MAX 65536
 #define NO_AGENT                                                                                   \
     "the host agent of this container has ended (start the container again to call commands of "   \

@@ -5,6 +5,8 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
+COLD_FILE;
+
 #define SIG_DFL_ACTION ((void *)0)
 #define SIG_IGN_ACTION ((void *)1)
 #define TERM           15

@@ -5,6 +5,8 @@
 
 #include <linux/stat.h>
 
+HOT_FILE;
+
 #ifndef SYS_fchmodat2
 #define SYS_fchmodat2 452
 #endif

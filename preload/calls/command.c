@@ -18,7 +18,7 @@ list(struct plan_list l)
     return (const void *)(engine.fs.strings + l.off);
 }
 
-const struct plan_command *
+HOT_TEXT const struct plan_command *
 command_find(const struct uufs_hit *hit)
 {
     const struct plan_list l = engine.plan->commands;

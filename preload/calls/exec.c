@@ -17,6 +17,8 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 
+HOT_FILE;
+
 #define MAX_SCRIPTS  5 /* as the kernel's limit of nested interpreters */
 #define SIGTRAP_BIT  (1UL << (SIGTRAP - 1))
 #define SMALL_VECTOR 2048 /* pointers kept on the handler's stack; more go into a mapping */

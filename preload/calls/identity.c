@@ -43,7 +43,7 @@ show_as_own(struct stat *st)
         st->st_gid = engine.plan->gid;
 }
 
-void
+HOT_TEXT void
 identity_show(const struct uufs_hit *hit, struct stat *st)
 {
     if (emulates_root())

@@ -58,7 +58,7 @@ show_from_disk(const struct view_node *n, const char *ctr, struct stat *st)
     }
 }
 
-void
+HOT_TEXT void
 inode_show(const struct uufs_hit *hit, struct stat *st)
 {
     const struct view_node *n = view_node(&engine.fs.view, hit->node);

@@ -3,6 +3,8 @@
 
 #include "../uufs/sequence.h"
 
+HOT_FILE;
+
 #define ENTRIES 64
 #define PATHS   16
 

@@ -8,6 +8,8 @@
 #include <linux/openat2.h>
 #include <sys/stat.h>
 
+HOT_FILE;
+
 struct open_request {
     unsigned long flags, mode;
     uint64_t resolve; /* RESOLVE_* of openat2 */

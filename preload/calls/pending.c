@@ -68,7 +68,7 @@ of_main_thread(uint64_t signals)
     return signals & set_of_line(status, "ShdPnd:") & ~set_of_line(status, "SigBlk:");
 }
 
-static uint64_t
+HOT_TEXT static uint64_t
 waiting(uint64_t mask)
 {
     uint64_t set = 0;
@@ -82,7 +82,7 @@ pending_start(const void *sp)
     main_stack = (unsigned long)sp;
 }
 
-void
+HOT_TEXT void
 pending_leave(uint64_t mask, unsigned long sp)
 {
     struct timespec pause = {.tv_nsec = PAUSE_NS};

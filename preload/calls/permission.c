@@ -45,7 +45,7 @@ judge(const struct stat *st, unsigned want, const char *path, bool follow)
 
 /* ---- walking ---- */
 
-unsigned
+HOT_TEXT unsigned
 permission_how(void)
 {
     bool searches_all = !emulates_root() || cred_has(cred_now(), CRED_CAP_DAC_OVERRIDE);
@@ -125,7 +125,7 @@ judge_hit(const struct uufs_hit *hit, const struct stat *st, unsigned want)
     return judge(st, want, hit->where == UUFS_LOWER ? NULL : hit->host, hit->magic);
 }
 
-int
+HOT_TEXT int
 permission_check(const struct uufs_hit *hit, unsigned want)
 {
     struct stat st;
@@ -239,7 +239,7 @@ to_open_unseen(const struct uufs_hit *hit)
     return r > 0 && !is_owner(&st) ? -EPERM : r < 0 ? r : 0;
 }
 
-int
+HOT_TEXT int
 permission_to_open(const struct uufs_hit *hit, unsigned long flags)
 {
     static const unsigned wanted[] = {PERMISSION_READ, PERMISSION_WRITE,

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+COLD_FILE;
+
 struct text { /* a small buffer in front of a memfd */
     int fd;
     const uint64_t *mask; /* the calling thread's, where the file is of that one, else NULL */

@@ -16,6 +16,8 @@
 #include <sys/inotify.h>
 #include <sys/stat.h>
 
+HOT_FILE;
+
 int
 call_dirfd(const struct call *c)
 {

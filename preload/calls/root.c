@@ -10,6 +10,8 @@
 
 #include <sys/stat.h>
 
+HOT_FILE;
+
 #define PATHS   8
 #define VFORKED 16
 

@@ -4,6 +4,8 @@
 #include "../fast/fast.h"
 #include "call.h"
 
+HOT_FILE;
+
 #define SIGSYS_NR       31
 #define SIGCANCEL_NR    32 /* of glibc: pthread_cancel */
 #define SA_RESTART_FLAG 0x10000000

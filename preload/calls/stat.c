@@ -14,7 +14,7 @@
  * store was copied). */
 static uint64_t layer_device[MAX_TRUSTED_LAYERS];
 
-bool
+HOT_TEXT bool
 lower_device(uint32_t layer, uint64_t *device)
 {
     struct stat st;
@@ -46,7 +46,7 @@ trusted_node(const struct uufs_hit *hit, uint64_t *device)
     return n && lower_device(n->layer, device) ? n : NULL;
 }
 
-void
+HOT_TEXT void
 lower_stat(const struct view_node *n, uint64_t device, struct stat *st)
 {
     memset(st, 0, sizeof(*st));
@@ -63,7 +63,7 @@ lower_stat(const struct view_node *n, uint64_t device, struct stat *st)
     st->st_ctim = (struct timespec){n->ctime, n->ctime_ns};
 }
 
-bool
+HOT_TEXT bool
 lower_show_merged(const struct view_node *n, struct stat *st)
 {
     uint64_t device;
@@ -85,7 +85,7 @@ host_flags(const struct uufs_hit *hit, unsigned how)
 }
 
 /* What the program is to see of @hit, or of the descriptor @fd without one. */
-static void
+HOT_TEXT static void
 show(const struct uufs_hit *hit, int fd, struct stat *st)
 {
     if (hit) {
@@ -135,7 +135,7 @@ show_procfile(const char *link, int fd, struct stat *st)
     st->st_size = st->st_blocks = 0;
 }
 
-static long
+HOT_TEXT static long
 stat_at(int dirfd, unsigned long path, unsigned how, unsigned long buf)
 {
     struct uufs_hit hit;
@@ -159,20 +159,20 @@ stat_at(int dirfd, unsigned long path, unsigned how, unsigned long buf)
     return user_put(buf, &st, sizeof(st));
 }
 
-long
+HOT_TEXT long
 call_stat(struct call *c)
 {
     return stat_at(AT_FDCWD, c->a[0], UUFS_FOLLOW, c->a[1]);
 }
 
-long
+HOT_TEXT long
 call_lstat(struct call *c)
 {
     return stat_at(AT_FDCWD, c->a[0], 0, c->a[1]);
 }
 
 /* A descriptor's own metadata (fstat, or an empty path). */
-static OWN_FRAME long
+HOT_TEXT static OWN_FRAME long
 stat_descriptor(int fd, unsigned long buf)
 {
     struct uufs_hit merged, *hit = NULL;
@@ -192,7 +192,7 @@ stat_descriptor(int fd, unsigned long buf)
     return user_put(buf, &st, sizeof(st));
 }
 
-long
+HOT_TEXT long
 call_newfstatat(struct call *c)
 {
     if (c->a[3] & AT_EMPTY_PATH) {
@@ -207,7 +207,7 @@ call_newfstatat(struct call *c)
     return stat_at((int)c->a[0], c->a[1], call_how(c), c->a[2]);
 }
 
-long
+HOT_TEXT long
 call_fstat(struct call *c)
 {
     return (int)c->a[0] < 0 ? -EBADF : stat_descriptor((int)c->a[0], c->a[1]);
@@ -333,7 +333,7 @@ call_statx(struct call *c)
     return err ? err : user_put(c->a[4], &sx, sizeof(sx));
 }
 
-long
+HOT_TEXT long
 lower_access(const struct view_node *n, bool read_only, unsigned want)
 {
     uint32_t uid = (uint32_t)sys0(SYS_geteuid), mode = n->mode;
@@ -347,7 +347,7 @@ lower_access(const struct view_node *n, bool read_only, unsigned want)
     return (mode >> 6 & want) == want ? 0 : -EACCES;
 }
 
-static long
+HOT_TEXT static long
 access_at(int dirfd, unsigned long path, unsigned how, unsigned long mode, unsigned long flags)
 {
     struct uufs_hit hit;
@@ -379,19 +379,19 @@ access_at(int dirfd, unsigned long path, unsigned how, unsigned long mode, unsig
                     host_flags(&hit, how));
 }
 
-long
+HOT_TEXT long
 call_access(struct call *c)
 {
     return access_at(AT_FDCWD, c->a[0], UUFS_FOLLOW, c->a[1], 0);
 }
 
-long
+HOT_TEXT long
 call_faccessat(struct call *c)
 {
     return access_at((int)c->a[0], c->a[1], UUFS_FOLLOW, c->a[2], 0);
 }
 
-long
+HOT_TEXT long
 call_faccessat2(struct call *c)
 {
     if ((c->a[3] & AT_EMPTY_PATH) && call_path_empty(c) == 1)
@@ -445,7 +445,7 @@ read_magic(const struct uufs_hit *hit, unsigned long buf, long size)
     return put_link(buf, size, host, strlen(host));
 }
 
-static long
+HOT_TEXT static long
 readlink_at(int dirfd, unsigned long path, unsigned long buf, long size)
 {
     struct uufs_hit hit;
@@ -465,13 +465,13 @@ readlink_at(int dirfd, unsigned long path, unsigned long buf, long size)
                     strlen(view_link(&engine.fs.view, n)));
 }
 
-long
+HOT_TEXT long
 call_readlink(struct call *c)
 {
     return readlink_at(AT_FDCWD, c->a[0], c->a[1], (int)c->a[2]);
 }
 
-long
+HOT_TEXT long
 call_readlinkat(struct call *c)
 {
     int empty = call_path_empty(c);

@@ -1,6 +1,8 @@
 /* calls.def as an array indexed by system call number. */
 #include "call.h"
 
+HOT_FILE;
+
 #ifndef SYS_fchmodat2
 #define SYS_fchmodat2 452
 #endif

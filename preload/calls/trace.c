@@ -31,7 +31,7 @@ trace_compares_memory(void)
     return sys5(SYS_kcmp, pid, pid, KCMP_VM, 0, 0) == 0;
 }
 
-void
+HOT_TEXT void
 trace_mark_process(void)
 {
     if (engine.marks_processes && !sys3(SYS_madvise, &owner, sizeof(owner), MADV_WIPEONFORK))
@@ -125,7 +125,7 @@ call_ptrace(struct call *c)
     return call_raw(c);
 }
 
-void
+HOT_TEXT void
 trace_before_exec(void)
 {
     int tid = -1;
@@ -148,7 +148,7 @@ trace_mark_traced(void)
     tracee = (int)sys0(SYS_getpid);
 }
 
-bool
+HOT_TEXT bool
 trace_is_wanted(void)
 {
     int tid = 0;

@@ -3,6 +3,8 @@
  * the old mask before it returns. */
 #include "call.h"
 
+HOT_FILE;
+
 #define PAGE   4096UL
 #define NO_HOW 0x7fff
 

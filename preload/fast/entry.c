@@ -14,6 +14,8 @@
 
 #include <sys/stat.h>
 
+HOT_FILE;
+
 #define STACK_SIZE   (256UL * 1024)
 #define SIGSYS_NR    31
 #define SIGSYS_BIT   (1UL << (SIGSYS_NR - 1))

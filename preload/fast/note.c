@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <time.h>
 
+HOT_FILE;
+
 #define BUSY         32 /* traps of a program that will make many more */
 #define WORTH_IT     4  /* of these from one site */
 #define HOPELESS     0xffffffffu

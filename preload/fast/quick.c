@@ -15,6 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+HOT_FILE;
+
 #define PAGE     4096UL
 #define HOST_MAX 1024  /* host paths on the caller's stack */
 #define LIST_MAX 32768 /* bytes of records at a time */

@@ -6,6 +6,8 @@
 #include <elf.h>
 #include <sys/mman.h>
 
+HOT_FILE;
+
 #define PAGE      4096UL
 #define MAX_PHDRS 64
 #define PIE_BASE                                                                                   \

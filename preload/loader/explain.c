@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 
+COLD_FILE;
+
 #define FS_NOEXEC 8 /* ST_NOEXEC of statvfs(3) */
 
 static const struct {

@@ -5,6 +5,8 @@
 
 #include <sys/prctl.h>
 
+HOT_FILE;
+
 void
 layout_tell(const uint64_t *sp, const struct environment_span *env, const Elf64_auxv_t *av,
             const struct elf_image *program)

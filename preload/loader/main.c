@@ -16,6 +16,8 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
+HOT_FILE;
+
 HOT_LAST struct engine engine;
 
 /* ---- messages ---- */

@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 
+HOT_FILE;
+
 /* Map the file behind @fd, which is closed; *size gets its length. */
 static int
 map_opened(int fd, int prot, int share, const void **map, uint64_t *size)

@@ -11,6 +11,8 @@
 #include <signal.h>
 #include <sys/prctl.h>
 
+COLD_FILE;
+
 struct start {
     const char *plan, *cwd;
     const char *here;   /* the caller's working directory; it must be the same one inside */

@@ -3,6 +3,8 @@
  * one environment string. Lengths, because paths may hold any byte. */
 #include "../engine.h"
 
+HOT_FILE;
+
 static int
 append_number(char *buf, size_t cap, size_t *len, uint64_t value, char end)
 {

@@ -13,6 +13,8 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
+COLD_FILE;
+
 #ifndef SYS_fchmodat2
 #define SYS_fchmodat2 452
 #endif

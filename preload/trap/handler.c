@@ -7,6 +7,8 @@
 
 #include <signal.h>
 
+HOT_FILE;
+
 #define SYS_SECCOMP_CODE 1 /* si_code of a filter's trap */
 #define SIGSYS_NR        31
 #define SA_FLAGS                                                                                   \
@@ -112,7 +114,7 @@ trap_handler(int sig, struct trap_info *info, struct trap_context *context)
 #define EFLAGS_START  0x202UL
 
 /* As the return of a signal handler, which sets registers and mask together. */
-_Noreturn void
+COLD _Noreturn void
 trap_leave(const void *sp, uint64_t entry, uint64_t mask)
 {
     struct trap_context u = {.flags = UC_KNOWS_SS,

@@ -5,6 +5,8 @@
 
 #include <sys/mman.h>
 
+HOT_FILE;
+
 #define ALWAYS 4
 #define BANK   16
 #define BANKS  64

@@ -1,6 +1,8 @@
 /* Which bind lies at a path. Asked of every component of every path, so most are told by a mask. */
 #include "uufs.h"
 
+HOT_FILE;
+
 void
 uufs_note_binds(struct uufs *fs)
 {

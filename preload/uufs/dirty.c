@@ -19,6 +19,8 @@
  * map alone. */
 #include "uufs.h"
 
+HOT_FILE;
+
 #define FNV_BASIS   0xcbf29ce484222325u
 #define FNV_PRIME   0x100000001b3u
 #define TREE_SALT   0x9e3779b97f4a7c15u

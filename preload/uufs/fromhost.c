@@ -4,6 +4,8 @@
 #include "path.h"
 #include "uufs.h"
 
+HOT_FILE;
+
 static bool
 has_prefix(const char *path, const char *prefix, size_t len)
 {

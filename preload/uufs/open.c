@@ -4,6 +4,8 @@
 
 #include <sys/resource.h>
 
+HOT_FILE;
+
 #define SPARE 8 /* what one call of ours may need at once, in a few threads */
 
 static long

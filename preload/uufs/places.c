@@ -3,6 +3,8 @@
 
 #include "sequence.h"
 
+HOT_FILE;
+
 static struct uufs_place_entry *
 entry_of(const struct uufs *fs, const char *ctr, size_t len)
 {

@@ -7,6 +7,8 @@
 
 #include <sys/stat.h>
 
+HOT_FILE;
+
 _Static_assert(sizeof(struct view_node) == 120, "the layout of a node is the file format");
 _Static_assert(sizeof(struct view_layer) == 40, "the layout of a layer is the file format");
 _Static_assert(sizeof(struct view_header) == 104, "the layout of the header is the file format");

@@ -13,6 +13,8 @@
 
 #include <sys/stat.h>
 
+HOT_FILE;
+
 static void
 walk_reset(struct walk *w)
 {

@@ -7,6 +7,8 @@
 #include <linux/stat.h>
 #include <sys/stat.h>
 
+HOT_FILE;
+
 /* A mount of its own for each bind, and below it the host's. */
 static uint64_t
 mount_of(const struct walk *w)

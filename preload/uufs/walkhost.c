@@ -3,6 +3,8 @@
 #include "upper.h"
 #include "walk.h"
 
+HOT_FILE;
+
 int
 hit_compose(struct uufs_hit *hit, const char *prefix, size_t prefix_len, const char *tail,
             size_t tail_len)

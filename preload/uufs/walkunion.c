@@ -5,6 +5,8 @@
 
 #include <sys/stat.h>
 
+HOT_FILE;
+
 /* What the upper has at hit->ctr: 1 a name (type set), 0 nothing, -ENOENT a whiteout of a lower
  * name. */
 static int

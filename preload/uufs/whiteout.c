@@ -7,7 +7,7 @@
  * the other goes. */
 #include "upper.h"
 
-bool
+HOT_TEXT bool
 whiteout_is(const char *name, size_t len)
 {
     return len >= WHITEOUT_PREFIX_LEN && !memcmp(name, WHITEOUT_PREFIX, WHITEOUT_PREFIX_LEN);
