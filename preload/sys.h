@@ -29,6 +29,9 @@
 #define HOT_TEXT  __attribute__((section(".hot_text")))
 #define COLD      __attribute__((noinline, section(".cold")))
 
+/* A function with a path buffer that must not become part of its caller's frame. */
+#define OWN_FRAME __attribute__((noinline))
+
 #define sys0(nr)             raw_syscall((nr), 0, 0, 0, 0, 0, 0)
 #define sys1(nr, a)          raw_syscall((nr), (long)(a), 0, 0, 0, 0, 0)
 #define sys2(nr, a, b)       raw_syscall((nr), (long)(a), (long)(b), 0, 0, 0, 0)

@@ -128,7 +128,7 @@ anchored_retry(struct call *c, long r)
     find_bases(c, bases);
     if (bases[0] == -1 && bases[1] == -1)
         return r;
-    if (executes && trace_shares_memory() == 1) /* what it takes would stay behind */
+    if (executes && vfork_shares_memory() == 1) /* what it takes would stay behind */
         return r;
     anchors = anchors_take(&engine.fs);
     if (!anchors)

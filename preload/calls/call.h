@@ -25,6 +25,9 @@ struct call {
     const void *sp; /* then: the stack of the program's function, else NULL */
 };
 
+/* Stands for "carry it out by the signal": outside the range of results and errors. */
+#define CALL_DECLINE ((long)(1UL << 63))
+
 typedef long call_handler(struct call *c);
 
 enum call_intent {
@@ -114,11 +117,11 @@ void pending_start(const void *sp);
 
 /* trace.c */
 /* Can the kernel tell (kcmp)? Asked once, at the start of a container. */
-bool trace_compares_memory(void);
-void trace_mark_process(void); /* once in every new image */
+bool vfork_compares_memory(void);
+void vfork_mark_process(void); /* once in every new image */
 /* Does this process run on its parent's memory, as a vfork child does? 1, 0, or -1: it cannot be
  * told. */
-int trace_shares_memory(void);
+int vfork_shares_memory(void);
 void trace_before_exec(void);
 /* Has this thread asked to be traced? */
 bool trace_is_wanted(void);
@@ -126,8 +129,8 @@ void trace_mark_traced(void); /* in the image that such a one executes */
 
 /* receive.c: the unix socket @fd is bound: from now on the addresses of peers are shown as the
  * container's. */
-void names_watch(int fd);
-void names_watch_level(enum trap_late level);
+void latefilter_for_socket(int fd);
+void latefilter_raise(enum trap_late level);
 
 /* The number that begins behind @blanks blanks (behind the command's name, if there is one) in a
  * file of /proc; -1. */

@@ -59,7 +59,7 @@ call_mknod(struct call *c)
         return err;
     emulates = emulates_root() && hit.in_union;
     if (emulates && (S_ISCHR(mode) || S_ISBLK(mode)))
-        return ownership_make_device(&hit, mode, device);
+        return device_make(&hit, mode, device);
     err = (int)sys4(SYS_mknodat, AT_FDCWD, hit.host,
                     emulates ? ownership_new_mode(mode, false) : mode, device);
     return err || !emulates ? err : ownership_created(&hit, mode);

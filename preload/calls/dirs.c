@@ -27,7 +27,7 @@ fill(struct call *c, const char *ctr, size_t len, uint32_t node, const struct uu
         return err;
     n = uufs_getdents(&engine.fs, ctr, len, node, (int)c->a[0], records, size);
     if (n > 0 && hit && emulates_root())
-        ownership_show_types(hit, records, n);
+        device_show_types(hit, records, n);
     if (n > 0)
         err = user_put(c->a[1], records, (size_t)n);
     return err ? err : n;

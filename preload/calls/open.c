@@ -1,5 +1,4 @@
 /* open, openat, creat, openat2: the life of one open() ends here, see docs/architecture.md. */
-#include "../fast/fast.h"
 #include "known.h"
 #include "lower.h"
 #include "ownership.h"
@@ -105,7 +104,7 @@ open_host(struct call *c, const struct uufs_hit *hit, const struct open_request 
     bool waits = may_wait(c, hit, r);
 
     if (waits && c->fast)
-        return FAST_DECLINE;
+        return CALL_DECLINE;
     if (r->resolve)
         return open_resolved(c, hit, r, waits);
     if (waits)
@@ -302,7 +301,7 @@ open_at(struct call *c, int dirfd, unsigned long path, struct open_request r)
     err = permission_to_open(&hit, flags);
     if (err)
         return err;
-    if (emulates_root() && !(flags & O_PATH) && (device = ownership_device(&hit)))
+    if (emulates_root() && !(flags & O_PATH) && (device = device_of(&hit)))
         return *device ? sys3(SYS_openat, AT_FDCWD, device, r.flags & ~(O_CREAT | O_TRUNC))
                        : -ENXIO;
     result = open_found(c, &hit, &r);

@@ -251,95 +251,45 @@ ownership_created_fd(int fd, const char *parent, unsigned long mode)
     return record_new(&file, parent, mode, 0600);
 }
 
-int
-ownership_make_device(const struct uufs_hit *hit, unsigned long mode, unsigned long rdev)
+/* The bits that a write by somebody who may not keep them takes away. */
+static uint32_t
+bits_lost(const struct cred *c, const struct stat *st)
+{
+    uint32_t lost = st->st_mode & S_ISUID;
+
+    if (st->st_mode & S_IXGRP || !cred_in_group(c, st->st_gid))
+        lost |= st->st_mode & S_ISGID;
+    return lost;
+}
+
+void
+ownership_written(const struct uufs_hit *hit)
 {
     struct owner_file file = {.path = hit->host};
     const struct cred *c = cred_now();
     struct stat shown;
-    long r;
+    int lock;
 
-    if (!cred_has(c, CRED_CAP_MKNOD))
-        return -EPERM;
-    r = sys4(SYS_mknodat, AT_FDCWD, hit->host, S_IFREG | (mode & 0777) | 0600, 0);
-    if (!r)
-        r = owner_file_stat(&file);
-    if (r)
-        return (int)r;
-    ownership_created(hit, mode); /* the group, where the directory hands its own on */
-    owner_file_stat(&file);
+    if (!hit->in_union || cred_has(c, CRED_CAP_FSETID) || owner_file_stat(&file))
+        return;
     shown = file.st;
     ownership_show_upper(&file, &shown);
-    shown.st_uid = c->user.fs;
-    shown.st_mode = (uint32_t)((mode & S_IFMT) | (shown.st_mode & 0777) | (mode & 07000));
-    shown.st_rdev = rdev;
-    r = ownership_store(&file, &shown);
-    if (r)
-        sys3(SYS_unlinkat, AT_FDCWD, hit->host, 0);
-    return (int)r;
+    if (!S_ISREG(shown.st_mode) || !bits_lost(c, &shown))
+        return;
+    lock = uufs_lock(&engine.fs);
+    if (lock < 0)
+        return;
+    if (!owner_file_stat(&file)) {
+        shown = file.st;
+        ownership_show_upper(&file, &shown);
+        shown.st_mode &= ~bits_lost(c, &shown);
+        ownership_store(&file, &shown);
+        extra_remove(&engine.fs, &file, "security.capability");
+    }
+    uufs_unlock(lock);
 }
 
 /* ---- devices ---- */
-
-static bool
-may_hold_devices(void)
-{
-    return uufs_dirty_test(&engine.fs, OWNER_DEVICES, sizeof(OWNER_DEVICES) - 1);
-}
-
-const char *
-ownership_device(const struct uufs_hit *hit)
-{
-    static const struct {
-        uint32_t major, minor;
-        const char *host;
-    } common[] = {{1, 3, "/dev/null"},   {1, 5, "/dev/zero"},    {1, 7, "/dev/full"},
-                  {1, 8, "/dev/random"}, {1, 9, "/dev/urandom"}, {5, 0, "/dev/tty"}};
-    const struct view_node *n =
-        hit->where == UUFS_LOWER ? view_node(&engine.fs.view, hit->node) : NULL;
-    struct stat st;
-
-    if (!hit->in_union || hit->type != S_IFREG)
-        return NULL;
-    if (n ? S_ISREG(n->tar_mode) : !may_hold_devices())
-        return NULL;
-    if (sys4(SYS_newfstatat, AT_FDCWD, hit->host, &st, AT_SYMLINK_NOFOLLOW))
-        return NULL;
-    ownership_show(hit, &st);
-    if (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode))
-        return NULL;
-    for (size_t i = 0; i < ARRAY_LEN(common) && S_ISCHR(st.st_mode); i++)
-        if (st.st_rdev == (common[i].major << 8 | common[i].minor))
-            return common[i].host;
-    return "";
-}
-
-void
-ownership_show_types(const struct uufs_hit *hit, char *entries, long size)
-{
-    struct entry {
-        uint64_t ino;
-        int64_t off;
-        uint16_t reclen;
-        uint8_t type;
-        char name[];
-    };
-    bool devices = may_hold_devices();
-
-    for (long at = 0; at < size;) {
-        struct entry *e = (struct entry *)(entries + at);
-        const struct view_node *n = NULL;
-
-        at += e->reclen;
-        if (e->type != S_IFREG >> 12)
-            continue;
-        if (hit->node != VIEW_NONE)
-            n = view_node(&engine.fs.view,
-                          view_child(&engine.fs.view, hit->node, e->name, strlen(e->name)));
-        if (devices || (n && (S_ISCHR(n->tar_mode) || S_ISBLK(n->tar_mode))))
-            e->type = 0; /* DT_UNKNOWN: whoever wants to know asks stat */
-    }
-}
 
 /* ---- access ---- */
 
@@ -374,101 +324,4 @@ ownership_access(const struct uufs_hit *hit, unsigned want, bool effective)
     }
     in_group = cred_is_member(c, gid, st.st_gid);
     return mode_allows(&st, want, uid, in_group, overrides);
-}
-
-/* ---- opening up ---- */
-
-/* @host is closed to us, its real owner: open it and remember its mode. */
-static bool
-open_one(const char *host)
-{
-    struct owner_file file = {.path = host};
-    uint32_t need;
-    struct stat shown;
-
-    if (owner_file_stat(&file) || file.st.st_uid != (uint32_t)sys0(SYS_geteuid))
-        return false;
-    need = S_ISDIR(file.st.st_mode) ? 0700 : S_ISLNK(file.st.st_mode) ? 0 : 0600;
-    if ((file.st.st_mode & need) == need)
-        return false;
-    shown = file.st;
-    ownership_show_upper(&file, &shown);
-    return !ownership_store(&file, &shown);
-}
-
-static bool
-open_prefixes(struct uufs_hit *hit)
-{
-    size_t start = engine.fs.upper_len;
-    bool opened = false;
-
-    if (!engine.fs.upper || upper_take(&engine.fs, hit))
-        return false;
-    for (size_t i = start + 1; i <= hit->host_len; i++) {
-        char cut = hit->host[i];
-
-        if (cut && cut != '/')
-            continue;
-        hit->host[i] = '\0';
-        opened |= open_one(hit->host);
-        hit->host[i] = cut;
-    }
-    return opened;
-}
-
-static OWN_FRAME bool
-open_path(int dirfd, unsigned long path, unsigned how)
-{
-    struct uufs_hit hit;
-    bool opened = false;
-
-    for (int tries = 0; tries < 64; tries++) {
-        hit.ctr_len = 0;
-        hit.in_union = true;
-        int err = call_walk(dirfd, path, how | UUFS_MISSING, &hit);
-
-        if (err && err != -EACCES)
-            return opened;
-        if (!hit.in_union || !hit.ctr_len || !open_prefixes(&hit))
-            return opened;
-        opened = true;
-        if (!err)
-            return true;
-    }
-    return opened;
-}
-
-/* The file behind descriptor @fd, which may be open for reading only. */
-static OWN_FRAME bool
-open_descriptor(int fd)
-{
-    char host[LPMX_PATH_MAX];
-
-    return proc_fd_target(fd, host, sizeof(host)) > 0 && ownership_in_upper(host) && open_one(host);
-}
-
-bool
-ownership_open_up(const struct call *c)
-{
-    bool opened = false;
-
-    if (!cred_has(cred_now(), CRED_CAP_DAC_OVERRIDE))
-        return false;
-    if (c->row->intent == INTENT_descriptor)
-        return open_descriptor((int)c->a[0]);
-    if (c->row->path < 0)
-        return false;
-    opened = open_path(call_dirfd(c), c->a[c->row->path], call_how(c));
-    switch (c->row->nr) {
-    case SYS_rename:
-    case SYS_link:
-        opened |= open_path(AT_FDCWD, c->a[1], 0);
-        break;
-    case SYS_renameat:
-    case SYS_renameat2:
-    case SYS_linkat:
-        opened |= open_path((int)c->a[2], c->a[3], 0);
-        break;
-    }
-    return opened;
 }

@@ -21,7 +21,7 @@ int ownership_created(const struct uufs_hit *hit, unsigned long mode);
 /* A file without a name (O_TMPFILE) has been made in the directory @parent. */
 int ownership_created_fd(int fd, const char *parent, unsigned long mode);
 /* mknod of a device: an empty file and a record. */
-int ownership_make_device(const struct uufs_hit *hit, unsigned long mode, unsigned long rdev);
+int device_make(const struct uufs_hit *hit, unsigned long mode, unsigned long rdev);
 
 /* chown and chmod, in whichever form. */
 long ownership_chown(struct call *c, uint32_t uid, uint32_t gid);
@@ -33,10 +33,10 @@ void ownership_written(const struct uufs_hit *hit);
 
 /* The host's file that opening a remembered device means: one of those in /dev that every program
  * may use, "" for any other device, NULL where @hit is none. */
-const char *ownership_device(const struct uufs_hit *hit);
+const char *device_of(const struct uufs_hit *hit);
 /* Entries of the directory @hit as getdents64 wrote them: a remembered device is no regular file.
  */
-void ownership_show_types(const struct uufs_hit *hit, char *entries, long size);
+void device_show_types(const struct uufs_hit *hit, char *entries, long size);
 
 /* Is what the magic link @link of /proc leads to the union's? It may be anything of the host. */
 bool ownership_in_union(const char *link);

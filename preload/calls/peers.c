@@ -207,7 +207,7 @@ call_setsockopt(struct call *c)
     long r = call_raw(c);
 
     if (!r)
-        names_watch_level(TRAP_MESSAGES);
+        latefilter_raise(TRAP_MESSAGES);
     return r;
 }
 

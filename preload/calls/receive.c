@@ -1,10 +1,6 @@
 /* Whose message is it, and who has called? accept(2), recvfrom(2) and their kin tell the address of
  * the peer, which for a unix socket is the host's path where it was bound by an absolute one.
- *
- * Who serves a network calls these often, and a trap costs more than a small message. So the filter
- * of a container lets them pass; a process gets a second filter, which does not, when it binds a
- * unix socket, for only then can it have a peer that wants to be answered by name. It goes on to
- * children and programs that are executed, as all filters do. */
+ * They are trapped in a process that has bound a unix socket: see latefilter.c. */
 #include "peers.h"
 #include "sockname.h"
 
@@ -19,27 +15,6 @@ struct name { /* room for the address of any family */
     };
     int len;
 };
-
-void
-names_watch(int fd)
-{
-    int type = SOCK_STREAM, size = sizeof(type);
-    enum trap_late level = TRAP_NAMES;
-
-    sys5(SYS_getsockopt, fd, SOL_SOCKET, SO_TYPE, &type, &size);
-    if (type != SOCK_STREAM)
-        level = TRAP_MESSAGES;
-    names_watch_level(level);
-}
-
-void
-names_watch_level(enum trap_late level)
-{
-    if (engine.late_filter >= level || trap_install_late(level))
-        return;
-    if (!trace_shares_memory()) /* else the filter is a vfork child's alone */
-        engine.late_filter = (uint8_t)level;
-}
 
 static void
 show(struct name *name)

@@ -299,59 +299,6 @@ call_make_writable(struct uufs_hit *hit, enum uufs_copy_how how)
     return uufs_copy_up(&engine.fs, hit, how);
 }
 
-void
-call_guard_signal_stack(const struct call *c)
-{
-    stack_t stack = {.ss_size = SLOT_SIGNAL_SIZE};
-
-    if (c->slot < 0 || !c->signal_stack)
-        return;
-    stack.ss_sp = slot_signal_stack(c->slot);
-    sys2(SYS_sigaltstack, &stack, NULL);
-}
-
-long
-call_blocking(const struct call *c, long nr, unsigned long a0, unsigned long a1, unsigned long a2,
-              unsigned long a3, unsigned long a4, unsigned long a5)
-{
-    uint64_t all = ~0UL;
-    long r;
-
-    if (engine.fs.anchored)
-        anchors_drop(&engine.fs);
-    call_guard_signal_stack(c);
-    pending_leave(*c->mask, c->sp ? (unsigned long)c->sp : c->interrupted);
-    sys4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, c->mask, 0, 8);
-    r = sys6(nr, a0, a1, a2, a3, a4, a5);
-    sys4(SYS_rt_sigprocmask, 2, &all, 0, 8);
-    return r;
-}
-
-long
-call_raw(const struct call *c)
-{
-    return sys6(c->row->nr, c->a[0], c->a[1], c->a[2], c->a[3], c->a[4], c->a[5]);
-}
-
-long
-call_run(struct call *c)
-{
-    struct call again = *c;
-    long r = arguments_check(c);
-
-    if (r)
-        return r;
-    r = c->row->run(c);
-    if (r == -EACCES && emulates_root() && ownership_open_up(&again)) {
-        *c = again;
-        r = c->row->run(c);
-    } else if (r == -EACCES && !emulates_root()) {
-        *c = again;
-        r = anchored_retry(c, r);
-    }
-    return r < 0 ? arguments_first(&again, r) : r;
-}
-
 int
 call_path_empty(const struct call *c)
 {

@@ -72,7 +72,7 @@ set(const char *root)
 {
     int pid = (int)sys0(SYS_getpid), i = own_entry(1);
 
-    if (i < 0 && trace_shares_memory() > 0) {
+    if (i < 0 && vfork_shares_memory() > 0) {
         unsigned n = __atomic_fetch_add(&n_vforked, 1, __ATOMIC_ACQ_REL);
 
         i = (int)(n % VFORKED);
@@ -87,8 +87,8 @@ set(const char *root)
     return 0;
 }
 
-static int
-set_path(const char *ctr)
+int
+root_set(const char *ctr)
 {
     size_t len = strlen(ctr);
     char *path;
@@ -124,51 +124,4 @@ root_show(const char *ctr, bool *outside)
     if (*outside)
         return ctr;
     return ctr[len] ? ctr + len : "/";
-}
-
-/* ---- the call ---- */
-
-static bool
-may_change_root(void)
-{
-    if (emulates_root())
-        return cred_has(cred_now(), CRED_CAP_SYS_CHROOT);
-    if (engine.plan->flags & PLAN_IDENTITY)
-        return !engine.plan->uid;
-    return !sys0(SYS_geteuid);
-}
-
-/* A magic link of /proc: what it leads to must have a name in the container. */
-static int
-leave_magic(struct uufs_hit *hit)
-{
-    char host[LPMX_PATH_MAX];
-    long n = sys4(SYS_readlinkat, AT_FDCWD, hit->host, host, sizeof(host) - 1);
-
-    if (n < 0)
-        return (int)n;
-    host[n] = '\0';
-    return uufs_from_host(&engine.fs, host, hit->ctr, sizeof(hit->ctr)) ? -EPERM : 0;
-}
-
-COLD long
-call_chroot(struct call *c)
-{
-    struct uufs_hit hit;
-    struct stat st;
-    int err = call_resolve(c, &hit);
-
-    if (!err)
-        err = (int)sys4(SYS_newfstatat, AT_FDCWD, hit.host, &st, 0);
-    if (!err && !S_ISDIR(st.st_mode))
-        err = -ENOTDIR;
-    if (!err)
-        err = (int)sys3(SYS_faccessat, AT_FDCWD, hit.host, 1 /* X_OK */);
-    if (!err)
-        err = permission_check(&hit, PERMISSION_EXECUTE);
-    if (!err && !may_change_root())
-        err = -EPERM;
-    if (!err && hit.magic)
-        err = leave_magic(&hit);
-    return err ? err : set_path(hit.ctr);
 }

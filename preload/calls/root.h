@@ -7,6 +7,8 @@
 
 /* The container path that "/" means to the calling process; NULL: the container's own root. */
 const char *root_now(void);
+/* The container path @ctr becomes it. 0 or -ENAMETOOLONG. */
+int root_set(const char *ctr);
 /* Take over what an execve handed on; "" for the container's own. */
 void root_restore(const char *path);
 /* A child that shares its parent's memory leaves it by execve: what was noted there for it goes,

@@ -1,7 +1,6 @@
 /* Signal masks and actions. A thread that blocks SIGSYS would be killed at its next trapped call,
  * so SIGSYS is taken out of every mask; its action is answered from a shadow copy, so that no
  * program sees ours. */
-#include "../fast/fast.h"
 #include "call.h"
 
 HOT_FILE;
@@ -82,7 +81,7 @@ call_rt_sigaction(struct call *c)
         return err;
     act.mask &= ~SIGSYS_BIT;
     if (c->a[0] == SIGCANCEL_NR) {
-        fast_expect_cancellation();
+        engine.expect_cancellation();
         /* From 2.41 on glibc's handler does nothing unless it interrupted glibc's own instruction,
          * and lets an open that waits in here start anew. It takes EINTR for a cancellation. */
         act.flags &= ~(unsigned long)SA_RESTART_FLAG;

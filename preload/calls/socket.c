@@ -230,7 +230,7 @@ bind_other(struct call *c)
         c->a[1] = (unsigned long)&inet;
     r = call_raw(c);
     if (!r && !user_copy(&family, c->a[1], sizeof(family)) && family == AF_UNIX)
-        names_watch((int)c->a[0]);
+        latefilter_for_socket((int)c->a[0]);
     return r;
 }
 
@@ -250,7 +250,7 @@ call_bind(struct call *c)
     if (!r)
         r = bind_path((int)c->a[0], &un, given, &hit);
     if (!r)
-        names_watch((int)c->a[0]);
+        latefilter_for_socket((int)c->a[0]);
     if (!r && emulates_root())
         r = (int)own_socket(given);
     return r;

@@ -125,7 +125,7 @@ may_use(const struct subject *s, const char *name, unsigned want)
         return may_set_acl(s);
     if (!has_prefix(name, "user."))
         return 0;
-    if (emulates_root() && !s->descriptor && ownership_device(&s->hit))
+    if (emulates_root() && !s->descriptor && device_of(&s->hit))
         return want == PERMISSION_WRITE ? -EPERM : -ENODATA; /* as in xattr(7) */
     return s->descriptor ? permission_check_fd(s->fd, want) : permission_check(&s->hit, want);
 }

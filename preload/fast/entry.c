@@ -64,7 +64,7 @@ __asm__(".text\n"
         "    lea 128(%rsp), %rsp\n"
         "    mov %rax, %r11\n"
         "    neg %r11\n"
-        "    jo 1f\n"               /* FAST_DECLINE is the one value that has no negative */
+        "    jo 1f\n"               /* CALL_DECLINE is the one value that has no negative */
         "    jmp *8(%rcx)\n"        /* site->back */
         "1:  movzwl (%rcx), %eax\n" /* site->nr */
         "9:  mov 8(%rcx), %rcx\n"
@@ -162,13 +162,13 @@ change_mask(const unsigned long *a, const void *sp)
     uint64_t set, waiting = 0;
 
     if (!a[1] || a[3] != sizeof(set) || ((int)a[0] != BLOCK && (int)a[0] != SET_MASK))
-        return FAST_DECLINE;
+        return CALL_DECLINE;
     if (user_copy_near(sp, &set, a[1], sizeof(set)))
         return -EFAULT;
     set &= ~SIGSYS_BIT;
     if ((int)a[0] == SET_MASK &&
         (sys2(SYS_rt_sigpending, &waiting, sizeof(waiting)) || waiting & ~set))
-        return FAST_DECLINE;
+        return CALL_DECLINE;
     return sys4(SYS_rt_sigprocmask, a[0], &set, a[2], sizeof(set));
 }
 
@@ -176,7 +176,7 @@ static long
 change_action(struct call *c)
 {
     if (!c->a[1] || (int)c->a[0] == SIGSYS_NR || (int)c->a[0] == SIGCANCEL_NR)
-        return FAST_DECLINE;
+        return CALL_DECLINE;
     return c->row->run(c);
 }
 
@@ -194,24 +194,24 @@ stat_descriptor(int fd, unsigned long buf, const void *sp)
     long r;
 
     if (fd < 0 || engine.plan->flags & (PLAN_IDENTITY | PLAN_FAKEROOT))
-        return FAST_DECLINE;
+        return CALL_DECLINE;
     r = sys2(SYS_fstat, fd, buf);
     if (r)
         return r;
     if (user_copy_near(sp, &st, buf, offsetof(struct stat, st_mode) + sizeof(st.st_mode)))
         return -EFAULT;
     if (st.st_mode == PROCFILE_MODE)
-        return FAST_DECLINE;
+        return CALL_DECLINE;
     if (!engine.fs.upper || !S_ISDIR(st.st_mode) || known_outside(st.st_dev, st.st_ino))
         return 0;
     if (!known_find(st.st_dev, st.st_ino, &known))
-        return FAST_DECLINE;
+        return CALL_DECLINE;
     if (!known.moves)
-        return quick_is_bare(known.ctr, known.len) ? 0 : FAST_DECLINE;
+        return quick_is_bare(known.ctr, known.len) ? 0 : CALL_DECLINE;
     n = view_node(&engine.fs.view, known.node);
     if (!n || known.len <= 1)
         return 0;
-    return lower_show_merged(n, &st) ? user_put_near(sp, buf, &st, INODE_SIZE) : FAST_DECLINE;
+    return lower_show_merged(n, &st) ? user_put_near(sp, buf, &st, INODE_SIZE) : CALL_DECLINE;
 }
 
 /* fstat, as glibc 2.33 and later make it: with an empty path. */
@@ -221,10 +221,10 @@ stat_empty(const unsigned long *a, const void *sp)
     char first;
 
     if (a[3] != AT_EMPTY_PATH || !a[1])
-        return FAST_DECLINE;
+        return CALL_DECLINE;
     if (user_copy_near(sp, &first, a[1], 1))
         return -EFAULT;
-    return first ? FAST_DECLINE : stat_descriptor((int)a[0], a[2], sp);
+    return first ? CALL_DECLINE : stat_descriptor((int)a[0], a[2], sp);
 }
 
 /* ---- all others ---- */
@@ -233,7 +233,7 @@ static long
 run_on_own_stack(struct call *c, const void *sp)
 {
     static const uint64_t all = ~SIGSYS_BIT;
-    long result = FAST_DECLINE;
+    long result = CALL_DECLINE;
     int slot;
 
     sys4(SYS_rt_sigprocmask, SET_MASK, &all, c->mask, 8);
@@ -268,7 +268,7 @@ carry_out(struct fast_frame *f)
         .fast = true,
         .sp = f,
     };
-    long result = FAST_DECLINE;
+    long result = CALL_DECLINE;
 
     if (inode_has_copies && tells_inode(c.row->nr))
         return run_on_own_stack(&c, f);
@@ -284,9 +284,9 @@ carry_out(struct fast_frame *f)
         result = stat_descriptor((int)c.a[0], c.a[1], f);
         break;
     }
-    if (result == FAST_DECLINE)
+    if (result == CALL_DECLINE)
         result = quick_call(c.row->nr, c.a, f);
-    return result == FAST_DECLINE ? run_on_own_stack(&c, f) : result;
+    return result == CALL_DECLINE ? run_on_own_stack(&c, f) : result;
 }
 
 __attribute__((used)) long

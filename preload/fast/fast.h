@@ -25,9 +25,6 @@ struct fast_frame {
     const struct fast_site *site;
 };
 
-/* Stands for "carry it out by the signal": outside the range of results and errors. */
-#define FAST_DECLINE ((long)(1UL << 63))
-
 /* ---- entry.c ---- */
 void fast_entry(void);              /* where stubs jump to; not a C function */
 extern int fast_cancellable_inside; /* calls of cancellable sites that are being carried out */

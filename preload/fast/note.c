@@ -49,7 +49,7 @@ is_owner(void)
 
     if (owner == pid)
         return true;
-    if (trace_shares_memory() || (owner && has_threads()))
+    if (vfork_shares_memory() || (owner && has_threads()))
         return false;
     memset(fast_busy, 0, sizeof(fast_busy));
     owner = pid;

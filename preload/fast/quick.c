@@ -85,7 +85,7 @@ component(const char *name, size_t max, uint32_t *hash)
     return name[0] == '.' && name[1] == '.' && len == 2 ? 0 : len;
 }
 
-/* Take the component from @at to @end. 0, -errno or FAST_DECLINE. */
+/* Take the component from @at to @end. 0, -errno or CALL_DECLINE. */
 static long
 step(struct quick *q, size_t at, size_t end, uint32_t hash, bool last)
 {
@@ -93,18 +93,18 @@ step(struct quick *q, size_t at, size_t end, uint32_t hash, bool last)
     const struct view_node *n = view_node(view, q->node);
 
     if (!n || S_ISLNK(n->mode))
-        return FAST_DECLINE;
+        return CALL_DECLINE;
     if (!S_ISDIR(n->mode))
         return -ENOTDIR;
     if (!(n->mode & S_IXUSR))
-        return FAST_DECLINE;
+        return CALL_DECLINE;
     if (!q->base_len && (uufs_bind_at(&engine.fs, q->path, end) >= 0 ||
                          (at == 1 && engine.fs.upper && may_be_upper(q->path, end))))
-        return FAST_DECLINE;
+        return CALL_DECLINE;
     q->node = view_child_hashed(view, q->node, q->path + at, end - at, hash);
     if (q->node == VIEW_NONE)
         return -ENOENT;
-    return !last && S_ISLNK(view->nodes[q->node].mode) ? FAST_DECLINE : 0;
+    return !last && S_ISLNK(view->nodes[q->node].mode) ? CALL_DECLINE : 0;
 }
 
 /* The length of the directory's part of an absolute path; 0 for the root's. */
@@ -126,7 +126,7 @@ walk_from(struct quick *q, size_t at)
         uint32_t hash, directory = q->node;
         size_t len = component(q->path + at, q->max - at, &hash), end = at + len;
         bool last = len && !q->path[end];
-        long r = len ? step(q, at, end, hash, last) : FAST_DECLINE;
+        long r = len ? step(q, at, end, hash, last) : CALL_DECLINE;
 
         if (last)
             q->parent = directory;
@@ -166,10 +166,10 @@ look_up(struct quick *q, size_t at, uint32_t node, bool tree)
 
     q->len = at + len;
     if (!len || q->path[q->len] || compose(q, fs->upper, fs->upper_len))
-        return FAST_DECLINE;
+        return CALL_DECLINE;
     ctr_len = strlen(ctr);
     if (uufs_bind_at(fs, ctr, ctr_len) >= 0)
-        return FAST_DECLINE;
+        return CALL_DECLINE;
     q->lower =
         node == VIEW_NONE ? VIEW_NONE : view_child_hashed(&fs->view, node, q->path + at, len, hash);
     q->tree = tree;
@@ -195,7 +195,7 @@ walk_in_place(struct quick *q, size_t directory)
     struct uufs_place place;
 
     if (!find_place(q->path, directory, &place))
-        return FAST_DECLINE;
+        return CALL_DECLINE;
     q->moves = place.moves;
     q->node = place.node_depth == place.depth ? place.node : VIEW_NONE;
     return place.bare_len ? walk_from(q, directory + 1)
@@ -212,13 +212,13 @@ walk_in_known(struct quick *q)
     return look_up(q, 0, q->node, tree);
 }
 
-/* What the upper has there. 0, -ENOENT, or FAST_DECLINE: the layers' would show. */
+/* What the upper has there. 0, -ENOENT, or CALL_DECLINE: the layers' would show. */
 static long
 probe(const struct quick *q, struct stat *st)
 {
     long r = sys4(SYS_newfstatat, AT_FDCWD, q->host, st, AT_SYMLINK_NOFOLLOW);
 
-    return !r || (r == -ENOENT && q->lower == VIEW_NONE) ? r : FAST_DECLINE;
+    return !r || (r == -ENOENT && q->lower == VIEW_NONE) ? r : CALL_DECLINE;
 }
 
 /* ---- in general ---- */
@@ -233,11 +233,11 @@ walk(struct quick *q)
     long r;
 
     if (q->base_len && q->base_moves)
-        return uufs_dirty_has_closed(&engine.fs) ? FAST_DECLINE : walk_in_known(q);
+        return uufs_dirty_has_closed(&engine.fs) ? CALL_DECLINE : walk_in_known(q);
     if (!directory)
         return walk_from(q, q->base_len ? 0 : 1);
     if (!is_all_lower(q->path, directory))
-        return uufs_dirty_has_closed(&engine.fs) ? FAST_DECLINE : walk_in_place(q, directory);
+        return uufs_dirty_has_closed(&engine.fs) ? CALL_DECLINE : walk_in_place(q, directory);
     node = known_node(q->path, directory);
     if (node == KNOWN_ABSENT)
         return -ENOENT;
@@ -296,14 +296,14 @@ find_base(struct quick *q, int dirfd)
     return true;
 }
 
-/* Find @path. 0 with q->node, IN_UPPER, -errno, or FAST_DECLINE. */
+/* Find @path. 0 with q->node, IN_UPPER, -errno, or CALL_DECLINE. */
 static long
 quick_find(struct quick *q, const void *sp, int dirfd, unsigned long path)
 {
     q->path = "";
     q->max = 1;
     if (engine.plan->flags & (PLAN_IDENTITY | PLAN_FAKEROOT) || engine.fs.root)
-        return FAST_DECLINE;
+        return CALL_DECLINE;
     if (!user_on_stack(sp, path, 1) && user_readable((const void *)path, 1))
         return -EFAULT;
     q->path = (const char *)path;
@@ -311,7 +311,7 @@ quick_find(struct quick *q, const void *sp, int dirfd, unsigned long path)
     q->base_len = 0;
     q->node = 0;
     if (!q->path[0] || (q->path[0] != '/' && !find_base(q, dirfd)))
-        return FAST_DECLINE;
+        return CALL_DECLINE;
     return walk(q);
 }
 
@@ -366,11 +366,11 @@ static long
 stat_in_bind(struct quick *q, bool follow, unsigned long buf)
 {
     if (!is_in_plain_bind(q, q->host))
-        return FAST_DECLINE;
+        return CALL_DECLINE;
     return sys4(SYS_newfstatat, AT_FDCWD, q->host, buf, follow ? 0 : AT_SYMLINK_NOFOLLOW);
 }
 
-/* 0, or FAST_DECLINE where the walk has to say. */
+/* 0, or CALL_DECLINE where the walk has to say. */
 static long
 show_directory(const struct quick *q, struct stat *st)
 {
@@ -381,7 +381,7 @@ show_directory(const struct quick *q, struct stat *st)
         return 0;
     return q->tree || uufs_dirty_test_opaque(&engine.fs, ctr, strlen(ctr)) ||
                    !lower_show_merged(n, st)
-               ? FAST_DECLINE
+               ? CALL_DECLINE
                : 0;
 }
 
@@ -394,7 +394,7 @@ stat_in_upper(const struct quick *q, const void *sp, bool follow, unsigned long 
     if (r)
         return r;
     if ((follow && S_ISLNK(st.st_mode)) || (S_ISDIR(st.st_mode) && show_directory(q, &st)))
-        return FAST_DECLINE;
+        return CALL_DECLINE;
     return user_put_near(sp, buf, &st, sizeof(st));
 }
 
@@ -406,14 +406,14 @@ quick_stat(const void *sp, int dirfd, unsigned long path, bool follow, unsigned 
     uint64_t device;
     long r = quick_find(&q, sp, dirfd, path);
 
-    if (r == FAST_DECLINE)
+    if (r == CALL_DECLINE)
         return stat_in_bind(&q, follow, buf);
     if (r == IN_UPPER)
         return stat_in_upper(&q, sp, follow, buf);
     if (r)
         return r;
     if ((follow && S_ISLNK(found(&q)->mode)) || !lower_device(found(&q)->layer, &device))
-        return FAST_DECLINE;
+        return CALL_DECLINE;
     lower_stat(found(&q), device, &st);
     return user_put_near(sp, buf, &st, sizeof(st));
 }
@@ -427,7 +427,7 @@ access_in_upper(const struct quick *q, unsigned long mode)
     if (r)
         return r;
     if (S_ISLNK(st.st_mode) || mode & ~7UL || engine.fs.read_only)
-        return FAST_DECLINE;
+        return CALL_DECLINE;
     return mode ? sys3(SYS_faccessat, AT_FDCWD, q->host, mode) : 0;
 }
 
@@ -442,9 +442,9 @@ quick_access(const void *sp, int dirfd, unsigned long path, unsigned long mode)
     if (r)
         return r;
     if (mode & ~7UL || S_ISLNK(found(&q)->mode))
-        return FAST_DECLINE;
+        return CALL_DECLINE;
     r = lower_access(found(&q), engine.fs.read_only || !engine.fs.upper, (unsigned)mode);
-    return r > 0 ? FAST_DECLINE : r;
+    return r > 0 ? CALL_DECLINE : r;
 }
 
 static long
@@ -452,11 +452,11 @@ quick_readlink(const void *sp, int dirfd, unsigned long path, unsigned long buf,
 {
     struct quick q;
     size_t len;
-    long r = size > 0 ? quick_find(&q, sp, dirfd, path) : FAST_DECLINE;
+    long r = size > 0 ? quick_find(&q, sp, dirfd, path) : CALL_DECLINE;
 
     if (r == IN_UPPER) {
         r = sys4(SYS_readlinkat, AT_FDCWD, q.host, buf, size);
-        return (r == -ENOENT && q.lower != VIEW_NONE) || r == -EACCES ? FAST_DECLINE : r;
+        return (r == -ENOENT && q.lower != VIEW_NONE) || r == -EACCES ? CALL_DECLINE : r;
     }
     if (r)
         return r;
@@ -464,7 +464,7 @@ quick_readlink(const void *sp, int dirfd, unsigned long path, unsigned long buf,
         return -EINVAL;
     len = found(&q)->link_len;
     if (len >= LPMX_PATH_MAX) /* a damaged view */
-        return FAST_DECLINE;
+        return CALL_DECLINE;
     if (len > (size_t)size)
         len = (size_t)size;
     r = user_put_near(sp, buf, view_link(&engine.fs.view, found(&q)), len);
@@ -507,10 +507,10 @@ open_in_upper(const struct quick *q, unsigned long flags)
     if (r)
         return r;
     if (!S_ISREG(st.st_mode) && (!S_ISDIR(st.st_mode) || q->lower != VIEW_NONE))
-        return FAST_DECLINE;
+        return CALL_DECLINE;
     r = sys4(SYS_openat, AT_FDCWD, q->host, flags | O_LARGEFILE | O_NOFOLLOW, 0);
     if (r == -ELOOP || r == -ENOENT) /* it changed meanwhile */
-        return FAST_DECLINE;
+        return CALL_DECLINE;
     if (r >= 0 && S_ISDIR(st.st_mode))
         known_put(st.st_dev, st.st_ino, q->moves, q->host + engine.fs.upper_len, VIEW_NONE);
     return r;
@@ -524,7 +524,7 @@ quick_open(const void *sp, int dirfd, unsigned long path, unsigned long flags)
         O_CLOEXEC | O_LARGEFILE | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_DIRECTORY;
     struct quick q;
     uint32_t type;
-    long r = flags & ~plain ? FAST_DECLINE : quick_find(&q, sp, dirfd, path);
+    long r = flags & ~plain ? CALL_DECLINE : quick_find(&q, sp, dirfd, path);
 
     if (r == IN_UPPER)
         return open_in_upper(&q, flags);
@@ -533,7 +533,7 @@ quick_open(const void *sp, int dirfd, unsigned long path, unsigned long flags)
     type = found(&q)->mode & S_IFMT;
     if ((type != S_IFDIR && (type != S_IFREG || flags & O_DIRECTORY)) ||
         found(&q)->layer >= engine.fs.n_layers || compose_lower(&q))
-        return FAST_DECLINE;
+        return CALL_DECLINE;
     r = sys4(SYS_openat, AT_FDCWD, q.host, flags | O_LARGEFILE, 0);
     if (r >= 0 && type == S_IFDIR)
         remember(&q);
@@ -597,21 +597,21 @@ quick_list(int fd, unsigned long buf, uint32_t size)
 
     if (fd < 0 || engine.plan->flags & (PLAN_IDENTITY | PLAN_FAKEROOT) || engine.fs.root ||
         !find_directory(fd, &known))
-        return FAST_DECLINE;
+        return CALL_DECLINE;
     if (known.moves && known.node != VIEW_NONE)
         return uufs_list_ended(&engine.fs.view, known.node, sys3(SYS_lseek, fd, 0, SEEK_CUR))
                    ? 0
-                   : FAST_DECLINE;
+                   : CALL_DECLINE;
     if (known.moves)
         return find_dotdot(&known, &dotdot)
                    ? uufs_list_upper(fd, dotdot, (void *)buf, size < LIST_MAX ? size : LIST_MAX)
-                   : FAST_DECLINE;
+                   : CALL_DECLINE;
     pos = start = sys3(SYS_lseek, fd, 0, SEEK_CUR);
     if (start < 0 || (start <= 1 && has_upper_parent(known.node)))
-        return FAST_DECLINE;
+        return CALL_DECLINE;
     n = fill_records(known.node, &pos, (char *)buf, size < LIST_MAX ? size : LIST_MAX);
     if (n > 0 && sys3(SYS_lseek, fd, pos, SEEK_SET) < 0)
-        return FAST_DECLINE;
+        return CALL_DECLINE;
     return n;
 }
 
@@ -625,7 +625,7 @@ quick_call(long nr, const unsigned long *a, const void *sp)
         return quick_stat(sp, AT_FDCWD, a[0], false, a[1]);
     case SYS_newfstatat:
         if (a[3] & ~(unsigned long)(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT))
-            return FAST_DECLINE;
+            return CALL_DECLINE;
         return quick_stat(sp, (int)a[0], a[1], !(a[3] & AT_SYMLINK_NOFOLLOW), a[2]);
     case SYS_access:
         return quick_access(sp, AT_FDCWD, a[0], a[1]);
@@ -642,5 +642,5 @@ quick_call(long nr, const unsigned long *a, const void *sp)
     case SYS_getdents64:
         return quick_list((int)a[0], a[1], (uint32_t)a[2]);
     }
-    return FAST_DECLINE;
+    return CALL_DECLINE;
 }

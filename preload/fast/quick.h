@@ -4,7 +4,7 @@
 
 #include "fast.h"
 
-/* The answer to call @nr with the arguments @a of a function whose stack is @sp, or FAST_DECLINE.
+/* The answer to call @nr with the arguments @a of a function whose stack is @sp, or CALL_DECLINE.
  */
 long quick_call(long nr, const unsigned long *a, const void *sp);
 

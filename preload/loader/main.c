@@ -18,116 +18,6 @@
 
 HOT_FILE;
 
-HOT_LAST struct engine engine;
-
-/* ---- messages ---- */
-
-void
-say(const char *s)
-{
-    sys3(SYS_write, 2, s, strlen(s));
-}
-
-/* How many bytes at @s are a character that a terminal obeys: a control of ASCII or of C1, or one
- * that turns the direction of text. */
-COLD static int
-obeyed(const unsigned char *s)
-{
-    if (s[0] < 0x20 || s[0] == 0x7f)
-        return 1;
-    if (s[0] == 0xc2 && s[1] >= 0x80 && s[1] < 0xa0)
-        return 2;
-    if (s[0] == 0xe2 && s[1] == 0x80 && ((s[2] >= 0xa8 && s[2] <= 0xae) || (s[2] & ~1) == 0x8e))
-        return 3;
-    return s[0] == 0xe2 && s[1] == 0x81 && s[2] >= 0xa6 && s[2] <= 0xa9 ? 3 : 0;
-}
-
-COLD static char
-hex(int digit)
-{
-    return digit < 10 ? '0' + digit : 'a' + digit - 10;
-}
-
-/* Print @s, which may be anybody's; what a terminal obeys as \xNN, much as text.py does. */
-COLD static void
-say_shown(const char *s)
-{
-    const char *from = s;
-
-    while (*s) {
-        int n = obeyed((const unsigned char *)s);
-
-        if (n == 0) {
-            s++;
-            continue;
-        }
-        sys3(SYS_write, 2, from, s - from);
-        for (; n > 0; n--, s++) {
-            unsigned char c = *s;
-            char escape[] = {'\\', 'x', hex(c >> 4), hex(c & 15), 0};
-
-            say(escape);
-        }
-        from = s;
-    }
-    say(from);
-}
-
-COLD void
-engine_say(const char *a, const char *b, const char *c)
-{
-    say("lpmx: ");
-    say_shown(a);
-    say_shown(b);
-    say_shown(c);
-    say("\n");
-}
-
-COLD _Noreturn void
-quit(int status)
-{
-    for (;;)
-        sys1(SYS_exit_group, status);
-}
-
-COLD const char *
-error_text(int err)
-{
-    switch (-err) {
-    case ENOENT:
-        return ": no such file or directory";
-    case EACCES:
-    case EPERM:
-        return ": permission denied";
-    case ENOTDIR:
-        return ": not a directory";
-    case EBADMSG:
-        return ": damaged, or made by another version of lpmx (make it again)";
-    case ENOEXEC:
-    case ELIBBAD:
-        return ": not a program for this machine";
-    case ELOOP:
-        return ": too many levels of symbolic links";
-    case ENOMEM:
-        return ": out of memory";
-    case EROFS:
-        return ": read-only file system";
-    case E2BIG:
-        return ": too many entries";
-    case ENOSPC:
-        return ": no space left on device";
-    default:
-        return ": input/output error";
-    }
-}
-
-COLD _Noreturn void
-die(int status, const char *what, int err)
-{
-    engine_say(what, error_text(err), "");
-    quit(status);
-}
-
 static _Noreturn void
 die_of_signal(int sig)
 {
@@ -202,20 +92,6 @@ set_comm(const char *execfn)
         if (*p == '/' && p[1])
             name = p + 1;
     sys2(SYS_prctl, PR_SET_NAME, name);
-}
-
-/* A copy that stays: the state's own text is in the environment, which programs write over. */
-const char *
-keep_text(const char *text)
-{
-    char *copy = engine.room + engine.kept;
-    size_t n = strlen(text) + 1;
-
-    if (n > sizeof(engine.room) - engine.kept)
-        die(126, text, -ENOEXEC);
-    memcpy(copy, text, n);
-    engine.kept += n;
-    return copy;
 }
 
 static void
@@ -300,20 +176,6 @@ run_program(uint64_t *sp, Elf64_auxv_t *av, const struct exec_state *state, cons
     jump(sp, has_interp ? interp.entry : program.entry);
 }
 
-void
-load_plan_or_die(const char *path)
-{
-    static struct uufs_places places;
-    const char *what;
-    int err = plan_load(&engine, path, &what);
-
-    if (err)
-        die(125, what, err);
-    engine.fs.may_search = permission_search;
-    if (engine.fs.moves)
-        engine.fs.places = &places;
-}
-
 /* ---- entry ---- */
 
 /* Take the state variable out of the environment; its text, or NULL. It is the last entry: exec.c
@@ -371,7 +233,7 @@ loader_main(uint64_t *sp)
         root_restore(keep_text(state.root));
     if (state.life == LIFE_PROGRAM) {
         trap_install_handler();
-        trace_mark_process();
+        vfork_mark_process();
     }
     load_plan_or_die(engine.plan_path);
     if (emulates_root() && state.life == LIFE_CALLEE)

@@ -297,9 +297,9 @@ start_plan(int argc, char **argv, char **envp)
         if (err)
             die(125, "the agent for commands of the host", err);
     }
-    engine.marks_processes = !trace_compares_memory();
+    engine.marks_processes = !vfork_compares_memory();
     trap_install_handler();
-    trace_mark_process();
+    vfork_mark_process();
     if (emulates_root())
         cred_start();
     err = trap_install_filter(engine.plan->flags);

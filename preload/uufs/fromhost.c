@@ -1,5 +1,6 @@
 /* From the host back to the container: what a path that the kernel tells (getcwd, /proc/self/fd/N)
  * is called inside. */
+#include "upper.h"
 #include "alias.h"
 #include "path.h"
 #include "uufs.h"
@@ -130,22 +131,4 @@ uufs_from_host(const struct uufs *fs, const char *host, char *ctr, size_t cap)
     if (src_len == 1 && *rest)
         rest--;
     return set_path(ctr, cap, fs->strings + b->dst, b->dst_len, rest);
-}
-
-COLD int
-uufs_leave_magic(const struct uufs *fs, struct uufs_hit *hit)
-{
-    char host[LPMX_PATH_MAX], ctr[LPMX_PATH_MAX];
-    long n = sys4(SYS_readlinkat, AT_FDCWD, hit->host, host, sizeof(host) - 1);
-    int err;
-
-    if (n < 0)
-        return 0;
-    host[n] = '\0';
-    if (!uufs_host_is_lower(fs, host))
-        return 0;
-    err = uufs_from_host(fs, host, ctr, sizeof(ctr));
-    if (!err)
-        err = uufs_walk(fs, "/", ctr, 0, hit);
-    return !err && !hit->in_union ? -ENOENT : err;
 }

@@ -22,4 +22,9 @@ path_begins_with(const char *p, const char *name)
     return !strncmp(p, name, n) && (p[n] == '\0' || p[n] == '/');
 }
 
+/* Bytes of @path before its last slash: the length of its parent, 0 for the root's. */
+size_t path_parent(const char *path, size_t len);
+/* Is @path of @len bytes strictly below the directory @dir? */
+bool path_below(const char *path, size_t len, const char *dir, size_t dir_len);
+
 #endif

@@ -6,21 +6,14 @@
 #ifndef LPMX_UPPER_H
 #define LPMX_UPPER_H
 
+#include "path.h"
 #include "uufs.h"
 
 #include <linux/fs.h>
 #include <sys/stat.h>
 #include <time.h>
 
-/* A function with a path buffer that must not become part of its caller's frame. */
-#define OWN_FRAME __attribute__((noinline))
-
 /* ---- upper.c ---- */
-/* Bytes of @path before its last slash: the length of its parent, 0 for the root's. */
-size_t path_parent(const char *path, size_t len);
-/* Is @path of @len bytes strictly below the directory @dir? */
-bool path_below(const char *path, size_t len, const char *dir, size_t dir_len);
-
 /* Where the container path @ctr is, or would be, in the upper. Returns the length or -errno. */
 long upper_path(const struct uufs *fs, const char *ctr, size_t len, char *host);
 /* Point hit->host at the upper. */

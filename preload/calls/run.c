@@ -1,0 +1,27 @@
+/* A call from its row to its answer. */
+#include "call.h"
+
+#include "anchored.h"
+#include "arguments.h"
+#include "ownership.h"
+
+HOT_FILE;
+
+long
+call_run(struct call *c)
+{
+    struct call again = *c;
+    long r = arguments_check(c);
+
+    if (r)
+        return r;
+    r = c->row->run(c);
+    if (r == -EACCES && emulates_root() && ownership_open_up(&again)) {
+        *c = again;
+        r = c->row->run(c);
+    } else if (r == -EACCES && !emulates_root()) {
+        *c = again;
+        r = anchored_retry(c, r);
+    }
+    return r < 0 ? arguments_first(&again, r) : r;
+}

@@ -1,0 +1,4 @@
+/* The one instance: see engine.h. */
+#include "engine.h"
+
+HOT_LAST struct engine engine;

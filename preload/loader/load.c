@@ -1,0 +1,37 @@
+/* The plan and the strings of a start become the engine's. */
+#include "loader.h"
+
+#include "../calls/permission.h"
+#include "../fast/fast.h"
+#include "../uufs/places.h"
+
+HOT_FILE;
+
+/* A copy that stays: the state's own text is in the environment, which programs write over. */
+const char *
+keep_text(const char *text)
+{
+    char *copy = engine.room + engine.kept;
+    size_t n = strlen(text) + 1;
+
+    if (n > sizeof(engine.room) - engine.kept)
+        die(126, text, -ENOEXEC);
+    memcpy(copy, text, n);
+    engine.kept += n;
+    return copy;
+}
+
+void
+load_plan_or_die(const char *path)
+{
+    static struct uufs_places places;
+    const char *what;
+    int err = plan_load(&engine, path, &what);
+
+    if (err)
+        die(125, what, err);
+    engine.fs.may_search = permission_search;
+    if (engine.fs.moves)
+        engine.fs.places = &places;
+    engine.expect_cancellation = fast_expect_cancellation;
+}
