@@ -27,7 +27,8 @@ $(TARGETS):
 else
 
 C_FILES := find preload tests -name '*.[ch]' ! -path '*/.cache/*' ! -path '*/build/*'
-NATIVE := $(wildcard preload/*.[ch] preload/*/*.[ch] preload/*.def preload/*.cdef preload/*.py preload/Makefile)
+NATIVE := $(wildcard preload/Makefile preload/loader/lpmx-exec.ld \
+    $(foreach levels,* */* */*/*,$(addprefix preload/$(levels).,[ch] def cdef py)))
 
 build: $(VENV)/.ready
 

@@ -48,7 +48,8 @@ def build_native() -> None:
     loader.with_name(loader.name + ".sha256").write_text(digest + "\n")
     output = PACKAGE / "_uufs_cffi.py"
     subprocess.run(
-        [sys.executable, str(ROOT / "preload" / "cffi_build.py"), str(output)], check=True
+        [sys.executable, str(ROOT / "preload" / "hosted" / "cffi_build.py"), str(output)],
+        check=True,
     )
 
 

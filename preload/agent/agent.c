@@ -4,6 +4,12 @@
  * left running, which is recognised by the agent's name in its environment. */
 #include "agent.h"
 
+#include "../base/libc.h"
+#include "../base/str.h"
+#include "../engine/engine.h"
+#include "message.h"
+#include "spawn.h"
+
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>

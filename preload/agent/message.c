@@ -1,6 +1,8 @@
 /* What agent and proxy share: the socket's address, messages with descriptors, and a look at one's
  * own descriptors. */
-#include "agent.h"
+#include "message.h"
+
+#include "../base/libc.h"
 
 #include <sys/mman.h>
 #include <sys/socket.h>

@@ -1,6 +1,11 @@
 /* The agent's child, between fork and exec: everything that a plain exec in the container would
  * have kept is put in place here, and the program is executed as on the host. */
-#include "agent.h"
+#include "spawn.h"
+
+#include "../base/libc.h"
+#include "../base/str.h"
+#include "../engine/engine.h"
+#include "message.h"
 
 #include <sys/prctl.h>
 #include <sys/resource.h>

@@ -1,7 +1,7 @@
 #include "acl.h"
 
+#include "../uufs/owner.h"
 #include "cred.h"
-#include "permission.h"
 
 #include <sys/stat.h>
 

@@ -6,7 +6,7 @@
 #ifndef LPMX_ACL_H
 #define LPMX_ACL_H
 
-#include "../uufs/owner.h"
+#include "../base/sys.h"
 
 #define ACL_ACCESS  "system.posix_acl_access"
 #define ACL_DEFAULT "system.posix_acl_default"

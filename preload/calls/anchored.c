@@ -2,10 +2,18 @@
  * anchored.h. */
 #include "anchored.h"
 
+#include "../engine/engine.h"
 #include "../uufs/anchor.h"
+#include "../uufs/dirty.h"
+#include "../uufs/fromhost.h"
 #include "../uufs/path.h"
-#include "../uufs/upper.h"
-#include "call.h"
+#include "../uufs/walk.h"
+#include "perform.h"
+#include "resolve.h"
+#include "user.h"
+#include "vfork.h"
+
+#include <sys/stat.h>
 
 /* Would "what shows of the layers" have to be asked of directories above that cannot be? */
 static bool

@@ -1,7 +1,7 @@
 /* Bad flags, masks, times and names of attributes, in the kernel's order: see arguments.h. */
 #include "arguments.h"
 
-#include "call.h"
+#include "perform.h"
 
 #include <linux/stat.h>
 

@@ -1,9 +1,17 @@
 /* Names made, removed and moved: mkdir, mknod, symlink, link, unlink, rmdir, rename and their *at
  * forms. */
+#include "../uufs/create.h"
+#include "../uufs/link.h"
 #include "../uufs/proclink.h"
-#include "chown.h"
+#include "../uufs/remove.h"
+#include "../uufs/rename.h"
+#include "../uufs/walk.h"
+#include "cred.h"
+#include "device.h"
 #include "ownership.h"
 #include "permission.h"
+#include "resolve.h"
+#include "user.h"
 
 #include <linux/fs.h>
 #include <sys/stat.h>

@@ -3,8 +3,17 @@
  * so that of two processes that change one file both have their way. */
 #include "chown.h"
 
+#include "../uufs/fromhost.h"
+#include "../uufs/lock.h"
 #include "../uufs/proclink.h"
-#include "../uufs/upper.h"
+#include "../uufs/walk.h"
+#include "cred.h"
+#include "descriptor.h"
+#include "generic.h"
+#include "ownership.h"
+#include "resolve.h"
+
+#include <sys/stat.h>
 
 #define KEEP ((uint32_t)-1)
 

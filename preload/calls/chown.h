@@ -1,13 +1,11 @@
-/* What ownership.c and chown.c share. */
+/* chown, chmod and the calls like them under root emulation. */
 #ifndef LPMX_CHOWN_H
 #define LPMX_CHOWN_H
 
-#include "ownership.h"
+#include "call.h"
 
-/* Make of the disk's @st of an upper file what is shown. */
-void ownership_show_upper(const struct owner_file *file, struct stat *st);
-/* Bring disk and record of an upper file to @shown. file->st must be fresh. */
-int ownership_store(const struct owner_file *file, const struct stat *shown);
-bool ownership_in_upper(const char *host);
+/* chown and chmod, in whichever form. */
+long ownership_chown(struct call *c, uint32_t uid, uint32_t gid);
+long ownership_chmod(struct call *c, uint32_t mode);
 
 #endif

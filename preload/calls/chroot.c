@@ -1,6 +1,8 @@
 /* chroot(2), whose effect is kept by root.c: who may, and where to. */
+#include "../uufs/fromhost.h"
 #include "cred.h"
 #include "permission.h"
+#include "resolve.h"
 #include "root.h"
 
 #include <sys/stat.h>

@@ -1,10 +1,16 @@
 /* The exec map: a command that is found in this container and runs somewhere else. Here is what is
  * decided in the caller's image: which row, with which variables, under which name, from which
- * directory. loader/callee.c and agent/proxy.c carry it out in the next one.
+ * directory. loader/callee.c and loader/proxy.c carry it out in the next one.
  *
  * The commands are visible as plain files of a bind, so that looking them up, listing them and
  * testing them needs no rule here. */
-#include "call.h"
+#include "command.h"
+
+#include "../base/libc.h"
+#include "../base/str.h"
+#include "../uufs/walk.h"
+#include "resolve.h"
+#include "user.h"
 
 static const char *
 text(struct uufs_string s)

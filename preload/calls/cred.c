@@ -6,6 +6,8 @@
  * its own; it is told from a fork child by a page that the kernel wipes at fork. */
 #include "cred.h"
 
+#include "../base/libc.h"
+
 #include <sys/mman.h>
 #include <sys/stat.h>
 

@@ -4,7 +4,7 @@
 #ifndef LPMX_CRED_H
 #define LPMX_CRED_H
 
-#include "call.h"
+#include "../engine/plan.h"
 
 #define CRED_GROUPS   256
 #define CRED_CAPS     41 /* CAP_CHOWN .. CAP_CHECKPOINT_RESTORE */

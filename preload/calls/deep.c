@@ -5,10 +5,16 @@
  * Only in binds and below directories that are the upper's alone, where the union is what the disk
  * has: layers do not reach there. Its hits are as those of a bind that has no number. What it is
  * not: a way to name such a place, so owners are not remembered there. */
-#include "chown.h"
+#include "deep.h"
 
+#include "../base/str.h"
+#include "../engine/engine.h"
+#include "../uufs/escape.h"
+#include "../uufs/fromhost.h"
+#include "../uufs/open.h"
 #include "../uufs/path.h"
 #include "../uufs/proclink.h"
+#include "../uufs/walk.h"
 
 #include <sys/stat.h>
 

@@ -1,7 +1,9 @@
 /* Calls by a descriptor, and the copy-up of the lower file that is behind one. */
-#include "call.h"
+#include "descriptor.h"
 
-#include "../uufs/upper.h"
+#include "../engine/engine.h"
+#include "../uufs/walk.h"
+#include "resolve.h"
 
 #ifndef SYS_fchmodat2
 #define SYS_fchmodat2 452

@@ -1,8 +1,13 @@
 /* Devices under root emulation: an empty file with a record, which opens as the host's device where
  * every program may use that one. */
+#include "device.h"
+
+#include "../base/libc.h"
+#include "../uufs/dirty.h"
+#include "cred.h"
 #include "ownership.h"
 
-#include "chown.h"
+#include <sys/stat.h>
 
 int
 device_make(const struct uufs_hit *hit, unsigned long mode, unsigned long rdev)

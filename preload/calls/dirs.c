@@ -1,8 +1,14 @@
 /* Directories as seen through a descriptor: getdents64 and its ancestor, and getcwd. */
-#include "../uufs/upper.h"
+#include "../base/libc.h"
+#include "../base/str.h"
+#include "../uufs/readdir.h"
+#include "../uufs/walk.h"
+#include "cred.h"
+#include "device.h"
 #include "known.h"
-#include "ownership.h"
+#include "resolve.h"
 #include "root.h"
+#include "user.h"
 
 #include <sys/stat.h>
 

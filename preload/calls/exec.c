@@ -5,12 +5,27 @@
  * exec would give: resolution, permission, `#!` lines, the ELF header, the interpreter. Then the
  * kernel executes the loader with the program's own argv and the environment plus one string, which
  * the loader takes out again. */
+#include "exec.h"
+
+#include "../base/libc.h"
+#include "../base/str.h"
+#include "../engine/elf.h"
+#include "../engine/slots.h"
+#include "../uufs/open.h"
 #include "../uufs/proclink.h"
+#include "../uufs/walk.h"
+#include "command.h"
+#include "cred.h"
+#include "deep.h"
 #include "hashbang.h"
 #include "ownership.h"
+#include "perform.h"
 #include "permission.h"
+#include "proc.h"
+#include "resolve.h"
 #include "root.h"
-#include "../trap/slots.h"
+#include "trace.h"
+#include "user.h"
 
 #include <signal.h>
 #include <sys/mman.h>

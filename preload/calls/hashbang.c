@@ -1,7 +1,7 @@
 /* The first line of a script. What becomes of it is exec.c's business. */
 #include "hashbang.h"
 
-#include "../sys.h"
+#include "../base/sys.h"
 
 int
 hashbang_parse(char *head, char **interp, char **arg)

@@ -1,8 +1,15 @@
 /* The identity that programs see. With -u or an image's USER a program sees those ids instead of
  * the real ones, and nothing else changes. Under root emulation (--fakeroot) it has credentials of
  * its own, see cred.h. In both cases what a program may do is what its real user may do. */
+#include "identity.h"
+
+#include "../base/libc.h"
+#include "chown.h"
+#include "cred.h"
+#include "generic.h"
 #include "ownership.h"
 #include "setid.h"
+#include "user.h"
 
 #include <sys/stat.h>
 

@@ -6,9 +6,13 @@
  * from it how many directories there are. */
 #include "inode.h"
 
-#include "../uufs/upper.h"
-#include "call.h"
+#include "../base/libc.h"
+#include "../engine/engine.h"
+#include "../uufs/walk.h"
 #include "lower.h"
+#include "resolve.h"
+
+#include <sys/stat.h>
 
 #define COPIES 64
 

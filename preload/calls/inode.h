@@ -2,7 +2,7 @@
 #ifndef LPMX_INODE_H
 #define LPMX_INODE_H
 
-#include "../engine.h"
+#include "../uufs/uufs.h"
 
 #include <sys/stat.h>
 

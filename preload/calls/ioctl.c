@@ -1,8 +1,9 @@
 /* The requests of ioctl that change a file through a descriptor that was opened for reading: the
  * flags of chattr, and verity. The file of a layer is every container's: it has none of them. */
+#include "../engine/engine.h"
+#include "../uufs/fromhost.h"
 #include "../uufs/proclink.h"
-#include "../uufs/upper.h"
-#include "call.h"
+#include "perform.h"
 
 #include <linux/fs.h>
 #include <linux/fsverity.h>

@@ -1,6 +1,10 @@
 /* Small direct-mapped tables. */
 #include "known.h"
 
+#include "../base/libc.h"
+#include "../engine/engine.h"
+#include "../uufs/dirty.h"
+#include "../uufs/escape.h"
 #include "../uufs/sequence.h"
 
 HOT_FILE;

@@ -7,7 +7,7 @@
 #ifndef LPMX_KNOWN_H
 #define LPMX_KNOWN_H
 
-#include "../engine.h"
+#include "../base/sys.h"
 
 #define KNOWN_PATH_MAX 216 /* longer paths are not remembered */
 

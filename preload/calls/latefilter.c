@@ -2,7 +2,10 @@
  * message. So the filter of a container lets these calls pass; a process gets a second filter,
  * which does not, when it binds a unix socket, for only then can it have a peer that wants to be
  * answered by name. It goes on to children and programs that are executed, as all filters do. */
-#include "call.h"
+#include "latefilter.h"
+
+#include "../engine/engine.h"
+#include "vfork.h"
 
 #include <sys/socket.h>
 

@@ -1,6 +1,8 @@
 /* A lower file's metadata, from the view. */
-#include "call.h"
 #include "lower.h"
+
+#include "../base/libc.h"
+#include "../engine/engine.h"
 
 #include <sys/stat.h>
 

@@ -2,7 +2,7 @@
 #ifndef LPMX_LOWER_H
 #define LPMX_LOWER_H
 
-#include "../engine.h"
+#include "../uufs/view.h"
 
 struct stat;
 

@@ -1,8 +1,18 @@
 /* open, openat, creat, openat2: the life of one open() ends here, see docs/architecture.md. */
+#include "../base/libc.h"
+#include "../uufs/create.h"
+#include "../uufs/dirty.h"
+#include "../uufs/open.h"
+#include "cred.h"
+#include "device.h"
 #include "known.h"
 #include "lower.h"
 #include "ownership.h"
+#include "perform.h"
 #include "permission.h"
+#include "procfile.h"
+#include "resolve.h"
+#include "user.h"
 
 #include <linux/openat2.h>
 #include <sys/stat.h>

@@ -1,10 +1,14 @@
 /* Directories and files that are closed to ourselves on the disk, though not to a root: a run
  * without root emulation may have left them so. */
-#include "../uufs/upper.h"
-#include "ownership.h"
+#include "openup.h"
 
 #include "../uufs/proclink.h"
-#include "chown.h"
+#include "../uufs/upper.h"
+#include "cred.h"
+#include "ownership.h"
+#include "resolve.h"
+
+#include <sys/stat.h>
 
 /* @host is closed to us, its real owner: open it and remember its mode. */
 static bool

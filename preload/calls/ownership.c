@@ -2,10 +2,14 @@
  * changes them on request is in chown.c. */
 #include "ownership.h"
 
+#include "../uufs/fromhost.h"
+#include "../uufs/lock.h"
+#include "../uufs/path.h"
 #include "../uufs/proclink.h"
-#include "../uufs/upper.h"
 #include "acl.h"
-#include "chown.h"
+#include "cred.h"
+
+#include <sys/stat.h>
 
 /* ---- showing ---- */
 

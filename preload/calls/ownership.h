@@ -4,8 +4,6 @@
 #define LPMX_OWNERSHIP_H
 
 #include "../uufs/owner.h"
-#include "../uufs/upper.h"
-#include "cred.h"
 
 /* @st holds what the disk says of @hit (of what it points to, for a magic link that was followed):
  * make it what is shown. */
@@ -20,23 +18,10 @@ unsigned long ownership_new_mode(unsigned long mode, bool directory);
 int ownership_created(const struct uufs_hit *hit, unsigned long mode);
 /* A file without a name (O_TMPFILE) has been made in the directory @parent. */
 int ownership_created_fd(int fd, const char *parent, unsigned long mode);
-/* mknod of a device: an empty file and a record. */
-int device_make(const struct uufs_hit *hit, unsigned long mode, unsigned long rdev);
-
-/* chown and chmod, in whichever form. */
-long ownership_chown(struct call *c, uint32_t uid, uint32_t gid);
-long ownership_chmod(struct call *c, uint32_t mode);
 
 /* The file @hit of the upper is open for writing, or is being truncated: a program that is not root
  * takes its setuid and setgid bits away. */
 void ownership_written(const struct uufs_hit *hit);
-
-/* The host's file that opening a remembered device means: one of those in /dev that every program
- * may use, "" for any other device, NULL where @hit is none. */
-const char *device_of(const struct uufs_hit *hit);
-/* Entries of the directory @hit as getdents64 wrote them: a remembered device is no regular file.
- */
-void device_show_types(const struct uufs_hit *hit, char *entries, long size);
 
 /* Is what the magic link @link of /proc leads to the union's? It may be anything of the host. */
 bool ownership_in_union(const char *link);
@@ -44,9 +29,10 @@ bool ownership_in_union(const char *link);
 /* access(2): 0 or -EACCES by the shown mode. */
 int ownership_access(const struct uufs_hit *hit, unsigned want, bool effective);
 
-/* After -EACCES: are there directories or files on the way that are closed to ourselves on disk,
- * though not to a root? Then they are opened, their modes remembered, and the call is made again.
- */
-bool ownership_open_up(const struct call *c);
+/* Make of the disk's @st of an upper file what is shown. */
+void ownership_show_upper(const struct owner_file *file, struct stat *st);
+/* Bring disk and record of an upper file to @shown. file->st must be fresh. */
+int ownership_store(const struct owner_file *file, const struct stat *shown);
+bool ownership_in_upper(const char *host);
 
 #endif

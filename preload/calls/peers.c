@@ -7,13 +7,21 @@
  * identification: whoever can write to it is the user. */
 #include "peers.h"
 
+#include "../base/str.h"
+#include "../uufs/open.h"
+#include "../uufs/path.h"
 #include "../uufs/upper.h"
+#include "cred.h"
+#include "latefilter.h"
+#include "perform.h"
+#include "proc.h"
+#include "user.h"
 
 #include <sys/socket.h>
 #include <sys/un.h>
 
 #define PIDS          2048
-#define STATE_CRED    5 /* the part of the state string, see loader/state.c */
+#define STATE_CRED    5 /* the part of the state string, see engine/execstate.c */
 #define SO_PEERGROUPS 59
 
 struct record {

@@ -4,7 +4,7 @@
 #ifndef LPMX_PEERS_H
 #define LPMX_PEERS_H
 
-#include "cred.h"
+#include "../base/sys.h"
 
 struct msghdr;
 

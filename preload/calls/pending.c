@@ -4,7 +4,10 @@
  * the sleep, the poll or the lock in which the main thread waits would go on as if nothing had
  * come: a Ctrl-C that is lost. So another thread that finds such a signal gives the main one a
  * moment. */
-#include "call.h"
+#include "pending.h"
+
+#include "../base/libc.h"
+#include "../engine/engine.h"
 
 #include <fcntl.h>
 #include <time.h>

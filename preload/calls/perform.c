@@ -1,8 +1,10 @@
 /* The kernel carries a call out: as it came, or with the signals that may interrupt it. */
-#include "call.h"
+#include "perform.h"
 
-#include "../trap/slots.h"
+#include "../engine/engine.h"
+#include "../engine/slots.h"
 #include "../uufs/anchor.h"
+#include "pending.h"
 
 #include <signal.h>
 

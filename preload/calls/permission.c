@@ -2,9 +2,14 @@
  * are those of path_resolution(7), inode(7) and the kernel's generic_permission. */
 #include "permission.h"
 
-#include "acl.h"
+#include "../uufs/path.h"
 #include "../uufs/proclink.h"
-#include "chown.h"
+#include "../uufs/walk.h"
+#include "acl.h"
+#include "call.h"
+#include "cred.h"
+#include "ownership.h"
+#include "user.h"
 
 #include <sys/stat.h>
 

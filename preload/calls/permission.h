@@ -18,7 +18,7 @@ struct call;
 /* How a program's own path is walked (enum uufs_how): from its root, and through directories that
  * it may search. */
 unsigned permission_how(void);
-/* For fs->may_search: see uufs.h. */
+/* For fs->may_search: see uufs/uufs.h. */
 int permission_search(const struct view_node *lower, const char *upper);
 /* Of what was found: -EACCES. */
 int permission_check(const struct uufs_hit *hit, unsigned want);

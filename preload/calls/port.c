@@ -5,7 +5,9 @@
  * host's. */
 #include "port.h"
 
-#include "call.h"
+#include "../base/libc.h"
+#include "../engine/plan.h"
+#include "user.h"
 
 #include <netinet/in.h>
 

@@ -2,6 +2,8 @@
 #ifndef LPMX_PORT_H
 #define LPMX_PORT_H
 
+#include "../base/sys.h"
+
 #include <stdbool.h>
 
 struct inet_address { /* as long as a struct sockaddr_in6, which begins like a sockaddr_in */

@@ -1,6 +1,12 @@
 /* /proc/PID/exe. The kernel knows only the loader there; what it runs is in the state string of the
  * process, which stays in the memory that /proc/PID/environ shows. */
-#include "call.h"
+#include "proc.h"
+
+#include "../base/libc.h"
+#include "../base/str.h"
+#include "../engine/engine.h"
+#include "../engine/execstate.h"
+#include "../uufs/open.h"
 
 /* "/proc/SELF_OR_PID[/task/TID]/exe": 1 for this process, else 0; *pid_len gets the length up to
  * the last slash. */
@@ -29,8 +35,8 @@ is_own(const char *host, size_t dir_len)
            (len == digits && !strncmp(name, pid, len));
 }
 
-/* Find "LPMX_EXEC=PLAN\0EXE\0..." in an environment, as loader/state.c has left it; part @wanted of
- * it, from 0 on, into @text. 1: not there. */
+/* Find "LPMX_EXEC=PLAN\0EXE\0..." in an environment, as engine/execstate.c has left it; part
+ * @wanted of it, from 0 on, into @text. 1: not there. */
 static int
 find_part(long fd, size_t wanted, char *text, size_t cap)
 {

@@ -1,10 +1,15 @@
 /* Files of /proc that tell host paths: maps, smaps, mounts, mountinfo. Opening one for reading
  * gives a snapshot in memory with the container's paths, which can be read alone. Other processes'
  * files are treated alike: only our own are of interest there. */
-#include "cred.h"
-#include "root.h"
+#include "procfile.h"
 
+#include "../base/libc.h"
+#include "../base/str.h"
+#include "../uufs/fromhost.h"
 #include "../uufs/proclink.h"
+#include "cred.h"
+#include "proc.h"
+#include "root.h"
 
 #include <sys/mman.h>
 #include <sys/stat.h>

@@ -1,8 +1,12 @@
 /* Whose message is it, and who has called? accept(2), recvfrom(2) and their kin tell the address of
  * the peer, which for a unix socket is the host's path where it was bound by an absolute one.
  * They are trapped in a process that has bound a unix socket: see latefilter.c. */
+#include "../base/libc.h"
+#include "cred.h"
 #include "peers.h"
+#include "perform.h"
 #include "sockname.h"
+#include "user.h"
 
 #include <sys/socket.h>
 

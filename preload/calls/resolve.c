@@ -1,16 +1,19 @@
 /* From a call's arguments to a hit in the union: directory descriptors, flags, and what must happen
  * before a change. */
-#include "ownership.h"
+#include "resolve.h"
 
-#include "../trap/slots.h"
-#include "../uufs/anchor.h"
+#include "../base/libc.h"
+#include "../engine/engine.h"
+#include "../uufs/dirty.h"
+#include "../uufs/fromhost.h"
+#include "../uufs/hit.h"
 #include "../uufs/proclink.h"
-#include "../uufs/upper.h"
-#include "anchored.h"
-#include "arguments.h"
+#include "../uufs/walk.h"
+#include "deep.h"
 #include "known.h"
 #include "permission.h"
 #include "root.h"
+#include "user.h"
 
 #include <signal.h>
 #include <sys/inotify.h>

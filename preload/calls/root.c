@@ -5,8 +5,9 @@
  * moved while processes live in it. */
 #include "root.h"
 
-#include "cred.h"
-#include "permission.h"
+#include "../base/libc.h"
+#include "../engine/engine.h"
+#include "vfork.h"
 
 #include <sys/stat.h>
 

@@ -2,6 +2,8 @@
 #ifndef LPMX_ROOT_H
 #define LPMX_ROOT_H
 
+#include "../base/sys.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 

@@ -1,9 +1,10 @@
 /* A call from its row to its answer. */
-#include "call.h"
+#include "run.h"
 
 #include "anchored.h"
 #include "arguments.h"
-#include "ownership.h"
+#include "cred.h"
+#include "openup.h"
 
 HOT_FILE;
 

@@ -2,7 +2,11 @@
  * capabilities(7). */
 #include "setid.h"
 
+#include "../base/libc.h"
+#include "cred.h"
 #include "peers.h"
+#include "perform.h"
+#include "user.h"
 
 #include <linux/capability.h>
 #include <linux/limits.h>

@@ -2,7 +2,7 @@
 #ifndef LPMX_SETID_H
 #define LPMX_SETID_H
 
-#include "cred.h"
+#include "call.h"
 
 /* set*id, setre*id, setres*id by the row's number. */
 long setid_change(const struct call *c);

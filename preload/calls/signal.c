@@ -1,7 +1,9 @@
 /* Signal masks and actions. A thread that blocks SIGSYS would be killed at its next trapped call,
  * so SIGSYS is taken out of every mask; its action is answered from a shadow copy, so that no
  * program sees ours. */
-#include "call.h"
+#include "../engine/engine.h"
+#include "perform.h"
+#include "user.h"
 
 HOT_FILE;
 

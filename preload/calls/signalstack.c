@@ -3,6 +3,7 @@
  * instead of a small stack the kernel is given a larger one of ours, and the program is told of its
  * own. What it can notice is where its handlers' variables lie. */
 #include "call.h"
+#include "user.h"
 
 #include <signal.h>
 #include <sys/mman.h>

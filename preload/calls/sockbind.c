@@ -8,8 +8,9 @@
  */
 #include "sockbind.h"
 
-#include "call.h"
-#include "sockname.h"
+#include "../base/str.h"
+#include "../engine/engine.h"
+#include "../uufs/escape.h"
 
 #include <linux/sched.h>
 

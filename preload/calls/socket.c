@@ -1,13 +1,23 @@
 /* Unix sockets have paths too. The address is replaced by one that names the host path; where that
  * is longer than the 107 bytes of sun_path, the directory is opened and the socket named through
  * /proc/self/fd. */
+#include "../base/str.h"
+#include "../uufs/create.h"
+#include "../uufs/fromhost.h"
 #include "../uufs/proclink.h"
+#include "../uufs/walk.h"
+#include "cred.h"
+#include "deep.h"
+#include "latefilter.h"
 #include "ownership.h"
 #include "peers.h"
+#include "perform.h"
 #include "permission.h"
 #include "port.h"
+#include "resolve.h"
 #include "sockbind.h"
 #include "sockname.h"
+#include "user.h"
 
 #define MAX_MESSAGES 1024
 

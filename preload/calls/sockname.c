@@ -4,9 +4,11 @@
  * name that can be made of the host's. */
 #include "sockname.h"
 
-#include "call.h"
+#include "../engine/engine.h"
+#include "../uufs/fromhost.h"
 #include "root.h"
 #include "sockbind.h"
+#include "user.h"
 
 #define NAMES 16
 

@@ -1,9 +1,18 @@
 /* stat, statx, access, readlink: for lower files answered from the view, where that is what the
  * disk would say. */
+#include "../base/libc.h"
+#include "../uufs/fromhost.h"
+#include "../uufs/hit.h"
+#include "cred.h"
+#include "identity.h"
 #include "inode.h"
 #include "lower.h"
 #include "ownership.h"
+#include "perform.h"
+#include "procfile.h"
+#include "resolve.h"
 #include "root.h"
+#include "user.h"
 
 #include <sys/stat.h>
 #include <sys/sysmacros.h>

@@ -1,5 +1,5 @@
 /* calls.def as an array indexed by system call number. */
-#include "call.h"
+#include "table.h"
 
 HOT_FILE;
 

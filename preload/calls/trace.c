@@ -2,7 +2,11 @@
  * child for its tracer; but the tracer is the parent, and waits for the child to execute. So the
  * call is made at the moment of the execve, when no more traps come. Elsewhere it is the kernel's
  * at once: a forked child may stop itself before it executes. */
-#include "call.h"
+#include "trace.h"
+
+#include "../engine/engine.h"
+#include "perform.h"
+#include "vfork.h"
 
 #include <sys/ptrace.h>
 

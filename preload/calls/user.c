@@ -1,7 +1,9 @@
 /* The program's memory. The kernel is asked, by a call that can do nothing, whether an address may
  * be read or written: rt_sigprocmask reads its set before it looks at an invalid `how`, and writes
  * the old mask before it returns. */
-#include "call.h"
+#include "user.h"
+
+#include "../base/libc.h"
 
 HOT_FILE;
 

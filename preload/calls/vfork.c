@@ -1,5 +1,10 @@
 /* Does a process run on its parent's memory, as a vfork child does until it executes? */
-#include "call.h"
+#include "vfork.h"
+
+#include "../base/libc.h"
+#include "../base/str.h"
+#include "../engine/engine.h"
+#include "proc.h"
 
 #include <linux/kcmp.h>
 #include <sys/mman.h>

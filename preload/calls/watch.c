@@ -7,12 +7,17 @@
  * is removed is copied up before, if its directory is watched, or its end would not be told
  * (uufs/remove.c). Where nothing can be copied, and for who only asks for reads, it is as it was.
  */
-#include "call.h"
+#include "../engine/engine.h"
+#include "../uufs/dirty.h"
+#include "../uufs/hit.h"
+#include "../uufs/open.h"
+#include "descriptor.h"
 #include "inode.h"
-#include "ownership.h"
 #include "permission.h"
+#include "resolve.h"
 
 #include <sys/inotify.h>
+#include <sys/stat.h>
 
 #define READS     (IN_ACCESS | IN_OPEN | IN_CLOSE_NOWRITE)
 #define LIST_SIZE 2048

@@ -1,13 +1,21 @@
 /* Extended attributes. What is ours (user.lpmx.*) is never shown nor set by a program. Under root
  * emulation attributes of the security and trusted namespaces, which no ordinary user may set, are
  * remembered (uufs/owner.h), file capabilities above all. */
+#include "../base/libc.h"
 #include "../uufs/proclink.h"
 #include "acl.h"
-#include "chown.h"
+#include "cred.h"
+#include "descriptor.h"
+#include "device.h"
 #include "ownership.h"
+#include "perform.h"
 #include "permission.h"
+#include "resolve.h"
+#include "user.h"
 
+#include <linux/limits.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/xattr.h>
 
 #define LIST_MAX   65536 /* XATTR_LIST_MAX of the kernel */

@@ -5,11 +5,19 @@
  * of the program ever runs on that stack or leaves it by longjmp; they arrive when everything of
  * ours is given back. A call that may wait is declined before it does anything: the site's own
  * `syscall` then traps. */
-#include "../calls/call.h"
+#include "entry.h"
+
 #include "../calls/inode.h"
 #include "../calls/known.h"
 #include "../calls/lower.h"
-#include "../trap/slots.h"
+#include "../calls/pending.h"
+#include "../calls/procfile.h"
+#include "../calls/run.h"
+#include "../calls/table.h"
+#include "../calls/user.h"
+#include "../engine/plan.h"
+#include "../engine/slots.h"
+#include "fast.h"
 #include "quick.h"
 
 #include <sys/stat.h>
@@ -27,9 +35,7 @@ static char *stacks; /* FAST_SLOTS of STACK_SIZE, mapped for the first call that
 int fast_cancellable_inside;
 int fast_busy[FAST_SLOTS];
 
-long fast_call(struct fast_frame *f);
 long fast_on_stack(struct call *c, void *stack);
-long fast_run(struct call *c);
 
 /* Below the red zone: the six arguments, the site, then nothing of the caller's is touched but rax,
  * rcx and r11, as by the syscall instruction itself. */
@@ -88,7 +94,7 @@ __asm__(".text\n"
         "    pop %rbp\n"
         "    ret\n");
 
-__attribute__((used)) long
+__attribute__((used)) static long
 fast_run(struct call *c)
 {
     long result = call_run(c);
@@ -289,7 +295,7 @@ carry_out(struct fast_frame *f)
     return result == CALL_DECLINE ? run_on_own_stack(&c, f) : result;
 }
 
-__attribute__((used)) long
+__attribute__((used)) static long
 fast_call(struct fast_frame *f)
 {
     long result;

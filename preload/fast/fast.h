@@ -6,7 +6,7 @@
 #ifndef LPMX_FAST_H
 #define LPMX_FAST_H
 
-#include "../engine.h"
+#include "../base/sys.h"
 
 #define SITE_SIZE 7UL /* mov $nr, %eax or mov N(%rsp), %rax (5 bytes); syscall (2 bytes) */
 
@@ -24,38 +24,5 @@ struct fast_frame {
     unsigned long a[6];
     const struct fast_site *site;
 };
-
-/* ---- entry.c ---- */
-void fast_entry(void);              /* where stubs jump to; not a C function */
-extern int fast_cancellable_inside; /* calls of cancellable sites that are being carried out */
-/* Can calls of this number be carried out without a signal frame? */
-bool fast_may_carry(long nr);
-
-#define FAST_SLOTS 7              /* less than a huge page in all */
-extern int fast_busy[FAST_SLOTS]; /* stacks in use */
-
-/* ---- note.c ---- */
-/* System call @nr trapped, and goes on at @back: rewrite its site if it is worth it. */
-void fast_note(uint64_t back, long nr);
-/* A handler for the C library's cancellation signal is about to be installed. */
-void fast_expect_cancellation(void);
-
-/* ---- text.c ---- */
-/* Is the site a private mapping of the C library's (or its loader's) file? */
-bool text_is_libc(uint64_t site);
-/* Does @site hold "mov $nr, %eax; syscall"? */
-bool text_is_call(uint64_t site, uint32_t nr);
-/* The N of a @site that holds "mov N(%rsp), %rax; syscall", or 0. So are, from glibc 2.41 on, all
- * cancellable calls of a program without threads made, from one place. */
-uint8_t text_shared_call(uint64_t site);
-/* Replace the five bytes at @site, which are one instruction before and after. Other threads may
- * run them meanwhile. */
-int text_replace(uint64_t site, uint8_t opcode, uint32_t operand);
-
-/* ---- stubs.c ---- */
-/* A stub within reach of a jump at @site; NULL when none can be had. Its address to *stub. */
-struct fast_site *stub_new(uint64_t site, uint64_t *stub);
-/* The @i-th site that has a stub, or NULL. */
-struct fast_site *stub_site(unsigned i);
 
 #endif

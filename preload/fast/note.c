@@ -4,8 +4,14 @@
  * found, stubs to be mapped), another one as two; so a program must have trapped often, and then
  * the site a few times. A vfork child rewrites nothing, since it runs on its parent's memory and
  * may be killed halfway. */
-#include "../calls/call.h"
-#include "fast.h"
+#include "note.h"
+
+#include "../base/libc.h"
+#include "../calls/vfork.h"
+#include "../engine/plan.h"
+#include "entry.h"
+#include "stubs.h"
+#include "text.h"
 
 #include <sys/mman.h>
 #include <sys/stat.h>

@@ -6,14 +6,21 @@
  * from the view; what it has, in a directory where a walk stood lately, by one look at the disk.
  * Whatever is not plain is declined and carried out by the walk (uufs/walk.c), whose answers these
  * are. */
-#include "../calls/known.h"
-#include "../uufs/places.h"
-#include "../calls/call.h"
-#include "../calls/lower.h"
 #include "quick.h"
 
+#include "../base/libc.h"
+#include "../base/str.h"
+#include "../calls/call.h"
+#include "../calls/known.h"
+#include "../calls/lower.h"
+#include "../calls/user.h"
+#include "../engine/plan.h"
+#include "../uufs/bind.h"
+#include "../uufs/dirty.h"
+#include "../uufs/places.h"
+#include "../uufs/readdir.h"
+
 #include <sys/stat.h>
-#include <unistd.h>
 
 HOT_FILE;
 

@@ -2,7 +2,7 @@
 #ifndef LPMX_QUICK_H
 #define LPMX_QUICK_H
 
-#include "fast.h"
+#include "../base/sys.h"
 
 /* The answer to call @nr with the arguments @a of a function whose stack is @sp, or CALL_DECLINE.
  */

@@ -4,7 +4,11 @@
  * library. Such a page is a page of the loader's own file, mapped a second time: no memory is ever
  * writable and executable for it. What differs from stub to stub, the site, stands in a page of
  * data behind it. */
-#include "fast.h"
+#include "stubs.h"
+
+#include "../base/libc.h"
+#include "../engine/engine.h"
+#include "entry.h"
 
 #include <sys/mman.h>
 

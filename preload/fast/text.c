@@ -5,7 +5,11 @@
  * Replaced is the one instruction `mov $nr, %eax` by the one instruction `jmp`, of the same five
  * bytes; the `syscall` after it stays, so a thread that is between the two, or comes to it from
  * elsewhere, traps as before. */
-#include "../calls/call.h"
+#include "text.h"
+
+#include "../base/libc.h"
+#include "../calls/user.h"
+#include "../engine/plan.h"
 #include "fast.h"
 
 #include <sys/mman.h>

@@ -2,9 +2,14 @@
  * container's. The process is the same, with its descriptors, signals and place in the terminal;
  * the caller's image has chosen arguments and environment (calls/command.c). Here the other
  * container is entered, which needs its plan and view, and its program executed. */
-#include "loader.h"
+#include "callee.h"
 
-#include "../calls/call.h"
+#include "../base/libc.h"
+#include "../base/str.h"
+#include "../calls/exec.h"
+#include "enter.h"
+#include "explain.h"
+#include "say.h"
 
 /* The working directory as the callee sees it. */
 static void

@@ -1,6 +1,12 @@
 /* Entering a container before its first program: every bind has a name to be seen by, and the
  * working directory is the one that was asked for. */
-#include "loader.h"
+#include "enter.h"
+
+#include "../base/libc.h"
+#include "../engine/engine.h"
+#include "../uufs/create.h"
+#include "../uufs/walk.h"
+#include "say.h"
 
 #include <sys/stat.h>
 

@@ -2,10 +2,17 @@
  * machine it was made for, or that nothing may be executed from where it lies.
  *
  * Looked for only after a start has failed. Programs inside get the kernel's errno and no words. */
-#include "loader.h"
+#include "explain.h"
 
-#include "../calls/call.h"
+#include "../base/libc.h"
+#include "../base/str.h"
 #include "../calls/hashbang.h"
+#include "../calls/resolve.h"
+#include "../engine/elf.h"
+#include "../engine/engine.h"
+#include "../uufs/open.h"
+#include "../uufs/walk.h"
+#include "say.h"
 
 #include <elf.h>
 #include <sys/stat.h>

@@ -1,7 +1,7 @@
 /* What the kernel knows of the program's memory is what it mapped itself: the loader. It is told
  * of the program, for debuggers, core dumps and /proc/PID/auxv, stat and statm. Where it cannot be
  * told (built without CONFIG_CHECKPOINT_RESTORE), they see the loader's. */
-#include "loader.h"
+#include "layout.h"
 
 #include <sys/prctl.h>
 

@@ -1,9 +1,12 @@
 /* The plan and the strings of a start become the engine's. */
-#include "loader.h"
+#include "load.h"
 
+#include "../base/libc.h"
 #include "../calls/permission.h"
-#include "../fast/fast.h"
+#include "../engine/plan.h"
+#include "../fast/note.h"
 #include "../uufs/places.h"
+#include "say.h"
 
 HOT_FILE;
 

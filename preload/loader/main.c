@@ -1,15 +1,22 @@
 /* The loader's lives. Started by a user or by Python it starts a container (start.c). Started by
  * its own exec (the state variable is in the environment) it maps the program, becomes its resident
  * engine and jumps; or it enters another container (callee.c), or stands for a command of the host
- * (agent/proxy.c). */
-#include "loader.h"
-
-#include "../agent/agent.h"
-#include "../calls/call.h"
+ * (proxy.c). */
+#include "../base/libc.h"
 #include "../calls/cred.h"
-#include "../calls/permission.h"
+#include "../calls/pending.h"
+#include "../calls/proc.h"
 #include "../calls/root.h"
-#include "../uufs/places.h"
+#include "../calls/trace.h"
+#include "../calls/vfork.h"
+#include "../trap/handler.h"
+#include "callee.h"
+#include "explain.h"
+#include "layout.h"
+#include "load.h"
+#include "proxy.h"
+#include "say.h"
+#include "start.h"
 
 #include <elf.h>
 #include <signal.h>
@@ -200,9 +207,7 @@ take_state(char **envp, Elf64_auxv_t **av)
     return text;
 }
 
-__attribute__((used)) _Noreturn void loader_main(uint64_t *sp);
-
-__attribute__((used)) _Noreturn void
+__attribute__((used)) static _Noreturn void
 loader_main(uint64_t *sp)
 {
     int argc = (int)sp[0];

@@ -1,9 +1,13 @@
 /* The proxy: a command of the container that is really the host's. The process is the one that the
  * caller executed; it hands everything to the agent, and from then on only stands for the program:
  * what is signalled to it goes to the program, and it stops and ends as the program does. */
-#include "../agent/agent.h"
+#include "proxy.h"
 
-#include "loader.h"
+#include "../agent/message.h"
+#include "../base/libc.h"
+#include "../engine/plan.h"
+#include "../uufs/walk.h"
+#include "say.h"
 
 #include <poll.h>
 #include <signal.h>

@@ -1,5 +1,7 @@
 /* Messages of a start. Inside a program the engine is silent. */
-#include "loader.h"
+#include "say.h"
+
+#include "../base/libc.h"
 
 void
 say(const char *s)

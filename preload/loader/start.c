@@ -1,11 +1,20 @@
 /* The loader's first life, `lpmx-exec --plan FILE ...`: a user, a script or Python starts a
  * container. It makes the mount points, enters the working directory, starts the agent that
  * commands of the host need, installs the filter and executes the command. */
-#include "loader.h"
+#include "start.h"
 
 #include "../agent/agent.h"
-#include "../calls/call.h"
+#include "../base/libc.h"
+#include "../base/str.h"
 #include "../calls/cred.h"
+#include "../calls/exec.h"
+#include "../calls/vfork.h"
+#include "../engine/filter.h"
+#include "../trap/handler.h"
+#include "enter.h"
+#include "explain.h"
+#include "load.h"
+#include "say.h"
 #include "startenv.h"
 
 #include <signal.h>

@@ -2,7 +2,7 @@
  * adds to it. The lists of names are written by runtime/lpmx_runtime/plans/variables.py. */
 #include "startenv.h"
 
-#include "../sys.h"
+#include "../base/libc.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>

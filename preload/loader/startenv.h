@@ -2,6 +2,8 @@
 #ifndef LPMX_STARTENV_H
 #define LPMX_STARTENV_H
 
+#include "../base/sys.h"
+
 #include <stddef.h>
 
 /* What `lpmx-exec` was told about the environment; NULL: nothing. */

@@ -1,9 +1,14 @@
 /* SIGSYS: where a trapped call arrives, in the thread that made it. The call is carried out here
  * with the program's own rights and the answer is put into the saved registers; nothing else of
  * them changes. */
-#include "../calls/call.h"
-#include "../fast/fast.h"
-#include "slots.h"
+#include "handler.h"
+
+#include "../calls/pending.h"
+#include "../calls/run.h"
+#include "../calls/table.h"
+#include "../engine/engine.h"
+#include "../engine/slots.h"
+#include "../fast/note.h"
 
 #include <signal.h>
 
@@ -34,10 +39,8 @@ struct trap_context { /* the kernel's struct ucontext */
 
 _Static_assert(offsetof(struct trap_context, mask) == 296, "struct ucontext of x86-64");
 
-void trap_run(struct trap_context *context, int nr, int slot);
 void trap_on_stack(struct trap_context *context, int nr, int slot, void *stack);
 void trap_restore(void);
-void trap_handler(int sig, struct trap_info *info, struct trap_context *context);
 
 __asm__(".text\n"
         ".globl trap_on_stack\n"
@@ -56,7 +59,7 @@ __asm__(".text\n"
         "    mov $15, %eax\n"
         "    syscall\n");
 
-__attribute__((used)) void
+__attribute__((used)) static void
 trap_run(struct trap_context *u, int nr, int slot)
 {
     struct call c = {
@@ -95,7 +98,7 @@ forward(int sig, struct trap_info *info, struct trap_context *context)
     sys3(SYS_tgkill, sys0(SYS_getpid), sys0(SYS_gettid), SIGSYS_NR);
 }
 
-__attribute__((used)) void
+__attribute__((used)) static void
 trap_handler(int sig, struct trap_info *info, struct trap_context *context)
 {
     int slot;

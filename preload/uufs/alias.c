@@ -1,8 +1,8 @@
 #include "alias.h"
 
+#include "open.h"
 #include "path.h"
 #include "proclink.h"
-#include "upper.h"
 
 #include <sys/stat.h>
 

@@ -1,7 +1,11 @@
 /* The table of anchors, and the paths by them: see anchor.h. */
 #include "anchor.h"
 
-#include "upper.h"
+#include "../base/libc.h"
+#include "../base/str.h"
+#include "escape.h"
+
+#include <sys/stat.h>
 
 #define SLOTS 4
 

@@ -5,9 +5,8 @@
 #ifndef LPMX_ANCHOR_H
 #define LPMX_ANCHOR_H
 
-#include "uufs.h"
-
 #include "proclink.h"
+#include "uufs.h"
 
 #define ANCHORS 2 /* of a call: rename and link name two places */
 

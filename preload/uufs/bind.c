@@ -1,5 +1,7 @@
 /* Which bind lies at a path. Asked of every component of every path, so most are told by a mask. */
-#include "uufs.h"
+#include "bind.h"
+
+#include "../base/libc.h"
 
 HOT_FILE;
 

@@ -2,10 +2,14 @@
  * kernel, read and write.
  *
  * Holes stay holes. The source is a lower file, which nobody changes meanwhile. */
-#include "upper.h"
+#include "copydata.h"
 
+#include "../base/libc.h"
+
+#include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #define CHUNK     (1 << 20)
 #define IN_KERNEL ((size_t)1 << 30)

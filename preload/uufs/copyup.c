@@ -4,8 +4,21 @@
  * moved to its place if that is still free; who comes second uses the winner's. The parent
  * directories come first, one by one, the same way; their modes and times do not show that anything
  * happened in them. */
+#include "copyup.h"
+
+#include "../base/str.h"
+#include "copydata.h"
+#include "dirty.h"
+#include "escape.h"
+#include "hit.h"
+#include "lock.h"
+#include "open.h"
 #include "owner.h"
+#include "path.h"
 #include "upper.h"
+#include "whiteout.h"
+
+#include <sys/stat.h>
 
 /* ---- directories ---- */
 

@@ -1,6 +1,17 @@
 /* New names: what must be so before one is created, and mkdir, the one creation that a whiteout
  * makes difficult. */
+#include "create.h"
+
+#include "../base/str.h"
+#include "copyup.h"
+#include "dirty.h"
+#include "hit.h"
+#include "lock.h"
+#include "path.h"
 #include "upper.h"
+#include "whiteout.h"
+
+#include <sys/stat.h>
 
 int
 uufs_prepare_create(const struct uufs *fs, struct uufs_hit *hit)

@@ -17,7 +17,9 @@
  * "trust nothing". Bit 1 says that some name of the upper is another on the disk (escape.c), bit 2
  * that some directory of it may not be searched: then names are not known to be absent there by the
  * map alone. */
-#include "uufs.h"
+#include "dirty.h"
+
+#include "escape.h"
 
 HOT_FILE;
 

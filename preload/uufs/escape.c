@@ -3,7 +3,10 @@
  * are `.wh=+NAME` and `.wh==NAME` there. So every name has one, no two the same, and only the last
  * two kinds are longer (by a byte: 254 of them are left). Layers have names as they are: none can
  * hold a `.wh.NAME`. */
-#include "upper.h"
+#include "escape.h"
+
+#include "../base/libc.h"
+#include "../base/str.h"
 
 #define STEM     ".wh"
 #define STEM_LEN 3

@@ -1,9 +1,12 @@
 /* From the host back to the container: what a path that the kernel tells (getcwd, /proc/self/fd/N)
  * is called inside. */
-#include "upper.h"
+#include "fromhost.h"
+
+#include "../base/str.h"
 #include "alias.h"
+#include "dirty.h"
+#include "escape.h"
 #include "path.h"
-#include "uufs.h"
 
 HOT_FILE;
 

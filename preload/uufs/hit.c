@@ -1,6 +1,13 @@
 /* What a hit is besides a name: a seed, a mount point, still there. And the name in the union that
  * a magic link of /proc leads to. */
-#include "upper.h"
+#include "hit.h"
+
+#include "fromhost.h"
+#include "path.h"
+#include "walk.h"
+#include "whiteout.h"
+
+#include <sys/stat.h>
 
 int
 seed_at(const struct uufs *fs, const char *ctr, size_t len)

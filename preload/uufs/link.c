@@ -1,6 +1,12 @@
 /* Hard links. A lower file is copied up first: the layers' inodes never get a name in the upper, or
  * writing to the one would change the other. */
-#include "upper.h"
+#include "link.h"
+
+#include "copyup.h"
+#include "create.h"
+#include "hit.h"
+
+#include <sys/stat.h>
 
 int
 uufs_link(const struct uufs *fs, struct uufs_hit *from, struct uufs_hit *to)

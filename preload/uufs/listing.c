@@ -2,10 +2,16 @@
  * table holds their order. Both live for one call: on its stack while the directory is small, which
  * most are, then in mappings. */
 #include "listing.h"
+
+#include "escape.h"
+#include "open.h"
+#include "path.h"
 #include "upper.h"
+#include "whiteout.h"
 
 #include <dirent.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #define FIRST_SIZE 65536 /* of a mapping */
 #define MIN_ROOM   512   /* enough for the kernel to return at least one record */

@@ -3,6 +3,9 @@
  * The kernel drops it when its holder dies. Where flock does not work (an NFS mount without a lock
  * manager) changes go on without it: each is one atomic step on the disk anyway, and the lock only
  * keeps check and step together. */
+#include "lock.h"
+
+#include "open.h"
 #include "upper.h"
 
 #include <sys/file.h>

@@ -1,6 +1,8 @@
 /* Descriptors of our own: the lock, the two ends of a copy, a program's head. A plain kernel takes
  * none from the program for mkdir or execve, so a full table must not be the program's concern. */
-#include "uufs.h"
+#include "open.h"
+
+#include "../base/sys.h"
 
 #include <sys/resource.h>
 

@@ -1,7 +1,12 @@
 /* The owner record and its kin: see owner.h. */
 #include "owner.h"
 
+#include "../base/str.h"
+#include "dirty.h"
+#include "path.h"
 #include "upper.h"
+
+#include <sys/stat.h>
 
 #define SIDE_FOLDER "/extra"
 
@@ -460,57 +465,3 @@ owner_of_node(const struct uufs *fs, const struct view_node *n, const char *temp
     err = owner_file_stat(&file);
     return err ? err : owner_write(fs, &file, &owner);
 }
-
-/* ---- for Python ---- */
-
-#ifdef LPMX_HOSTED
-
-static int
-host_file(const char *work, const char *path, struct uufs *fs, struct owner_file *file)
-{
-    *fs = (struct uufs){.work = work, .work_len = (uint32_t)strlen(work)};
-    *file = (struct owner_file){.path = path};
-    return owner_file_stat(file);
-}
-
-int
-owner_host_read(const char *work, const char *path, struct owner_shown *shown)
-{
-    struct uufs fs;
-    struct owner_file file;
-    struct owner owner;
-    int r = host_file(work, path, &fs, &file);
-
-    if (r)
-        return r;
-    r = owner_read(&fs, &file, &owner);
-    if (r < 0)
-        return r;
-    if (r)
-        owner_apply(&owner, &file.st);
-    *shown = (struct owner_shown){(uint32_t)r, file.st.st_uid, file.st.st_gid, file.st.st_mode,
-                                  (uint32_t)file.st.st_rdev};
-    return 0;
-}
-
-long
-owner_host_list(const char *work, const char *path, char *list, size_t size)
-{
-    struct uufs fs;
-    struct owner_file file;
-    int err = host_file(work, path, &fs, &file);
-
-    return err ? err : extra_list_beside(&fs, &file, list, size);
-}
-
-long
-owner_host_get(const char *work, const char *path, const char *name, void *value, size_t size)
-{
-    struct uufs fs;
-    struct owner_file file;
-    int err = host_file(work, path, &fs, &file);
-
-    return err ? err : extra_get(&fs, &file, name, value, size);
-}
-
-#endif

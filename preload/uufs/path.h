@@ -2,7 +2,7 @@
 #ifndef LPMX_PATH_H
 #define LPMX_PATH_H
 
-#include "../sys.h"
+#include "../base/libc.h"
 
 /* The end of the component that @p begins. */
 static inline const char *

@@ -1,6 +1,9 @@
 /* The table of places. */
 #include "places.h"
 
+#include "../base/libc.h"
+#include "dirty.h"
+#include "escape.h"
 #include "sequence.h"
 
 HOT_FILE;

@@ -1,6 +1,7 @@
 /* Which names below /proc are magic links. What they stand for is the walk's to find out. */
 #include "proclink.h"
 
+#include "../base/str.h"
 #include "path.h"
 
 enum proc_link

@@ -2,6 +2,8 @@
 #ifndef LPMX_PROCLINK_H
 #define LPMX_PROCLINK_H
 
+#include "../base/sys.h"
+
 #include <stddef.h>
 
 enum proc_link { PROC_PLAIN, PROC_EXE, PROC_CWD, PROC_ROOT, PROC_FD };

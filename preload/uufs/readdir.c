@@ -5,10 +5,18 @@
  * (replaced by the upper's where it has them, skipped where they are hidden), then the names only
  * the upper has, ordered by hash, so that a position stays right whatever is made or removed
  * meanwhile, then the end. Each call reads the upper's directory anew: no state, no memory kept. */
+#include "readdir.h"
+
+#include "../base/str.h"
+#include "dirty.h"
+#include "escape.h"
 #include "listing.h"
-#include "upper.h"
+#include "path.h"
+#include "walk.h"
+#include "whiteout.h"
 
 #include <dirent.h>
+#include <sys/stat.h>
 
 #define FIRST_CHILD 2
 

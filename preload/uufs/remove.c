@@ -3,9 +3,21 @@
  * What only the upper has is removed there. Where a lower name would show instead, its whiteout is
  * made first: the upper's name wins over it, so there is no moment at which the lower one is seen.
  */
+#include "remove.h"
+
+#include "copyup.h"
+#include "dirty.h"
+#include "hit.h"
 #include "listing.h"
+#include "lock.h"
+#include "open.h"
 #include "owner.h"
+#include "path.h"
+#include "readdir.h"
 #include "upper.h"
+#include "whiteout.h"
+
+#include <sys/stat.h>
 
 #define ENTRIES_SIZE 4096
 #define SWEEP_MAX    1024 /* marks of a removed directory that are deleted at once */

@@ -5,8 +5,22 @@
  * again and done under the lock. The move itself is one rename on the disk. The whiteout of the old
  * name is made before it, the opaque mark of a directory that lands on a lower one too; both are
  * invisible until the move. */
+#include "rename.h"
+
+#include "../base/str.h"
+#include "copyup.h"
+#include "dirty.h"
+#include "hit.h"
+#include "lock.h"
 #include "owner.h"
+#include "path.h"
+#include "readdir.h"
+#include "remove.h"
 #include "upper.h"
+#include "whiteout.h"
+
+#include <sys/stat.h>
+#include <linux/fs.h>
 
 #define MAX_TRIES 16
 

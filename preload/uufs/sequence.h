@@ -3,6 +3,8 @@
 #ifndef LPMX_SEQUENCE_H
 #define LPMX_SEQUENCE_H
 
+#include "../base/sys.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 

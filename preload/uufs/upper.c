@@ -2,7 +2,14 @@
  * write meanwhile. */
 #include "upper.h"
 
+#include "../base/str.h"
 #include "anchor.h"
+#include "dirty.h"
+#include "escape.h"
+#include "path.h"
+
+#include <sys/stat.h>
+#include <linux/fs.h>
 
 long
 upper_path(const struct uufs *fs, const char *ctr, size_t len, char *host)

@@ -6,7 +6,6 @@
 #ifndef LPMX_UPPER_H
 #define LPMX_UPPER_H
 
-#include "path.h"
 #include "uufs.h"
 
 #include <linux/fs.h>
@@ -42,37 +41,5 @@ struct upper_guard {
 
 int upper_guard(struct upper_guard *guard, char *host, size_t len);
 void upper_release(struct upper_guard *guard);
-
-/* The seed shown at @ctr (an index into fs->binds), or -1. */
-int seed_at(const struct uufs *fs, const char *ctr, size_t len);
-/* Is the mount point of a bind below the directory @ctr? */
-bool bind_below(const struct uufs *fs, const char *ctr, size_t len);
-/* Is the hit itself the mount point of a bind? */
-bool hit_is_mount(const struct uufs *fs, const struct uufs_hit *hit);
-/* The bind in which the name itself is (a mount point's is in the directory around it), or -1 for
- * the union. */
-int hit_mount(const struct uufs *fs, const struct uufs_hit *hit);
-/* Would a lower name or a seed show when the upper's name goes? */
-bool hit_needs_whiteout(const struct uufs *fs, const struct uufs_hit *hit);
-/* What the union holds at hit->ctr now, into @now (as uufs_lookup with UUFS_MISSING, seeds
- * included). */
-int hit_now(const struct uufs *fs, const struct uufs_hit *hit, struct uufs_hit *now);
-/* Is it still what @hit says? 1, 0 or -errno. */
-int hit_is_current(const struct uufs *fs, const struct uufs_hit *hit);
-
-/* ---- copyup.c ---- */
-/* Make the upper hold the directory @ctr and all above it. */
-int upper_make_dirs(const struct uufs *fs, const char *ctr, size_t len);
-
-/* ---- copydata.c ---- */
-/* All bytes and holes of @src into the empty file @dst. */
-int copy_data(int src, int dst);
-/* The user.* attributes of a file or directory, where both file systems have them. */
-int copy_xattrs(const char *src, const char *dst);
-
-/* ---- remove.c ---- */
-/* Take the upper directory @host, empty in the merged view, out of the tree and delete it.
- * -ENOTEMPTY: it is not. */
-int upper_discard_dir(const struct uufs *fs, const char *host);
 
 #endif

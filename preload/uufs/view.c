@@ -5,6 +5,8 @@
  * million. */
 #include "view.h"
 
+#include "../base/libc.h"
+
 #include <sys/stat.h>
 
 HOT_FILE;

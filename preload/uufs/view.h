@@ -12,13 +12,9 @@
 #ifndef LPMX_VIEW_H
 #define LPMX_VIEW_H
 
-#include "../sys.h"
+#include "../base/sys.h"
 
-#ifdef LPMX_HOSTED
 #define VIEW_API __attribute__((visibility("default"))) /* called from Python */
-#else
-#define VIEW_API
-#endif
 
 #define VIEW_MAGIC   "LPMXVIEW"
 #define VIEW_VERSION 1u

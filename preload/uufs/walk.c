@@ -5,11 +5,17 @@
  * memory; the upper is probed only where its dirty map says something may be; below a bind each
  * component is read on the host. What it is not: permission checks (the kernel makes them on the
  * host path) and changes (change.c). */
+#include "walk.h"
+
+#include "../base/str.h"
 #include "alias.h"
+#include "bind.h"
+#include "dirty.h"
 #include "path.h"
 #include "places.h"
-#include "upper.h"
-#include "walk.h"
+#include "walkbind.h"
+#include "walkhost.h"
+#include "walkunion.h"
 
 #include <sys/stat.h>
 

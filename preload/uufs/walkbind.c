@@ -1,8 +1,13 @@
 /* The walk below a bind: each component is looked at on the host. /proc's own symlinks are left to
  * the kernel; its magic links are followed to where they lead in the container. */
+#include "walkbind.h"
+
+#include "../base/libc.h"
+#include "../base/str.h"
 #include "alias.h"
+#include "fromhost.h"
 #include "proclink.h"
-#include "walk.h"
+#include "walkhost.h"
 
 #include <linux/stat.h>
 #include <sys/stat.h>

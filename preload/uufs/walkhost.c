@@ -1,7 +1,10 @@
 /* Where a hit is on the host: in the upper, in a layer, below a bind. */
+#include "walkhost.h"
+
+#include "../base/str.h"
 #include "anchor.h"
 #include "upper.h"
-#include "walk.h"
+#include "walkstate.h"
 
 HOT_FILE;
 

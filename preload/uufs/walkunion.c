@@ -1,7 +1,11 @@
 /* The walk in the union: one component, looked up in the view and, where the dirty map says that
  * something may be, in the upper. */
+#include "walkunion.h"
+
 #include "anchor.h"
-#include "walk.h"
+#include "dirty.h"
+#include "walkhost.h"
+#include "whiteout.h"
 
 #include <sys/stat.h>
 

@@ -5,7 +5,14 @@
  * `.wh.NAME` hides NAME of the layers, `.wh..wh..opq` hides all that the layers have in its
  * directory. A name that is in the upper wins over its own whiteout, so the one may be made before
  * the other goes. */
+#include "whiteout.h"
+
+#include "../base/str.h"
+#include "dirty.h"
+#include "path.h"
 #include "upper.h"
+
+#include <sys/stat.h>
 
 HOT_TEXT bool
 whiteout_is(const char *name, size_t len)

@@ -10,9 +10,9 @@
 #define strncmp     free_strncmp
 #define str_append  free_str_append
 #define str_decimal free_str_decimal
-#undef LPMX_HOSTED
 #pragma GCC diagnostic ignored "-Wmissing-prototypes"
-#include "../../preload/str.c"
+#include "../../preload/base/libc.c"
+#include "../../preload/base/str.c"
 #undef memcpy
 #undef memmove
 #undef memset

@@ -4,8 +4,20 @@
 #ifndef LPMX_TESTS_UNION_TOOLS_H
 #define LPMX_TESTS_UNION_TOOLS_H
 
+#include "hosted/view_build.h"
+#include "hosted/view_merge.h"
+#include "hosted/view_write.h"
+#include "uufs/bind.h"
+#include "uufs/copyup.h"
+#include "uufs/create.h"
+#include "uufs/dirty.h"
+#include "uufs/link.h"
 #include "uufs/places.h"
-#include "uufs/view_build.h"
+#include "uufs/readdir.h"
+#include "uufs/remove.h"
+#include "uufs/rename.h"
+#include "uufs/walk.h"
+#include "uufs/whiteout.h"
 
 #include <dirent.h>
 #include <ftw.h>

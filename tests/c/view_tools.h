@@ -3,7 +3,11 @@
 #ifndef LPMX_TESTS_VIEW_TOOLS_H
 #define LPMX_TESTS_VIEW_TOOLS_H
 
-#include "uufs/view_build.h"
+#include "hosted/view_build.h"
+#include "hosted/view_extract.h"
+#include "hosted/view_find.h"
+#include "hosted/view_merge.h"
+#include "hosted/view_write.h"
 
 #include <stdlib.h>
 #include <string.h>

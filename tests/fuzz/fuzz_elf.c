@@ -1,6 +1,6 @@
 /* Any bytes as a program: headers are refused or make sense, and what is mapped lies in the span
  * that was reserved. */
-#include "loader/elf.c"
+#include "engine/elf.c"
 
 #include <stdlib.h>
 #include <string.h>

@@ -19,7 +19,7 @@ FUNCTION = re.compile(
 FLAG = re.compile(r"\b(VIEW_(?:NONE|VERSION|WHITEOUT|OPAQUE|IMPLICIT))\s*=?\s+(0x[0-9a-f]+|\d+)")
 
 
-def text_of(*names: str) -> str:
+def text_of(*names: str | Path) -> str:
     return COMMENT.sub("", "".join((PRELOAD / name).read_text() for name in names))
 
 
@@ -27,8 +27,9 @@ def squeezed(text: str) -> str:
     return " ".join(text.split())
 
 
-HEADERS = text_of(*(f"uufs/{name}.h" for name in ("view", "view_build", "uufs", "owner", "host")))
-CDEF = text_of("uufs.cdef")
+HOSTED = sorted(path.relative_to(PRELOAD) for path in (PRELOAD / "hosted").glob("*.h"))
+HEADERS = text_of("uufs/view.h", "uufs/uufs.h", *HOSTED)
+CDEF = text_of("hosted/uufs.cdef")
 
 
 def structs(text: str) -> dict[str, str]:
@@ -64,7 +65,7 @@ def test_constants_are_those_of_the_headers() -> None:
 
 def test_sizes_are_those_of_the_file_format() -> None:
     ffi = FFI()
-    ffi.cdef((PRELOAD / "uufs.cdef").read_text())
+    ffi.cdef((PRELOAD / "hosted" / "uufs.cdef").read_text())
     sizes = {
         name: ffi.sizeof(f"struct {name}") for name in ("view_header", "view_layer", "view_node")
     }

@@ -1,0 +1,10 @@
+/* The table of system calls. */
+#ifndef LPMX_TABLE_H
+#define LPMX_TABLE_H
+
+#include "call.h"
+
+/* The row of system call @nr, or NULL. */
+const struct call_row *call_find(long nr);
+
+#endif

@@ -1,0 +1,11 @@
+/* The plan and the strings of a start become the engine's. */
+#ifndef LPMX_LOAD_H
+#define LPMX_LOAD_H
+
+/* A copy in the engine's room: the state's own text is in the environment, which programs write
+ * over. */
+const char *keep_text(const char *text);
+/* Make the plan at @path the engine's. */
+void load_plan_or_die(const char *path);
+
+#endif
