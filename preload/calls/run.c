@@ -1,10 +1,10 @@
 /* A call from its row to its answer. */
 #include "run.h"
 
-#include "anchored.h"
-#include "arguments.h"
-#include "cred.h"
-#include "openup.h"
+#include "fakeroot/cred.h"
+#include "paths/anchored.h"
+#include "paths/arguments.h"
+#include "paths/openup.h"
 
 HOT_FILE;
 
@@ -17,7 +17,7 @@ call_run(struct call *c)
     if (r)
         return r;
     r = c->row->run(c);
-    if (r == -EACCES && emulates_root() && ownership_open_up(&again)) {
+    if (r == -EACCES && emulates_root() && openup_call(&again)) {
         *c = again;
         r = c->row->run(c);
     } else if (r == -EACCES && !emulates_root()) {

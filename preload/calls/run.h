@@ -2,7 +2,7 @@
 #ifndef LPMX_RUN_H
 #define LPMX_RUN_H
 
-#include "call.h"
+#include "program/call.h"
 
 /* Run the row's handler; once more where root emulation has opened the way. */
 long call_run(struct call *c);

@@ -2,7 +2,7 @@
 #ifndef LPMX_TABLE_H
 #define LPMX_TABLE_H
 
-#include "call.h"
+#include "program/call.h"
 
 /* The row of system call @nr, or NULL. */
 const struct call_row *call_find(long nr);

@@ -4,7 +4,7 @@
 #include "elf.h"
 
 #include "../base/libc.h"
-#include "../uufs/open.h"
+#include "../uufs/hostfd.h"
 
 #include <elf.h>
 #include <sys/mman.h>
@@ -320,7 +320,7 @@ int
 elf_map(const char *host, bool is_main, struct elf_image *image)
 {
     struct elf_file f;
-    long fd = uufs_open(host, O_RDONLY, 0);
+    long fd = hostfd_open(host, O_RDONLY, 0);
     int err;
 
     if (fd < 0)

@@ -29,10 +29,10 @@ struct engine {
     const char *loader;   /* host path of this very executable: the filter knows no other's code,
                              while the plan may have been written by another version since */
     char agent[48];       /* name of the run's host agent, see agent/agent.h; "" for none */
-    bool marks_processes; /* see calls/vfork.c */
+    bool marks_processes; /* see calls/program/vfork.c */
     /* to be called before a handler for the C library's cancellation signal is installed */
     void (*expect_cancellation)(void);
-    uint8_t late_filter; /* enum trap_late: the filter that this process has beside the first */
+    uint8_t late_filter; /* enum filter_late: the filter that this process has beside the first */
     struct kernel_sigaction sigsys; /* what the program believes its SIGSYS action to be */
     size_t kept;                    /* bytes of room[] */
     /* the strings above and the plan, one behind the other */

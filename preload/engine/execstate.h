@@ -23,7 +23,7 @@ enum exec_flags {
 struct exec_state {
     const char *plan, *exe, *host,
         *execfn;        /* plan file, container path, host path to map, AT_EXECFN */
-    const char *cred;   /* credentials under root emulation (calls/cred.h), else "" */
+    const char *cred;   /* credentials under root emulation (calls/fakeroot/cred.h), else "" */
     const char *agent;  /* as engine.agent */
     const char *interp; /* host path of the program's ELF interpreter; "" for none */
     const char *cwd;    /* callee, proxy: directory to enter; "" to stay; "!DIR" is the caller's own

@@ -256,7 +256,7 @@ is_late(uint8_t when)
 static struct rule
 decide(struct rule rule, uint32_t plan_flags, unsigned late)
 {
-    if (late && (!is_late(rule.when) || (rule.when == WHEN_messages && late < TRAP_MESSAGES)))
+    if (late && (!is_late(rule.when) || (rule.when == WHEN_messages && late < FILTER_MESSAGES)))
         return (struct rule){WHEN_never, 0};
     if (!late && is_late(rule.when))
         rule.when = WHEN_never;
@@ -310,7 +310,7 @@ build(struct program *p, uint32_t plan_flags, unsigned late)
 static struct program built;
 
 int
-trap_install_filter(uint32_t plan_flags)
+filter_install(uint32_t plan_flags)
 {
     struct sock_fprog prog;
     long r;
@@ -329,7 +329,7 @@ trap_install_filter(uint32_t plan_flags)
 
 /* Other threads get it too, unless one has a filter of its own. */
 int
-trap_install_late(enum trap_late level)
+filter_install_late(enum filter_late level)
 {
     static int busy;
     struct sock_fprog prog;

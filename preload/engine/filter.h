@@ -4,14 +4,14 @@
 
 #include "../base/sys.h"
 
-int trap_install_filter(uint32_t plan_flags); /* enum plan_flags */
+int filter_install(uint32_t plan_flags); /* enum plan_flags */
 
-enum trap_late {
-    TRAP_NAMES = 1,    /* calls that ask for the address of a peer */
-    TRAP_MESSAGES = 2, /* and those of which only the program's memory tells whether they do */
+enum filter_late {
+    FILTER_NAMES = 1,    /* calls that ask for the address of a peer */
+    FILTER_MESSAGES = 2, /* and those of which only the program's memory tells whether they do */
 };
 
 /* A filter more for all threads of this process. 0 or -errno. */
-int trap_install_late(enum trap_late level);
+int filter_install_late(enum filter_late level);
 
 #endif

@@ -5,7 +5,7 @@
 #include "../base/libc.h"
 #include "../uufs/bind.h"
 #include "../uufs/dirty.h"
-#include "../uufs/open.h"
+#include "../uufs/hostfd.h"
 
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -39,7 +39,7 @@ map_opened(int fd, int prot, int share, const void **map, uint64_t *size)
 static int
 map_file(const char *path, const void **map, uint64_t *size)
 {
-    int fd = uufs_open(path, O_RDONLY, 0);
+    int fd = hostfd_open(path, O_RDONLY, 0);
 
     *map = NULL;
     *size = 0;
@@ -53,7 +53,7 @@ read_plan(struct engine *e, const char *path, const void **plan, uint64_t *size)
 {
     size_t at = (e->kept + 7) & ~(size_t)7, cap = sizeof(e->room) - at;
     size_t n = 0;
-    long r, fd = uufs_open(path, O_RDONLY, 0);
+    long r, fd = hostfd_open(path, O_RDONLY, 0);
 
     if (fd < 0)
         return (int)fd;
@@ -196,7 +196,7 @@ map_dirty(struct uufs *fs, const char *path)
     struct statfs disk;
     const void *map;
     uint64_t size, bits = 64;
-    int fd = uufs_open(path, O_RDWR, 0), err;
+    int fd = hostfd_open(path, O_RDWR, 0), err;
 
     if (fd < 0)
         return fd;

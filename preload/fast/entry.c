@@ -7,18 +7,18 @@
  * `syscall` then traps. */
 #include "entry.h"
 
-#include "../calls/inode.h"
-#include "../calls/known.h"
-#include "../calls/lower.h"
-#include "../calls/pending.h"
-#include "../calls/procfile.h"
+#include "../calls/files/inode.h"
+#include "../calls/files/lower.h"
+#include "../calls/paths/dircache.h"
+#include "../calls/proc/files.h"
+#include "../calls/program/pending.h"
+#include "../calls/program/usermem.h"
 #include "../calls/run.h"
 #include "../calls/table.h"
-#include "../calls/user.h"
 #include "../engine/plan.h"
 #include "../engine/slots.h"
 #include "fast.h"
-#include "quick.h"
+#include "lookup.h"
 
 #include <sys/stat.h>
 
@@ -27,7 +27,7 @@ HOT_FILE;
 #define STACK_SIZE   (256UL * 1024)
 #define SIGSYS_NR    31
 #define SIGSYS_BIT   (1UL << (SIGSYS_NR - 1))
-#define SIGCANCEL_NR 32 /* of glibc: sites change with its action, see note.c */
+#define SIGCANCEL_NR 32 /* of glibc: sites change with its action, see choose.c */
 #define SET_MASK     2  /* SIG_SETMASK */
 #define BLOCK        0  /* SIG_BLOCK */
 
@@ -190,7 +190,7 @@ change_action(struct call *c)
 #define INODE_SIZE (offsetof(struct stat, st_nlink) + sizeof(nlink_t))
 
 /* Of a descriptor: the kernel's answer is right but for a directory that merges, see
- * calls/inode.c. */
+ * calls/files/inode.c. */
 static long
 stat_descriptor(int fd, unsigned long buf, const void *sp)
 {
@@ -208,12 +208,12 @@ stat_descriptor(int fd, unsigned long buf, const void *sp)
         return -EFAULT;
     if (st.st_mode == PROCFILE_MODE)
         return CALL_DECLINE;
-    if (!engine.fs.upper || !S_ISDIR(st.st_mode) || known_outside(st.st_dev, st.st_ino))
+    if (!engine.fs.upper || !S_ISDIR(st.st_mode) || dircache_outside(st.st_dev, st.st_ino))
         return 0;
-    if (!known_find(st.st_dev, st.st_ino, &known))
+    if (!dircache_find(st.st_dev, st.st_ino, &known))
         return CALL_DECLINE;
     if (!known.moves)
-        return quick_is_bare(known.ctr, known.len) ? 0 : CALL_DECLINE;
+        return lookup_is_bare(known.ctr, known.len) ? 0 : CALL_DECLINE;
     n = view_node(&engine.fs.view, known.node);
     if (!n || known.len <= 1)
         return 0;
@@ -291,7 +291,7 @@ carry_out(struct fast_frame *f)
         break;
     }
     if (result == CALL_DECLINE)
-        result = quick_call(c.row->nr, c.a, f);
+        result = lookup_call(c.row->nr, c.a, f);
     return result == CALL_DECLINE ? run_on_own_stack(&c, f) : result;
 }
 

@@ -1,12 +1,12 @@
 /* The loader's third life: a program of one container has executed a command that is another
  * container's. The process is the same, with its descriptors, signals and place in the terminal;
- * the caller's image has chosen arguments and environment (calls/command.c). Here the other
+ * the caller's image has chosen arguments and environment (calls/exec/command.c). Here the other
  * container is entered, which needs its plan and view, and its program executed. */
 #include "callee.h"
 
 #include "../base/libc.h"
 #include "../base/str.h"
-#include "../calls/exec.h"
+#include "../calls/exec/exec.h"
 #include "enter.h"
 #include "explain.h"
 #include "say.h"

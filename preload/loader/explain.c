@@ -6,11 +6,11 @@
 
 #include "../base/libc.h"
 #include "../base/str.h"
-#include "../calls/hashbang.h"
-#include "../calls/resolve.h"
+#include "../calls/exec/hashbang.h"
+#include "../calls/paths/resolve.h"
 #include "../engine/elf.h"
 #include "../engine/engine.h"
-#include "../uufs/open.h"
+#include "../uufs/hostfd.h"
 #include "../uufs/walk.h"
 #include "say.h"
 
@@ -181,7 +181,7 @@ explain_start(const char *path)
         return false;
     if (explain_noexec(path, hit.host))
         return true;
-    fd = uufs_open(hit.host, O_RDONLY | O_NONBLOCK, 0);
+    fd = hostfd_open(hit.host, O_RDONLY | O_NONBLOCK, 0);
     if (fd < 0)
         return false;
     if (!elf_read_head(&file, fd))

@@ -2,17 +2,17 @@
 #include "load.h"
 
 #include "../base/libc.h"
-#include "../calls/permission.h"
+#include "../calls/fakeroot/permission.h"
 #include "../engine/plan.h"
-#include "../fast/note.h"
-#include "../uufs/places.h"
+#include "../fast/choose.h"
+#include "../uufs/walkcache.h"
 #include "say.h"
 
 HOT_FILE;
 
 /* A copy that stays: the state's own text is in the environment, which programs write over. */
 const char *
-keep_text(const char *text)
+load_keep(const char *text)
 {
     char *copy = engine.room + engine.kept;
     size_t n = strlen(text) + 1;
@@ -25,7 +25,7 @@ keep_text(const char *text)
 }
 
 void
-load_plan_or_die(const char *path)
+load_plan(const char *path)
 {
     static struct uufs_places places;
     const char *what;
@@ -36,5 +36,5 @@ load_plan_or_die(const char *path)
     engine.fs.may_search = permission_search;
     if (engine.fs.moves)
         engine.fs.places = &places;
-    engine.expect_cancellation = fast_expect_cancellation;
+    engine.expect_cancellation = choose_expect_cancellation;
 }

@@ -4,8 +4,8 @@
 
 /* A copy in the engine's room: the state's own text is in the environment, which programs write
  * over. */
-const char *keep_text(const char *text);
+const char *load_keep(const char *text);
 /* Make the plan at @path the engine's. */
-void load_plan_or_die(const char *path);
+void load_plan(const char *path);
 
 #endif

@@ -3,12 +3,12 @@
  * engine and jumps; or it enters another container (callee.c), or stands for a command of the host
  * (proxy.c). */
 #include "../base/libc.h"
-#include "../calls/cred.h"
-#include "../calls/pending.h"
-#include "../calls/proc.h"
-#include "../calls/root.h"
-#include "../calls/trace.h"
-#include "../calls/vfork.h"
+#include "../calls/exec/ptrace.h"
+#include "../calls/fakeroot/cred.h"
+#include "../calls/proc/exe.h"
+#include "../calls/program/pending.h"
+#include "../calls/program/root.h"
+#include "../calls/program/vfork.h"
 #include "../trap/handler.h"
 #include "callee.h"
 #include "explain.h"
@@ -222,25 +222,25 @@ loader_main(uint64_t *sp)
         start_plan(argc, argv, envp);
     if (state_parse(text, &state))
         die(125, "the state of an execution", -EBADMSG);
-    engine.loader = keep_text(executed_path(av));
-    engine.plan_path = keep_text(state.plan);
-    engine.exe = keep_text(state.exe);
-    engine.interp = keep_text(state.interp);
+    engine.loader = load_keep(executed_path(av));
+    engine.plan_path = load_keep(state.plan);
+    engine.exe = load_keep(state.exe);
+    engine.interp = load_keep(state.interp);
     copy_agent(state.agent);
     engine.marks_processes = state.flags & EXEC_MARKS_PROCESSES;
     engine.late_filter = (uint8_t)(state.flags / EXEC_LATE_FILTER);
     if (state.flags & EXEC_TRACED) {
-        trace_mark_traced();
+        ptrace_mark_traced();
         if (state.life == LIFE_PROXY) /* there will be no program */
             sys4(SYS_rt_sigprocmask, SIG_UNBLOCK, &sigtrap, 0, 8);
     }
     if (state.root[0] && state.life != LIFE_CALLEE)
-        root_restore(keep_text(state.root));
+        root_restore(load_keep(state.root));
     if (state.life == LIFE_PROGRAM) {
         trap_install_handler();
         vfork_mark_process();
     }
-    load_plan_or_die(engine.plan_path);
+    load_plan(engine.plan_path);
     if (emulates_root() && state.life == LIFE_CALLEE)
         cred_start(); /* another container: its root is its own */
     else if (emulates_root() && cred_restore(state.cred))

@@ -6,9 +6,9 @@
 #include "../agent/agent.h"
 #include "../base/libc.h"
 #include "../base/str.h"
-#include "../calls/cred.h"
-#include "../calls/exec.h"
-#include "../calls/vfork.h"
+#include "../calls/exec/exec.h"
+#include "../calls/fakeroot/cred.h"
+#include "../calls/program/vfork.h"
 #include "../engine/filter.h"
 #include "../trap/handler.h"
 #include "enter.h"
@@ -244,7 +244,7 @@ absolute_plan_path(const char *path)
     err = str_append(absolute, LPMX_PATH_MAX, &len, path, strlen(path));
     if (err)
         die(125, path, err);
-    engine.plan_path = keep_text(absolute);
+    engine.plan_path = load_keep(absolute);
 }
 
 /* See engine.loader. Without /proc the plan's word for it must do. */
@@ -257,7 +257,7 @@ own_path(void)
     if (n <= 0)
         return plan_string(engine.plan->loader);
     path[n] = '\0';
-    return keep_text(path);
+    return load_keep(path);
 }
 
 /* The end of a start that executed nothing. */
@@ -281,7 +281,7 @@ start_plan(int argc, char **argv, char **envp)
     if (s.parent)
         die_with(s.parent);
     absolute_plan_path(s.plan);
-    load_plan_or_die(engine.plan_path);
+    load_plan(engine.plan_path);
     engine.loader = own_path();
     make_mount_points();
     if (!s.argv) {
@@ -311,7 +311,7 @@ start_plan(int argc, char **argv, char **envp)
     vfork_mark_process();
     if (emulates_root())
         cred_start();
-    err = trap_install_filter(engine.plan->flags);
+    err = filter_install(engine.plan->flags);
     if (err) {
         engine_say("the kernel refuses a seccomp filter", error_text(err), "");
         quit(125);

@@ -3,12 +3,12 @@
  * them changes. */
 #include "handler.h"
 
-#include "../calls/pending.h"
+#include "../calls/program/pending.h"
 #include "../calls/run.h"
 #include "../calls/table.h"
 #include "../engine/engine.h"
 #include "../engine/slots.h"
-#include "../fast/note.h"
+#include "../fast/choose.h"
 
 #include <signal.h>
 
@@ -73,7 +73,7 @@ trap_run(struct trap_context *u, int nr, int slot)
     };
 
     u->rax = (unsigned long)(c.row ? call_run(&c) : -ENOSYS);
-    fast_note(u->rip, nr);
+    choose_note(u->rip, nr);
     pending_leave(u->mask, u->rsp);
 }
 

@@ -1,6 +1,6 @@
 #include "alias.h"
 
-#include "open.h"
+#include "hostfd.h"
 #include "path.h"
 #include "proclink.h"
 
@@ -138,7 +138,7 @@ alias_below(const char *host, const char *place, size_t len)
 static OWN_FRAME size_t
 kernel_name(const char *path, char *name, size_t cap)
 {
-    long fd = uufs_open(path, O_PATH | O_DIRECTORY, 0), n;
+    long fd = hostfd_open(path, O_PATH | O_DIRECTORY, 0), n;
 
     if (fd < 0)
         return 0;

@@ -11,8 +11,8 @@
 #include "dirty.h"
 #include "escape.h"
 #include "hit.h"
+#include "hostfd.h"
 #include "lock.h"
-#include "open.h"
 #include "owner.h"
 #include "path.h"
 #include "upper.h"
@@ -92,7 +92,7 @@ dir_copy_up(const struct uufs *fs, const struct view_node *n, const char *ctr, s
     err = upper_guard(&guard, host, host_len);
     if (!err) {
         err = upper_publish(temp, host, true);
-        /* its inode may be that of a directory that is gone, see calls/known.c */
+        /* its inode may be that of a directory that is gone, see calls/paths/dircache.c */
         uufs_moves_add(fs);
         upper_release(&guard);
     }
@@ -249,7 +249,7 @@ fill_file(const struct uufs *fs, const struct uufs_hit *hit, const struct stat *
     int src, err = 0;
 
     if (how == UUFS_COPY_DATA) {
-        src = uufs_open(hit->host, O_RDONLY | O_NOCTTY | (is_seed(hit) ? 0 : O_NOFOLLOW), 0);
+        src = hostfd_open(hit->host, O_RDONLY | O_NOCTTY | (is_seed(hit) ? 0 : O_NOFOLLOW), 0);
         if (src < 0)
             return src;
         err = copy_data(src, dst);
@@ -276,7 +276,7 @@ make_file(const struct uufs *fs, const struct uufs_hit *hit, const struct stat *
         err = upper_temp(fs, temp);
         if (err)
             return err;
-        fd = uufs_open(temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+        fd = hostfd_open(temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
     } while (fd == -EEXIST);
     if (fd < 0)
         return fd;

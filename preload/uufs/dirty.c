@@ -7,7 +7,7 @@
  * elsewhere: it gets a `tree` bit, which stands for all below.
  *
  * The map's second word counts moves: how often a directory of the upper was renamed or removed.
- * While it stands still, a directory once found in the upper is still there (places.h). It is
+ * While it stands still, a directory once found in the upper is still there (walkcache.h). It is
  * raised before and after each: after, so that nothing is good that was seen before it had gone;
  * before, so that a process that is killed in between leaves only what others found in those few
  * microseconds.

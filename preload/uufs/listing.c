@@ -4,7 +4,7 @@
 #include "listing.h"
 
 #include "escape.h"
-#include "open.h"
+#include "hostfd.h"
 #include "path.h"
 #include "upper.h"
 #include "whiteout.h"
@@ -78,7 +78,7 @@ open_narrow(const char *host)
         return r ? r : -ENOENT;
     if (!S_ISDIR(mode) || sys3(SYS_fchmodat, AT_FDCWD, host, (mode & 07777) | 0500))
         return -EACCES;
-    fd = uufs_open(host, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+    fd = hostfd_open(host, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
     sys3(SYS_fchmodat, AT_FDCWD, host, mode & 07777);
     return fd;
 }
@@ -95,7 +95,7 @@ open_upper(const struct uufs *fs, const char *ctr, size_t len)
     r = upper_path(fs, ctr, len, host);
     if (r < 0)
         return (int)r;
-    fd = uufs_open(host, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+    fd = hostfd_open(host, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
     return fd == -EACCES ? open_narrow(host) : fd;
 }
 

@@ -5,7 +5,7 @@
  * keeps check and step together. */
 #include "lock.h"
 
-#include "open.h"
+#include "hostfd.h"
 #include "upper.h"
 
 #include <sys/file.h>
@@ -19,8 +19,8 @@ lock_open(const struct uufs *fs)
 
     if (err)
         return err;
-    err = uufs_open(path, O_RDWR | O_NOFOLLOW, 0); /* a look is cheaper than making */
-    return err == -ENOENT ? uufs_open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600) : err;
+    err = hostfd_open(path, O_RDWR | O_NOFOLLOW, 0); /* a look is cheaper than making */
+    return err == -ENOENT ? hostfd_open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600) : err;
 }
 
 int

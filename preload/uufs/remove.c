@@ -8,9 +8,9 @@
 #include "copyup.h"
 #include "dirty.h"
 #include "hit.h"
+#include "hostfd.h"
 #include "listing.h"
 #include "lock.h"
-#include "open.h"
 #include "owner.h"
 #include "path.h"
 #include "readdir.h"
@@ -151,7 +151,7 @@ sweep_marks(int fd, bool dry)
 static int
 empty_temp_dir(const char *temp)
 {
-    int fd = uufs_open(temp, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0), marks, err;
+    int fd = hostfd_open(temp, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0), marks, err;
 
     if (fd < 0)
         return fd;

@@ -12,7 +12,6 @@
 #include <sys/stat.h>
 #include <time.h>
 
-/* ---- upper.c ---- */
 /* Where the container path @ctr is, or would be, in the upper. Returns the length or -errno. */
 long upper_path(const struct uufs *fs, const char *ctr, size_t len, char *host);
 /* Point hit->host at the upper. */

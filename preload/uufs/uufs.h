@@ -67,7 +67,7 @@ struct uufs {
     uint32_t dirty_bits;        /* a power of two */
     uint64_t *moves;            /* in the map's head; NULL: an older one, without */
     uint32_t anchored;          /* threads that have anchors, see anchor.h */
-    struct uufs_places *places; /* see places.h; NULL: none are kept. Only with moves. */
+    struct uufs_places *places; /* see walkcache.h; NULL: none are kept. Only with moves. */
 };
 
 enum uufs_where {
@@ -77,7 +77,7 @@ enum uufs_where {
     UUFS_BIND,
 };
 
-#define UUFS_NO_NAME (-2) /* as in a bind, but too deep for a name: see calls/deep.c */
+#define UUFS_NO_NAME (-2) /* as in a bind, but too deep for a name: see calls/paths/longpath.c */
 
 enum uufs_how {
     UUFS_FOLLOW = 1,  /* follow a symlink in the last component */

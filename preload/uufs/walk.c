@@ -4,7 +4,7 @@
  * where it lies and followed inside the container. Lower names are looked up in the view, in
  * memory; the upper is probed only where its dirty map says something may be; below a bind each
  * component is read on the host. What it is not: permission checks (the kernel makes them on the
- * host path) and changes (change.c). */
+ * host path) and changes (create.c, remove.c, rename.c). */
 #include "walk.h"
 
 #include "../base/str.h"
@@ -12,8 +12,8 @@
 #include "bind.h"
 #include "dirty.h"
 #include "path.h"
-#include "places.h"
 #include "walkbind.h"
+#include "walkcache.h"
 #include "walkhost.h"
 #include "walkunion.h"
 
@@ -100,7 +100,7 @@ resume(struct walk *w, const char *path, size_t len)
     struct uufs_place place;
 
     if (!w->moves || len <= 1 || w->how & UUFS_GUARDED ||
-        !place_find(w->fs, path, len, w->moves, &place))
+        !walkcache_find(w->fs, path, len, w->moves, &place))
         return false;
     memcpy(hit->ctr, path, len);
     hit->ctr[len] = '\0';
@@ -157,7 +157,7 @@ remember(struct walk *w)
             uufs_dirty_test_tree(w->fs, hit->ctr, place.bare_len))
             return;
     }
-    place_put(w->fs, hit->ctr, hit->ctr_len, &place);
+    walkcache_put(w->fs, hit->ctr, hit->ctr_len, &place);
 }
 
 /* ---- one component ---- */

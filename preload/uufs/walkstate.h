@@ -23,7 +23,7 @@ struct walk {
     uint32_t bind_depth;
     uint32_t id_depth;               /* of a name below a bind that can be a layer's id; 0: none */
     uint32_t place_depth;            /* what is above is remembered already */
-    uint64_t moves;                  /* see places.h; 0: remember nothing */
+    uint64_t moves;                  /* see walkcache.h; 0: remember nothing */
     const char *root;                /* the process's own, see UUFS_ROOTED; NULL: "/" */
     size_t way_len;                  /* more is left to walk: that is still the way to the root */
     uint64_t mount;                  /* UUFS_NO_XDEV: the one it must stay on */

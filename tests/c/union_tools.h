@@ -12,7 +12,7 @@
 #include "uufs/create.h"
 #include "uufs/dirty.h"
 #include "uufs/link.h"
-#include "uufs/places.h"
+#include "uufs/walkcache.h"
 #include "uufs/readdir.h"
 #include "uufs/remove.h"
 #include "uufs/rename.h"

@@ -1,6 +1,6 @@
 /* Any bytes as the head of a script: the parts lie in the buffer, hold no blank at their ends, and
  * are what a second, slower reading of the line finds. */
-#include "calls/hashbang.h"
+#include "calls/exec/hashbang.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -17,7 +17,12 @@ PRELOAD = Path(__file__).resolve().parents[2] / "preload"
 pytestmark = pytest.mark.needs_checkout
 
 # A directory needs only itself and those before it.
-ORDER = ("base", "uufs", "engine", "hosted", "calls", "fast", "trap", "agent", "loader")
+CALLS = "program fakeroot paths proc sockets identity files exec signals".split()
+ORDER = [
+    *("base", "uufs", "engine", "hosted"),
+    *(f"calls/{wing}" for wing in CALLS),
+    *("calls", "fast", "trap", "agent", "loader"),
+]
 
 COMMENT_OR_STRING = re.compile(r'/\*.*?\*/|//[^\n]*|(?<!include )"(?:\\.|[^"\\\n])*"', re.DOTALL)
 INCLUDE = re.compile(r'^#include "([^"]+\.h)"', re.MULTILINE)
