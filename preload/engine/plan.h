@@ -2,8 +2,8 @@
  * one mapped file.
  *
  * Little-endian; every offset counts from the start of the file; a string is NUL-terminated bytes.
- * Written by runtime/lpmx_runtime/plans/plan.py, read by engine/plan.c, which checks all of it before
- * use. */
+ * Written by runtime/lpmx_runtime/plans/plan.py, read by engine/plan.c, which checks all of it
+ * before use. */
 #ifndef LPMX_PLAN_H
 #define LPMX_PLAN_H
 

@@ -4,6 +4,8 @@
 #include "../engine/plan.h"
 #include "../uufs/copyup.h"
 #include "../uufs/create.h"
+#include "../uufs/dirty.h"
+#include "../uufs/fromhost.h"
 #include "../uufs/owner.h"
 #include "../uufs/readdir.h"
 #include "../uufs/upper.h"
