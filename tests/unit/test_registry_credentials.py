@@ -9,7 +9,7 @@ import stat
 
 import pytest
 
-from lpmx_runtime.images.registry import credentials
+from lpmx_runtime.images.registry import helpers
 from lpmx_runtime.images.registry.challenge import Challenge, parse_challenges
 from lpmx_runtime.images.registry.credentials import find_credentials
 from lpmx_runtime.images.registry.errors import RegistryError
@@ -162,7 +162,7 @@ def test_a_helper_that_fails_is_named_with_its_file(place, script, monkeypatch):
     if script:
         helper(home, environ, script)
     monkeypatch.setenv("PATH", environ["PATH"])
-    monkeypatch.setattr(credentials, "HELPER_SECONDS", 0.5)
+    monkeypatch.setattr(helpers, "SECONDS", 0.5)
     write(home / ".docker/config.json", {"credsStore": "lab"})
     with pytest.raises(RegistryError, match="docker-credential-lab"):
         user_of(environ)

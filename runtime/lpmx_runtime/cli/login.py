@@ -7,6 +7,12 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from lpmx_runtime.cli.registry import (
+    add_authfile,
+    add_connection,
+    add_registry,
+    checks_certificates,
+)
 from lpmx_runtime.errors import NotFoundError, UsageError
 from lpmx_runtime.images.registry.client import Repository
 from lpmx_runtime.images.registry.credentials import Credentials, find_credentials
@@ -24,27 +30,16 @@ HELP = "keep a user and a password for a registry"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument(
-        "registry",
-        nargs="?",
-        default="docker.io",
-        metavar="REGISTRY",
-        help="HOST[:PORT]; docker.io",
-    )
+    add_registry(parser)
     parser.add_argument("-u", "--username", default="", metavar="USER", help="asked for if missing")
     parser.add_argument(
         "--password-stdin", action="store_true", help="read the password from standard input"
     )
-    parser.add_argument("--authfile", default="", metavar="FILE", help="keep them there")
+    add_authfile(parser, "keep them there")
     parser.add_argument(
         "--show", action="store_true", help="say whose credentials are used, and why"
     )
-    parser.add_argument(
-        "--plain-http", action="store_true", help="the registry speaks http without TLS"
-    )
-    parser.add_argument(
-        "--tls-verify", default="true", choices=("true", "false"), help="look at certificates"
-    )
+    add_connection(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -56,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     password = _read_password() if args.password_stdin else _ask("Password: ", secret=True)
     if not user or not password:
         raise UsageError(f"login to {registry}: a user and a password are needed")
-    transport = Transport(verify=args.tls_verify == "true")
+    transport = Transport(verify=checks_certificates(args))
     place = Repository(transport, Endpoint(registry, ""), lambda: None, plain_http=args.plain_http)
     where = login(place, Credentials(user, password), authfile=args.authfile, environ=os.environ)
     print(f"logged in to {registry} as {shown(user)}: kept in {where}")

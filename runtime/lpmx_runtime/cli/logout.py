@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from lpmx_runtime.cli.registry import add_authfile, add_registry
 from lpmx_runtime.errors import NotFoundError
 from lpmx_runtime.images.registry.login import logout
 from lpmx_runtime.reference import registry_name
@@ -17,14 +18,8 @@ HELP = "forget the credentials for a registry"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument(
-        "registry",
-        nargs="?",
-        default="docker.io",
-        metavar="REGISTRY",
-        help="HOST[:PORT]; docker.io",
-    )
-    parser.add_argument("--authfile", default="", metavar="FILE", help="only there")
+    add_registry(parser)
+    add_authfile(parser, "only there")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+from lpmx_runtime.cli.registry import add_authfile, add_connection, checks_certificates
 from lpmx_runtime.columns import size_text
 from lpmx_runtime.config.values import JOBS
 from lpmx_runtime.errors import UsageError
@@ -39,15 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--jobs", type=int, metavar="N", help=f"layers at a time (default {JOBS}, or config.yaml's)"
     )
-    parser.add_argument(
-        "--authfile", default="", metavar="FILE", help="credentials, no other place"
-    )
-    parser.add_argument(
-        "--plain-http", action="store_true", help="the registry speaks http without TLS"
-    )
-    parser.add_argument(
-        "--tls-verify", default="true", choices=("true", "false"), help="look at certificates"
-    )
+    add_authfile(parser, "credentials, no other place")
+    add_connection(parser)
     parser.add_argument("-q", "--quiet", action="store_true", help="print image ids only")
 
 
@@ -57,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     if args.jobs is not None and args.jobs < 1:
         raise UsageError(f"--jobs {args.jobs}: at least 1")
     options = Options(
-        args.platform, args.jobs or 0, args.authfile, args.plain_http, args.tls_verify == "true"
+        args.platform, args.jobs or 0, args.authfile, args.plain_http, checks_certificates(args)
     )
     store = Store.open()
     rows = []

@@ -8,18 +8,18 @@ it is asked for when an answer says so, and once more when it has run out.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import threading
 import time
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode, urlsplit
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from lpmx_runtime.text import parse_json, shown
 
+from .answers import error_of, read_small
 from .challenge import Challenge, parse_challenges
 from .errors import DeniedError, RateLimitError, RegistryError, UnreachableError
+from .tokens import TOKEN_SECONDS, TokenService
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,8 +38,6 @@ INDEX_TYPES = (f"{OCI}.index.v1+json", f"{DOCKER}.manifest.list.v2+json")
 MANIFEST_TYPES = (f"{OCI}.manifest.v1+json", f"{DOCKER}.manifest.v2+json")
 ACCEPT = ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))  # one header: some registries read only one
 MANIFEST_MAX, INDEX_MAX = 4 << 20, 16 << 20
-ANSWER_MAX = 1 << 20
-TOKEN_SECONDS = 60.0  # the least that a token is good for
 EARLY = 10.0  # seconds before its end at which a token is renewed
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _LOCAL = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?")
@@ -91,7 +89,7 @@ class Repository:
         with answer:
             media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
             limit = INDEX_MAX if media_type in INDEX_TYPES else MANIFEST_MAX
-            data = self._small(answer, limit, "the manifest")
+            data = self.read_small(answer, limit, what="the manifest")
             stated = answer.headers.get("Docker-Content-Digest", "")
         digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
         wanted = reference if _DIGEST.fullmatch(reference) else stated
@@ -251,82 +249,26 @@ class Repository:
             self._authorization = f"Bearer {who.registry_token}"
             self._good_until = float("inf")
             return True
-        asked = {"service": challenge.parameters.get("service", "")}
-        if self.endpoint.repository:
-            asked["scope"] = f"repository:{self.endpoint.repository}:{self.actions}"
-        token, seconds = self._ask_token(challenge.parameters["realm"], asked, who)
-        if not token:
+        scopes = [f"repository:{self.endpoint.repository}:{self.actions}"]
+        service = TokenService(
+            self.transport,
+            challenge.parameters["realm"],
+            challenge.parameters.get("service", ""),
+            insecure=self.endpoint.insecure,
+        )
+        if self._scheme == "https":
+            service.require_encryption(self.endpoint.host, who)
+        token = service.ask(scopes if self.endpoint.repository else [], who)
+        if token is None:
             return False
-        self._authorization = f"Bearer {token}"
-        self._good_until = time.monotonic() + max(seconds, TOKEN_SECONDS) - EARLY
+        self._authorization = f"Bearer {token.text}"
+        self._good_until = time.monotonic() + max(token.seconds, TOKEN_SECONDS) - EARLY
         return True
 
-    def _ask_token(
-        self, realm: str, asked: dict[str, str], who: Credentials | None
-    ) -> tuple[str, float]:
-        """A token of the service at @realm and how long it is good for; "": refused."""
-        secret = who is not None and bool(who.identity_token or who.user)
-        if secret and urlsplit(realm).scheme != "https" and self._scheme == "https":
-            raise RegistryError(
-                f"{self.endpoint.host}: wants the password sent to {realm}, which is not encrypted"
-            )
-        insecure = self.endpoint.insecure
-        if who is not None and who.identity_token:
-            form = {
-                **asked,
-                "grant_type": "refresh_token",
-                "refresh_token": who.identity_token,
-                "client_id": "lpmx",
-            }
-            headers = {"Content-Type": "application/x-www-form-urlencoded"}
-            answer = self.transport.request(
-                "POST", realm, headers, body=urlencode(form).encode(), insecure=insecure
-            )
-        else:
-            headers = {}
-            if who is not None:
-                asked = {**asked, "account": who.user}
-                headers["Authorization"] = who.basic
-            sign = "&" if "?" in realm else "?"
-            url = f"{realm}{sign}{urlencode({k: v for k, v in asked.items() if v})}"
-            answer = self.transport.request("GET", url, headers, insecure=insecure)
-        with answer:
-            if answer.status in {400, 401, 403, 404}:
-                answer.drain_conn()
-                return "", 0.0
-            data = self._small(answer, ANSWER_MAX, "the token")
-            if answer.status != 200:
-                raise RegistryError(
-                    f"{urlsplit(realm).netloc}: no token: status {answer.status}",
-                    status=answer.status,
-                )
-        try:
-            value = json.loads(data)
-            token = value.get("token") or value.get("access_token")
-            seconds = float(value.get("expires_in") or TOKEN_SECONDS)
-        except (ValueError, AttributeError, TypeError) as error:
-            raise RegistryError(f"{urlsplit(realm).netloc}: an answer that is no token") from error
-        return str(token or ""), seconds
-
     # ---- answers
-    def read_small(self, answer: BaseHTTPResponse, limit: int) -> bytes:
-        """The whole body of an answer, of @limit bytes at most."""
-        return self._small(answer, limit, "what it sends")
-
-    def _small(self, answer: BaseHTTPResponse, limit: int, what: str) -> bytes:
-        """The whole body, of @limit bytes at most."""
-        data = b""
-        try:
-            while block := answer.read(min(1 << 16, limit + 1 - len(data))):
-                data += block
-                if len(data) > limit:
-                    answer.close()
-                    raise RegistryError(
-                        f"{self.endpoint.host}: {what} is larger than {limit} bytes"
-                    )
-        except (OSError, _http_error()) as error:
-            raise RegistryError(f"{self.endpoint.host}: {what} was cut off") from error
-        return data
+    def read_small(self, answer: BaseHTTPResponse, limit: int, *, what: str) -> bytes:
+        """The whole body of an answer. RegistryError: @what is larger than @limit, or cut off."""
+        return read_small(answer, limit, host=self.endpoint.host, what=what)
 
     def _kind(self, data: bytes, media_type: str, reference: str) -> str:
         """The type of a manifest; some registries' header says nothing of it."""
@@ -355,7 +297,7 @@ class Repository:
     def _refusal(self, answer: BaseHTTPResponse, path: str) -> RegistryError:
         """What a status that is none of the good ones means."""
         host, status = self.endpoint.host, answer.status
-        code, text = _error_of(answer)
+        code, text = error_of(answer)
         what = path.partition("/")[2]
         if path.startswith("manifests/"):
             what = self.label(what)
@@ -385,24 +327,3 @@ class Repository:
             )
         said = ": ".join(filter(None, (code, text))) or f"status {status}"
         return RegistryError(f"{what}: {host} answers {shown(said)}", status=status)
-
-
-def _http_error() -> type[Exception]:
-    from urllib3.exceptions import HTTPError
-
-    return HTTPError
-
-
-def _error_of(answer: BaseHTTPResponse) -> tuple[str, str]:
-    """Code and message of the first error in a registry's answer."""
-    try:
-        value: Any = json.loads(answer.read(1 << 16))
-        first = value["errors"][0]
-        return str(first.get("code") or "")[:60], str(first.get("message") or "")[:300]
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, _http_error()):
-        return "", ""
-
-
-def at_mirror(repository: Repository, endpoint: Endpoint) -> Repository:
-    """The same at another place."""
-    return replace(repository, endpoint=endpoint, _lock=threading.Lock())

@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import os
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lpmx_runtime.text import parse_json
 
+from . import helpers
 from .errors import RegistryError
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Credentials", "candidate_files", "find_credentials"]
 
-HELPER_SECONDS = 30.0
 FILE_MAX = 1 << 20
 _HUB = "docker.io"
 _HUB_KEY = "https://index.docker.io/v1/"  # what docker calls its registry in files and to helpers
@@ -137,18 +135,12 @@ def _in_file(path: Path, registry: str, repository: str, *, must_exist: bool) ->
     if config is None:
         return None
     where = str(path)
-    helpers = config.get("credHelpers")
-    if isinstance(helpers, dict):
-        for name in _names(registry):
-            if isinstance(helpers.get(name), str):
-                return ask_helper(helpers[name], name, where)
-    found = _in_auths(config, registry, repository, where)
-    if found is not None:
+    helper = _own_helper(config, registry)
+    found = None if helper else _in_auths(config, registry, repository, where)
+    helper = helper or helper_of(config, registry)
+    if found is not None or not helper:
         return found
-    store = config.get("credsStore")
-    if isinstance(store, str) and store:
-        return ask_helper(store, key_of(registry), where)
-    return None
+    return _from_helper(helper, key_of(registry), where)
 
 
 def key_of(registry: str) -> str:
@@ -158,11 +150,17 @@ def key_of(registry: str) -> str:
 
 def helper_of(config: dict[str, Any], registry: str) -> str:
     """The helper that keeps the credentials of @registry, by a file's own words; "": none does."""
-    helpers, store = config.get("credHelpers"), config.get("credsStore")
-    for name in _names(registry) if isinstance(helpers, dict) else ():
-        if isinstance(helpers, dict) and isinstance(helpers.get(name), str):
-            return str(helpers[name])
-    return store if isinstance(store, str) else ""
+    store = config.get("credsStore")
+    return _own_helper(config, registry) or (store if isinstance(store, str) else "")
+
+
+def _own_helper(config: dict[str, Any], registry: str) -> str:
+    """The helper that a file names for @registry alone."""
+    listed = config.get("credHelpers")
+    if not isinstance(listed, dict):
+        return ""
+    found = (listed[name] for name in _names(registry) if isinstance(listed.get(name), str))
+    return next(filter(None, found), "")
 
 
 def _names(registry: str) -> list[str]:
@@ -218,39 +216,12 @@ def _entry(entry: dict[str, Any], where: str) -> Credentials | None:
     return found if user or found.identity_token or found.registry_token else None
 
 
-def ask_helper(name: str, server: str, where: str) -> Credentials | None:
-    """What `docker-credential-NAME get` says of @server; None when it has nothing."""
-    program = f"docker-credential-{name}"
-    try:
-        done = subprocess.run(
-            [program, "get"],
-            input=server.encode(),
-            capture_output=True,
-            timeout=HELPER_SECONDS,
-            check=False,
-        )
-    except OSError as error:
-        raise RegistryError(
-            f"{program}: {os.strerror(error.errno or 0).lower()}",
-            hint=f"{where} names this helper: install it, or take it out there",
-        ) from error
-    except subprocess.TimeoutExpired as error:
-        raise RegistryError(f"{program}: no answer within {HELPER_SECONDS:g} s") from error
-    said = done.stdout.decode(errors="replace").strip()
-    if done.returncode:
-        if "credentials not found" in said or "credentials not found" in done.stderr.decode(
-            errors="replace"
-        ):
-            return None
-        why = said or done.stderr.decode(errors="replace").strip() or f"status {done.returncode}"
-        raise RegistryError(f"{program}: {why}", hint=f"{where} names this helper")
-    try:
-        answer = json.loads(said)
-        user, secret = str(answer["Username"]), str(answer["Secret"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise RegistryError(f"{program}: an answer that is no credentials") from error
-    if not user or not secret:
+def _from_helper(name: str, server: str, where: str) -> Credentials | None:
+    pair = helpers.get(name, server, where)
+    if pair is None:
         return None
+    user, secret = pair
+    source = f"{helpers.program_of(name)} ({where})"
     if user == _TOKEN_USER:
-        return Credentials(identity_token=secret, source=f"{program} ({where})")
-    return Credentials(user, secret, source=f"{program} ({where})")
+        return Credentials(identity_token=secret, source=source)
+    return Credentials(user, secret, source=source)

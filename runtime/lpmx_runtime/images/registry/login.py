@@ -5,15 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import os
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lpmx_runtime.errors import storage_errors
 from lpmx_runtime.store.store import atomic_write
 
+from . import helpers
 from .credentials import (
-    HELPER_SECONDS,
     Credentials,
     candidate_files,
     docker_file,
@@ -46,9 +45,8 @@ def login(
     config = read_file(path) or {}
     helper = helper_of(config, registry)
     if helper:
-        secret = {"ServerURL": key_of(registry), "Username": who.user, "Secret": who.password}
-        _call(helper, "store", json.dumps(secret), path)
-        return f"docker-credential-{helper}"
+        helpers.store(helper, key_of(registry), who.user, who.password, str(path))
+        return helpers.program_of(helper)
     auths = config.setdefault("auths", {})
     if not isinstance(auths, dict):
         raise RegistryError(f"{path}: its `auths` is no object", hint="mend it, or use --authfile")
@@ -68,8 +66,8 @@ def logout(registry: str, *, authfile: str = "", environ: Mapping[str, str]) -> 
         if not config:
             continue
         helper = helper_of(config, registry)
-        if helper and _call(helper, "erase", key_of(registry), path):
-            found.append(f"docker-credential-{helper}")
+        if helper and helpers.erase(helper, key_of(registry), str(path)):
+            found.append(helpers.program_of(helper))
         auths = config.get("auths")
         keys = [key for key in auths if host_of(key) == registry] if isinstance(auths, dict) else []
         if keys and isinstance(auths, dict):
@@ -84,23 +82,3 @@ def _write(path: Path, config: dict[str, Any]) -> None:
     with storage_errors(str(path)):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         atomic_write(os.path.realpath(path), json.dumps(config, indent=2).encode() + b"\n")
-
-
-def _call(helper: str, verb: str, text: str, path: Path) -> bool:
-    """Whether the helper has done it; to erase what it has not is no error."""
-    program = f"docker-credential-{helper}"
-    try:
-        done = subprocess.run(
-            [program, verb],
-            input=text.encode(),
-            capture_output=True,
-            timeout=HELPER_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        why = os.strerror(error.errno or 0).lower() if isinstance(error, OSError) else "no answer"
-        raise RegistryError(f"{program}: {why}", hint=f"{path} names this helper") from error
-    if done.returncode and verb == "store":
-        said = (done.stdout or done.stderr).decode(errors="replace").strip()
-        raise RegistryError(f"{program}: {said or f'status {done.returncode}'}")
-    return not done.returncode

@@ -21,8 +21,9 @@ from lpmx_runtime.images.load import load_archive
 from lpmx_runtime.images.manifest import host_platform
 from lpmx_runtime.store.image import is_hex_digest, parse_config
 
+from .answers import ANSWER_MAX
 from .choose import check_image, choose_manifest, parse_platform
-from .client import ANSWER_MAX, Manifest, Repository
+from .client import Manifest, Repository
 from .download import Blobs, Descriptor, Meter, discard, require_space
 from .errors import RegistryError
 from .places import Access, first_manifest, image_reference, open_places
@@ -195,7 +196,9 @@ class _RegistryArchive:
             try:
                 for _ in range(2):
                     with place.blob(f"sha256:{config.digest}") as answer:
-                        data = place.read_small(answer, max(config.size, ANSWER_MAX))
+                        data = place.read_small(
+                            answer, max(config.size, ANSWER_MAX), what="the configuration"
+                        )
                     if _hex(data) == config.digest:
                         return data
             except RegistryError as error:
