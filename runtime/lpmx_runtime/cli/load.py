@@ -5,22 +5,20 @@ from __future__ import annotations
 import json
 import signal
 import sys
-import time
 from typing import TYPE_CHECKING
 
 from lpmx_runtime.columns import size_text
 from lpmx_runtime.container.engine import NOEXEC_HINT, is_noexec
 from lpmx_runtime.images.load import load
+from lpmx_runtime.statusline import StatusLine, bar
 from lpmx_runtime.store.store import Store
-from lpmx_runtime.text import raw, shown
+from lpmx_runtime.text import shown
 
 if TYPE_CHECKING:
     import argparse
 
 HELP = "load images from a docker-save archive or an OCI layout"
 LISTS = True
-INTERVAL = 0.1  # seconds between two states of the progress bar
-WIDTH = 30
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,10 +82,8 @@ class Bar:
 
     def __init__(self) -> None:
         self._what = ""
-        self._total = 0
-        self._done = 0
-        self._drawn = 0.0
-        self._shown = False
+        self._total = self._done = 0
+        self._line = StatusLine()
 
     def begin(self, what: str, total: int) -> None:
         """Something of @total bytes begins."""
@@ -97,23 +93,13 @@ class Bar:
     def advance(self, size: int) -> None:
         """@size more bytes are done."""
         self._done += size
-        if time.monotonic() - self._drawn >= INTERVAL:
+        if self._line.is_due():
             self._draw()
 
     def end(self) -> None:
         """It is over."""
-        if self._shown:
-            raw(sys.stderr).write("\r\033[K")
-            sys.stderr.flush()
-            self._shown = False
+        self._line.wipe()
 
     def _draw(self) -> None:
-        self._drawn = time.monotonic()
-        self._shown = True
-        if self._total:
-            filled = min(WIDTH, self._done * WIDTH // self._total)
-            bar = f" [{'#' * filled}{'.' * (WIDTH - filled)}] of {size_text(self._total)}"
-        else:
-            bar = ""
-        raw(sys.stderr).write(f"\r\033[K{shown(self._what)} {size_text(self._done)}{bar}")
-        sys.stderr.flush()
+        of = f" {bar(self._done, self._total)} of {size_text(self._total)}" if self._total else ""
+        self._line.draw(f"{shown(self._what)} {size_text(self._done)}{of}")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
-import time
 from typing import TYPE_CHECKING
 
 from lpmx_runtime.columns import size_text
-from lpmx_runtime.text import raw, shown
+from lpmx_runtime.statusline import StatusLine, bar
+from lpmx_runtime.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,9 +16,6 @@ if TYPE_CHECKING:
     from lpmx_runtime.images.registry.download import Descriptor
 
 __all__ = ["Display"]
-
-INTERVAL = 0.1  # seconds between two states of the progress line
-WIDTH = 30
 
 
 class Display:
@@ -30,8 +26,7 @@ class Display:
         self._terminal = sys.stderr.isatty() and not quiet
         self._guard = threading.Lock()
         self._total = self._have = self._layers = self._whole = 0
-        self._drawn = 0.0
-        self._shown = False
+        self._line = StatusLine()
 
     def begin(self, blobs: Sequence[Descriptor]) -> Display:
         """These are to come."""
@@ -42,7 +37,7 @@ class Display:
         """@size more bytes are here."""
         with self._guard:
             self._have += size
-            if self._terminal and time.monotonic() - self._drawn >= INTERVAL:
+            if self._terminal and self._line.is_due():
                 self._draw()
 
     def done(self, blob: Descriptor) -> None:
@@ -61,29 +56,16 @@ class Display:
     def say(self, line: str) -> None:
         """Something that the user should know."""
         with self._guard:
-            self._wipe()
+            self._line.wipe()
             print(f"lpmx: {shown(line)}", file=sys.stderr)
 
     def end(self) -> None:
         """It is over."""
         with self._guard:
-            self._wipe()
-
-    def _wipe(self) -> None:
-        if self._shown:
-            raw(sys.stderr).write("\r\033[K")
-            sys.stderr.flush()
-            self._shown = False
+            self._line.wipe()
 
     def _draw(self) -> None:
-        self._drawn = time.monotonic()
-        self._shown = True
-        filled = min(WIDTH, self._have * WIDTH // self._total) if self._total else WIDTH
-        bar = f"[{'#' * filled}{'.' * (WIDTH - filled)}]"
-        text = (
-            f"{shown(self._name)}: {self._whole} of {self._layers} layers {bar} "
-            f"{size_text(self._have)} of {size_text(self._total)}"
+        self._line.draw(
+            f"{shown(self._name)}: {self._whole} of {self._layers} layers "
+            f"{bar(self._have, self._total)} {size_text(self._have)} of {size_text(self._total)}"
         )
-        width = os.get_terminal_size(sys.stderr.fileno()).columns
-        raw(sys.stderr).write(f"\r\033[K{text[: max(20, width - 1)]}")
-        sys.stderr.flush()

@@ -53,12 +53,20 @@ def sources(store: Store, image_id: str) -> list[dict[str, str]]:
 
 def find_source(store: Store, reference: Reference, digest: str) -> Image | None:
     """The image that was pulled as @digest of @reference's repository."""
-    name = f"{reference.registry}/{reference.repository}"
-    for image_id in store.image_ids():
-        for one in sources(store, image_id):
-            if one.get("name") == name and digest in {one.get("index"), one.get("manifest")}:
-                return store.image(image_id)
+    likely = store.named(str(reference))
+    others = (image_id for image_id in store.image_ids() if image_id != likely)
+    for image_id in (likely, *others) if likely else others:
+        if _came_as(store, image_id, f"{reference.registry}/{reference.repository}", digest):
+            return store.image(image_id)
     return None
+
+
+def _came_as(store: Store, image_id: str, name: str, digest: str) -> bool:
+    """Was the image pulled from repository @name as @digest?"""
+    return any(
+        one.get("name") == name and digest in {one.get("index"), one.get("manifest")}
+        for one in sources(store, image_id)
+    )
 
 
 def repo_digests(store: Store, image_id: str) -> list[str]:
