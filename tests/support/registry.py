@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -26,11 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from support.tokens import TokenServer
+
 USER, PASSWORD = "ada", "correct horse"
-SECURED = """\
-  tls: {{certificate: {folder}/server.crt, key: {folder}/server.key}}
-auth: {{htpasswd: {{realm: lab, path: {folder}/htpasswd}}}}
-"""
+TLS = "  tls: {{certificate: {folder}/server.crt, key: {folder}/server.key}}\n"
+CLIENTS = TLS.replace("}}", ", clientcas: [{folder}/ca.crt]}}")
+HTPASSWD = "auth: {{htpasswd: {{realm: lab, path: {folder}/htpasswd}}}}\n"
 CONFIG = """\
 version: 0.1
 log: {{level: error}}
@@ -40,6 +42,7 @@ http:
 """
 BLOCK = 1 << 16
 OCI = "application/vnd.oci.image.manifest.v1+json"
+STALL = 120.0  # seconds that nothing comes
 
 
 def free_port() -> int:
@@ -48,44 +51,59 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _secure(folder: Path) -> str:
-    """A CA of the registry's own (ca.crt), a certificate by it, and one user."""
-    for program in ("openssl", "htpasswd"):
-        if not shutil.which(program):
-            pytest.skip(f"no {program} on this machine (Debian: openssl, apache2-utils)")
+def make_ca(folder: Path) -> None:
+    """A CA of the registry's own (ca.crt), and its certificate for this machine (server.crt)."""
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl on this machine (Debian: openssl)")
     ca = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30"]
     run([*ca, "-subj", "/CN=lab CA", "-keyout", folder / "ca.key", "-out", folder / "ca.crt"])
-    request = ["openssl", "req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
-    run([*request, "-keyout", folder / "server.key", "-out", folder / "server.csr"])
+    issue(folder, "server", "localhost")
+
+
+def issue(folder: Path, name: str, subject: str) -> None:
+    """A key and a certificate (NAME.key, NAME.crt) by the CA in @folder."""
+    request = ["openssl", "req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={subject}"]
+    run([*request, "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.csr"])
     (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
-    sign = [
-        "openssl",
-        "x509",
-        "-req",
-        "-days",
-        "30",
-        "-CAcreateserial",
-        "-in",
-        folder / "server.csr",
-    ]
-    names = ["-extfile", folder / "names", "-out", folder / "server.crt"]
-    run([*sign, "-CA", folder / "ca.crt", "-CAkey", folder / "ca.key", *names])
+    sign = ["openssl", "x509", "-req", "-days", "30", "-CAcreateserial"]
+    by = ["-CA", folder / "ca.crt", "-CAkey", folder / "ca.key", "-extfile", folder / "names"]
+    run([*sign, *by, "-in", folder / f"{name}.csr", "-out", folder / f"{name}.crt"])
+
+
+def _know_user(folder: Path) -> None:
+    if not shutil.which("htpasswd"):
+        pytest.skip("no htpasswd on this machine (Debian: apache2-utils)")
     run(["htpasswd", "-Bbc", folder / "htpasswd", USER, PASSWORD])
-    return SECURED.format(folder=folder)
 
 
 @contextlib.contextmanager
-def docker_registry(folder: Path, *, secured: bool = False) -> Iterator[str]:
+def docker_registry(
+    folder: Path,
+    *,
+    secured: bool = False,
+    tls: bool = False,
+    clients: bool = False,
+    tokens: TokenServer | None = None,
+) -> Iterator[str]:
     """`127.0.0.1:PORT` of a registry that keeps its data in @folder.
 
-    @secured: it speaks TLS with a certificate of @folder/ca.crt and knows USER alone.
+    @secured: it speaks TLS with a certificate of @folder/ca.crt and knows USER alone. @tls: that
+    without a user; @clients: and it wants a certificate of the same CA. @tokens: it takes tokens.
     """
     program = shutil.which("docker-registry")
     if program is None:
         pytest.skip("no registry on this machine (Debian: docker-registry)")
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     port = free_port()
-    more = _secure(folder) if secured else ""
+    more = ""
+    if secured or tls or clients:
+        if not (folder / "ca.crt").exists():
+            make_ca(folder)
+        more = CLIENTS if clients else TLS
+    if secured:
+        _know_user(folder)
+        more += HTPASSWD
+    more = more.format(folder=folder) + (tokens.settings() if tokens else "")
     (folder / "config.yml").write_text(CONFIG.format(folder=folder, port=port) + more)
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
@@ -164,8 +182,8 @@ def lone_user(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 class Rule:
     """What to do with requests that @match fits (a regular expression on "METHOD PATH").
 
-    do: status (code, headers, body), cut, short (after), flip (at), slow (rate), norange, redirect
-    (to).
+    do: status (code, headers, body), cut, reset or stall (after), short (after), flip (at),
+    norange, headers (to be added), redirect (to), pass. All that are passed on may be slow (rate).
     """
 
     match: str
@@ -176,7 +194,7 @@ class Rule:
     body: bytes = b""
     after: int = 0
     at: int = 0
-    rate: int = 1 << 30
+    rate: int = 0  # bytes a second; 0: as fast as it goes
     to: str = ""
 
 
@@ -197,6 +215,7 @@ class FaultProxy:
         self.upstream = upstream
         self.rules: list[Rule] = []
         self.requests: list[Request] = []
+        self.ended = threading.Event()
         self._guard = threading.Lock()
         proxy = self
 
@@ -212,6 +231,7 @@ class FaultProxy:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.ended.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -272,6 +292,9 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in got.getheaders():
             if name.lower() not in {"content-length", "connection", "transfer-encoding"}:
                 self.send_header(name, value)
+        if rule.do == "headers":
+            for name, value in rule.headers.items():
+                self.send_header(name, value)
         self.send_header("Content-Length", str(length))
         self.end_headers()
         if self.command != "HEAD":
@@ -285,17 +308,28 @@ class _Handler(BaseHTTPRequestHandler):
             if rule.do == "flip" and sent <= rule.at < sent + len(block):
                 at = rule.at - sent
                 block = block[:at] + bytes([block[at] ^ 1]) + block[at + 1 :]
-            if rule.do == "cut" and sent + len(block) > rule.after:
+            if rule.do in {"cut", "reset", "stall"} and sent + len(block) > rule.after:
                 self.wfile.write(block[: rule.after - sent])
                 self.wfile.flush()
-                self.close_connection = True
-                self.connection.shutdown(socket.SHUT_RDWR)
+                self.break_off(rule.do)
                 return
             self.wfile.write(block)
             sent += len(block)
             left -= len(block)
-            if rule.do == "slow":
+            if rule.rate:
                 time.sleep(len(block) / rule.rate)
+
+    def break_off(self, how: str) -> None:
+        """End the body before its end: at once, as a router forgets it, or not at all."""
+        self.close_connection = True
+        if how == "stall":
+            self.owner.ended.wait(STALL)
+        if how == "reset":
+            linger = struct.pack("ii", 1, 0)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            self.connection.close()
+        else:
+            self.connection.shutdown(socket.SHUT_RDWR)
 
     do_GET = do_HEAD = serve  # noqa: N815  http.server wants these names
 

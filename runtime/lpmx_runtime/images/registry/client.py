@@ -71,11 +71,13 @@ class Repository:
     plain_http: bool = False
     actions: str = "pull"
     _scheme: str = ""
-    _authorization: str = ""
+    _authorization: str = field(default="", repr=False)
     _good_until: float = 0.0
     _who: Credentials | None = None
     _asked: bool = False
     _anonymous: bool = False  # the stored credentials are refused
+    _wants_identity: bool = False  # a token that stands for the password, to be kept
+    _identity: str = field(default="", repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     # ---- requests
@@ -129,9 +131,13 @@ class Repository:
         finally:
             answer.drain_conn()
 
-    def check(self, who: Credentials) -> None:
-        """See whether the registry takes @who. DeniedError if not; no repository plays a part."""
-        self._who, self._asked = who, True
+    def check(self, who: Credentials) -> str:
+        """See whether the registry takes @who; no repository plays a part.
+
+        Returns the identity token that a token service gives in exchange, "" where there is none.
+        Raises DeniedError when @who is refused.
+        """
+        self._who, self._asked, self._wants_identity = who, True, True
         answer = self._request("GET", "/v2/", {})
         if answer.status == 401 and self._renew(answer):
             answer.drain_conn()
@@ -146,6 +152,7 @@ class Repository:
                 f"{self.endpoint.host}: no registry answers here: status {answer.status}",
                 status=answer.status,
             )
+        return self._identity
 
     def label(self, reference: str) -> str:
         """What to call an image of it in messages."""
@@ -154,12 +161,12 @@ class Repository:
 
     def _try(self, method: str, path: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
         """With who we are; once more after a new token, and once without a name."""
-        answer = self._send(method, path, headers)
+        answer, used = self._send(method, path, headers)
         if answer.status not in {401, 403}:
             return answer
-        if self._renew(answer):
+        if self._renew(answer, used):
             answer.drain_conn()
-            answer = self._send(method, path, headers)
+            answer, _ = self._send(method, path, headers)
         if answer.status in {401, 403} and self._who is not None and not self._anonymous:
             again = self._without_name(method, path, headers, answer)
             if again is not None:
@@ -175,7 +182,7 @@ class Repository:
         if not self._renew(answer):
             self._who, self._anonymous = refused, False
             return None
-        again = self._send(method, path, headers)
+        again, _ = self._send(method, path, headers)
         if again.status in {401, 403}:
             again.drain_conn()
             self._who, self._anonymous = refused, False
@@ -186,14 +193,17 @@ class Repository:
         self.transport.warn(f"{host} refuses the credentials of {where} (`lpmx logout {host}`)")
         return again
 
-    def _send(self, method: str, path: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
+    def _send(
+        self, method: str, path: str, headers: Mapping[str, str]
+    ) -> tuple[BaseHTTPResponse, str]:
+        """The answer, and the Authorization that was sent for it."""
         url = f"/v2/{self.endpoint.repository}/{path}"
         if self._authorization and time.monotonic() > self._good_until:
             self._authorization = ""  # the registry's answer says how to get another
-        sent = dict(headers)
-        if self._authorization:
-            sent["Authorization"] = self._authorization
-        return self._request(method, url, sent)
+        sent, used = dict(headers), self._authorization
+        if used:
+            sent["Authorization"] = used
+        return self._request(method, url, sent), used
 
     def _request(self, method: str, path: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
         """To the registry, by https or, where that is allowed, by http."""
@@ -221,9 +231,15 @@ class Repository:
         raise AssertionError("unreachable")
 
     # ---- tokens
-    def _renew(self, answer: BaseHTTPResponse) -> bool:
-        """Get what @answer, a refusal, asks for. False when there is nothing to be had."""
+    def _renew(self, answer: BaseHTTPResponse, used: str = "") -> bool:
+        """Get what @answer, a refusal, asks for. False when there is nothing to be had.
+
+        @used: the Authorization that is refused; where another thread has got a new one since,
+        that serves.
+        """
         with self._lock:
+            if used and self._authorization not in {"", used}:
+                return True
             challenges = parse_challenges(answer.headers.getlist("WWW-Authenticate"))
             if not challenges and answer.status == 401:  # some tell it only here
                 ping = self._request("GET", "/v2/", {})
@@ -258,9 +274,12 @@ class Repository:
         )
         if self._scheme == "https":
             service.require_encryption(self.endpoint.host, who)
-        token = service.ask(scopes if self.endpoint.repository else [], who)
+        token = service.ask(
+            scopes if self.endpoint.repository else [], who, offline=self._wants_identity
+        )
         if token is None:
             return False
+        self._identity = token.identity
         self._authorization = f"Bearer {token.text}"
         self._good_until = time.monotonic() + max(token.seconds, TOKEN_SECONDS) - EARLY
         return True

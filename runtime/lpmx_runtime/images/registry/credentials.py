@@ -30,7 +30,7 @@ FILE_MAX = 1 << 20
 _HUB = "docker.io"
 _HUB_KEY = "https://index.docker.io/v1/"  # what docker calls its registry in files and to helpers
 _HUB_NAMES = {"docker.io", "index.docker.io", "registry-1.docker.io"}
-_TOKEN_USER = "<token>"  # noqa: S105  what a helper answers for an identity token
+TOKEN_USER = "<token>"  # noqa: S105  what a helper answers for an identity token
 
 
 @dataclass(frozen=True)
@@ -222,6 +222,6 @@ def _from_helper(name: str, server: str, where: str) -> Credentials | None:
         return None
     user, secret = pair
     source = f"{helpers.program_of(name)} ({where})"
-    if user == _TOKEN_USER:
+    if user == TOKEN_USER:
         return Credentials(identity_token=secret, source=source)
     return Credentials(user, secret, source=source)

@@ -13,6 +13,7 @@ from lpmx_runtime.store.store import atomic_write
 
 from . import helpers
 from .credentials import (
+    TOKEN_USER,
     Credentials,
     candidate_files,
     docker_file,
@@ -36,22 +37,25 @@ def login(
 ) -> str:
     """Keep @who for the registry of @place, once it has taken them; where they are kept.
 
+    What a token service gives in place of the password is kept instead of it, as docker does.
     Raises DeniedError when the registry refuses them, RegistryError and StorageError when they
     cannot be kept.
     """
     registry = place.endpoint.registry
-    place.check(who)
+    identity = place.check(who)
     path = Path(authfile or environ.get("REGISTRY_AUTH_FILE") or docker_file(environ))
     config = read_file(path) or {}
     helper = helper_of(config, registry)
     if helper:
-        helpers.store(helper, key_of(registry), who.user, who.password, str(path))
+        user, secret = (TOKEN_USER, identity) if identity else (who.user, who.password)
+        helpers.store(helper, key_of(registry), user, secret, str(path))
         return helpers.program_of(helper)
     auths = config.setdefault("auths", {})
     if not isinstance(auths, dict):
         raise RegistryError(f"{path}: its `auths` is no object", hint="mend it, or use --authfile")
-    pair = f"{who.user}:{who.password}".encode()
-    auths[key_of(registry)] = {"auth": base64.b64encode(pair).decode("ascii")}
+    pair = f"{who.user}:{'' if identity else who.password}".encode()
+    entry = {"auth": base64.b64encode(pair).decode("ascii")}
+    auths[key_of(registry)] = entry | ({"identitytoken": identity} if identity else {})
     _write(path, config)
     return str(path)
 

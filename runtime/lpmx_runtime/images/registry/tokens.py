@@ -31,6 +31,7 @@ class Token:
 
     text: str = field(repr=False)
     seconds: float = TOKEN_SECONDS
+    identity: str = field(default="", repr=False)  # a token that stands for the password
 
 
 @dataclass(frozen=True)
@@ -50,16 +51,21 @@ class TokenService:
                 f"{host}: wants the password sent to {self.realm}, which is not encrypted"
             )
 
-    def ask(self, scopes: Sequence[str], who: Credentials | None) -> Token | None:
+    def ask(
+        self, scopes: Sequence[str], who: Credentials | None, *, offline: bool = False
+    ) -> Token | None:
         """A token for @scopes (`repository:NAME:ACTIONS`); None: refused.
 
-        Raises RegistryError when what answers is no token service.
+        @offline: with an identity token, if the service has such. Raises RegistryError when what
+        answers is no token service.
         """
         asked = [("service", self.name)] if self.name else []
         asked += [("scope", scope) for scope in scopes]
         if who is not None and who.identity_token:
             answer = self._refresh(asked, who.identity_token)
         else:
+            if offline:
+                asked += [("offline_token", "true"), ("client_id", _CLIENT)]
             answer = self._get(asked, who)
         with answer:
             if answer.status in _REFUSED:
@@ -106,4 +112,4 @@ class TokenService:
         except (ValueError, AttributeError, TypeError) as error:
             host = urlsplit(self.realm).netloc
             raise RegistryError(f"{host}: an answer that is no token") from error
-        return Token(str(text), seconds) if text else None
+        return Token(str(text), seconds, str(value.get("refresh_token") or "")) if text else None
