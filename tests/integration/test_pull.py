@@ -105,6 +105,32 @@ def test_an_image_of_schema_1_is_refused(
     assert (done.returncode, "an image of schema 1 (before 2017)" in done.stderr) == (1, True)
 
 
+def test_events_are_objects_one_a_line(
+    lpmx: Lpmx, proxy: FaultProxy, name: str, spec: mkimage.Spec
+) -> None:
+    proxy.begin(Rule(BLOBS, "pass", rate=4_000_000))
+    done = lpmx("pull", "--json", name)
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.stderr == ""
+    assert {event["name"] for event in events} == {name}
+    kinds = Counter(event["event"] for event in events)
+    assert (kinds["start"], kinds["layer"], kinds["image"]) == (1, 3, 1)
+    assert kinds["progress"] >= 1
+    start, image = events[0], events[-1]
+    assert (start["event"], image["event"]) == ("start", "image")
+    whole = [event["digest"] for event in events if event["event"] == "layer"]
+    assert {layer["digest"] for layer in start["layers"]} == set(whole)
+    assert start["size"] == sum(layer["size"] for layer in start["layers"])
+    assert (image["id"], image["new_layers"], image["was_here"]) == (spec.id, 3, False)
+
+
+def test_an_error_is_an_event_too(lpmx: Lpmx, name: str) -> None:
+    done = lpmx("pull", "--json", f"{name.removesuffix(':1')}:2", check=False)
+    (event,) = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (done.returncode, event["event"]) == (1, "error")
+    assert done.stderr.startswith(f"lpmx: {event['message']}\n")
+
+
 def test_what_is_up_to_date_costs_one_request(lpmx: Lpmx, proxy: FaultProxy, name: str) -> None:
     lpmx("pull", name)
     proxy.begin()
@@ -115,7 +141,7 @@ def test_what_is_up_to_date_costs_one_request(lpmx: Lpmx, proxy: FaultProxy, nam
 def test_an_image_asked_for_by_its_digest_needs_no_network_when_it_is_here(
     lpmx: Lpmx, proxy: FaultProxy, name: str
 ) -> None:
-    (row,) = json.loads(lpmx("--json", "pull", name).stdout)
+    row = json.loads(lpmx("--json", "pull", name).stdout.splitlines()[-1])
     proxy.begin()
     by_digest = f"{name.removesuffix(':1')}@{row['digest']}"
     assert "is up to date" in lpmx("pull", by_digest).stdout

@@ -74,7 +74,7 @@ def test_run_fetches_what_is_missing_and_prints_only_what_the_program_prints(
 
 
 def test_run_by_digest_fetches_just_that_image(lpmx: Lpmx, proxy: FaultProxy, name: str) -> None:
-    (row,) = json.loads(lpmx("--json", "pull", name).stdout)
+    row = json.loads(lpmx("--json", "pull", name).stdout.splitlines()[-1])
     by_digest = f"{proxy.address}/lab/box@{row['digest']}"
     proxy.begin()
     assert lpmx("run", by_digest, "echo", "known").stdout == "known\n"

@@ -103,7 +103,7 @@ def _help() -> str:
     lines += [
         "",
         "options:",
-        "  --json      lists and inspections as JSON",
+        "  --json      lists and inspections as JSON; pull: events, one object a line",
         "  --debug     a traceback for errors (also LPMX_DEBUG=1)",
         "  --version   the version, and that of the loader",
         "  -h, --help  this help",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING
 from lpmx_runtime.cli.registry import add_authfile, add_connection, checks_certificates
 from lpmx_runtime.columns import size_text
 from lpmx_runtime.config.values import JOBS
-from lpmx_runtime.errors import UsageError
+from lpmx_runtime.errors import LpmxError, UsageError
+from lpmx_runtime.images.events import Events
 from lpmx_runtime.images.progress import Display
 from lpmx_runtime.images.registry.pull import Options, pull
 from lpmx_runtime.store.store import Store
@@ -54,19 +54,31 @@ def run(args: argparse.Namespace) -> int:
         args.platform, args.jobs or 0, args.authfile, args.plain_http, checks_certificates(args)
     )
     store = Store.open()
-    rows = []
     for name in args.names:
-        display = Display(name, quiet=args.quiet)
-        try:
-            pulled = pull(store, name, options, meter=display.begin, report=display.say)
-        finally:
-            display.end()
-        rows.append(_row(pulled))
-        if not args.json:
-            _tell(name, pulled, quiet=args.quiet)
-    if args.json:
-        print(json.dumps(rows, indent=2))
+        if args.json:
+            _with_events(store, name, options)
+        else:
+            _with_display(store, name, options, quiet=args.quiet)
     return 0
+
+
+def _with_events(store: Store, name: str, options: Options) -> None:
+    events = Events(name)
+    try:
+        pulled = pull(store, name, options, meter=events.begin, report=events.say)
+    except LpmxError as error:
+        events.fail(error)
+        raise
+    events.finish(_row(pulled))
+
+
+def _with_display(store: Store, name: str, options: Options, *, quiet: bool) -> None:
+    display = Display(name, quiet=quiet)
+    try:
+        pulled = pull(store, name, options, meter=display.begin, report=display.say)
+    finally:
+        display.end()
+    _tell(name, pulled, quiet=quiet)
 
 
 def _row(pulled: Pulled) -> dict[str, object]:
