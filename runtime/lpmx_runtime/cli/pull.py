@@ -40,6 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--jobs", type=int, metavar="N", help=f"layers at a time (default {JOBS}, or config.yaml's)"
     )
+    parser.add_argument(
+        "--verify",
+        action="append",
+        default=[],
+        metavar="KEY.pem",
+        help="take only what is signed by this public key (cosign); several: by any of them",
+    )
     add_authfile(parser, "credentials, no other place")
     add_connection(parser)
     parser.add_argument("-q", "--quiet", action="store_true", help="print image ids only")
@@ -51,7 +58,12 @@ def run(args: argparse.Namespace) -> int:
     if args.jobs is not None and args.jobs < 1:
         raise UsageError(f"--jobs {args.jobs}: at least 1")
     options = Options(
-        args.platform, args.jobs or 0, args.authfile, args.plain_http, checks_certificates(args)
+        args.platform,
+        args.jobs or 0,
+        args.authfile,
+        args.plain_http,
+        checks_certificates(args),
+        tuple(args.verify),
     )
     store = Store.open()
     for name in args.names:

@@ -15,6 +15,7 @@ Modules, each using only those above it:
     tags         the tags of a repository
     choose       which image of an index is meant
     download     blobs as files: checked, continued after a cut and by the next command
+    signatures   those of an image, in its repository
     sources      where the images of the store came from
     pull         an image of a registry into the store
 """

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .settings import Endpoint
     from .transport import Transport
 
-__all__ = ["INDEX_TYPES", "MANIFEST_TYPES", "Manifest", "Repository"]
+__all__ = ["INDEX_TYPES", "MANIFEST_TYPES", "Manifest", "Repository", "is_digest"]
 
 OCI = "application/vnd.oci.image"
 DOCKER = "application/vnd.docker.distribution"
@@ -41,6 +41,11 @@ MANIFEST_MAX, INDEX_MAX = 4 << 20, 16 << 20
 EARLY = 10.0  # seconds before its end at which a token is renewed
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _LOCAL = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?")
+
+
+def is_digest(text: object) -> bool:
+    """Is it `sha256:HEX`?"""
+    return isinstance(text, str) and _DIGEST.fullmatch(text) is not None
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from lpmx_runtime.errors import ArchiveError, ImageNotFoundError, LpmxError, Usa
 from lpmx_runtime.images.archive import Blob
 from lpmx_runtime.images.load import load_archive
 from lpmx_runtime.images.manifest import host_platform
+from lpmx_runtime.images.trust.policy import requirements
 from lpmx_runtime.store.image import is_hex_digest, parse_config
 
 from .answers import ANSWER_MAX
@@ -27,7 +28,8 @@ from .client import Manifest, Repository
 from .download import Blobs, Descriptor, Meter, discard, require_space
 from .errors import RegistryError
 from .places import Access, first_manifest, image_reference, open_places
-from .sources import find_source, remember_source, sources
+from .signatures import is_met, require_signatures
+from .sources import find_source, remember_source, signers_of, sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,6 +54,7 @@ class Options:
     authfile: str = ""
     plain_http: bool = False
     verify: bool = True  # certificates
+    keys: tuple[str, ...] = ()  # files of public keys, one of which must have signed the image
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,8 @@ def pull(
     """Bring image @name (`[docker://]NAME[:TAG][@DIGEST]`) into @store.
 
     @meter is given the blobs that are to come and wants to know how far they are; @report gets a
-    line for each thing that the user should know. Raises RegistryError, and what `load` raises.
+    line for each thing that the user should know. Raises SignatureError when the image is not
+    signed as @options or the user's trust.yaml ask, RegistryError, and what `load` raises.
     """
     options = options or Options()
     reference = image_reference(name)
@@ -92,25 +96,33 @@ def pull(
         raise UsageError(
             f"--platform {wanted}: its programs do not run on this machine ({host_platform()})"
         )
+    needed = requirements(reference, options.keys)
+
+    def is_signed(image: Image) -> bool:
+        """Were the needed signatures looked at when @image came?"""
+        have = signers_of(store, image.id, reference) if needed else set()
+        return all(is_met(one, have) for one in needed)
+
     if reference.digest:
         known = find_source(store, reference, reference.digest)
-        if known is not None:
+        if known is not None and is_signed(known):
             store.tag(str(reference), known.id)
             return Pulled(known, reference.digest, 0, True)
     access = Access(options.authfile, options.plain_http, options.verify)
     places = open_places(reference, access, warn=report)
     asked = reference.digest or reference.tag or "latest"
     here = _up_to_date(store, places, reference, asked) if not options.platform else None
-    if here is not None:
+    if here is not None and is_signed(here.image):
         return here
     places, top = first_manifest(places, asked)
     chosen = choose_manifest(places[0], top, wanted, str(reference))
+    signers = require_signatures(places, (top.digest, chosen.digest), needed, str(reference))
     archive = _RegistryArchive(
         store, places, chosen, reference, jobs(options.jobs), meter or _no_meter
     )
     with store.adding(), store.workspace() as workspace, contextlib.closing(archive):
         (loaded,) = load_archive(store, archive, workspace, report=report)
-    remember_source(store, loaded.image.id, reference, top, chosen)
+    remember_source(store, loaded.image.id, reference, top, chosen, signers)
     return Pulled(loaded.image, top.digest, loaded.new_layers, False)
 
 

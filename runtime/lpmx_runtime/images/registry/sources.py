@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lpmx_runtime.reference import parse_reference
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lpmx_runtime.reference import Reference
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store
 
     from .client import Manifest
 
-__all__ = ["find_source", "remember_source", "repo_digests", "sources"]
+__all__ = ["find_source", "remember_source", "repo_digests", "signers_of", "sources"]
 
 
 def remember_source(
-    store: Store, image_id: str, reference: Reference, top: Manifest, chosen: Manifest
+    store: Store,
+    image_id: str,
+    reference: Reference,
+    top: Manifest,
+    chosen: Manifest,
+    signers: Sequence[str] = (),
 ) -> None:
-    """Keep with an image where it came from, and its manifest."""
+    """Keep with an image where it came from, its manifest, and whose signatures were checked.
+
+    @signers: fingerprints of their keys.
+    """
     from lpmx_runtime.store.store import atomic_write
 
     folder = store.images_dir / image_id
@@ -31,6 +41,7 @@ def remember_source(
         "index": top.digest if top.is_index else "",
         "manifest": chosen.digest,
         "media_type": chosen.media_type,
+        "signers": list(signers),
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
     others = [
@@ -42,8 +53,8 @@ def remember_source(
     atomic_write(folder / "sources.json", json.dumps([*others, entry], indent=1).encode())
 
 
-def sources(store: Store, image_id: str) -> list[dict[str, str]]:
-    """Where an image was pulled from: name, tag, digests of index and manifest."""
+def sources(store: Store, image_id: str) -> list[dict[str, Any]]:
+    """Where an image was pulled from: name, tag, digests of index and manifest, signers."""
     try:
         listed = json.loads((store.images_dir / image_id / "sources.json").read_bytes())
     except (OSError, ValueError):
@@ -59,6 +70,13 @@ def find_source(store: Store, reference: Reference, digest: str) -> Image | None
         if _came_as(store, image_id, f"{reference.registry}/{reference.repository}", digest):
             return store.image(image_id)
     return None
+
+
+def signers_of(store: Store, image_id: str, reference: Reference) -> set[str]:
+    """The fingerprints of the keys whose signatures of an image of that repository were good."""
+    name = f"{reference.registry}/{reference.repository}"
+    listed = [one.get("signers") for one in sources(store, image_id) if one.get("name") == name]
+    return {text for signers in listed if isinstance(signers, list) for text in signers}
 
 
 def _came_as(store: Store, image_id: str, name: str, digest: str) -> bool:

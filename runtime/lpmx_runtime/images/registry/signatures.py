@@ -1,0 +1,148 @@
+"""Signatures of an image, as cosign keeps them beside it in its repository.
+
+Classic ones are the layers of tag `sha256-HEX.sig`; bundles are referrers of the manifest
+(distribution-spec, "Listing Referrers"), or listed by tag `sha256-HEX` where a registry has no such
+API.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from lpmx_runtime.images.trust.cosign import (
+    BUNDLE,
+    PAYLOAD,
+    SIGNATURE,
+    signers_of_bundle,
+    signers_of_payload,
+)
+from lpmx_runtime.images.trust.keys import SignatureError
+
+from .answers import ANSWER_MAX
+from .client import is_digest
+from .errors import DeniedError, RegistryError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from lpmx_runtime.images.trust.keys import Key
+    from lpmx_runtime.images.trust.policy import Requirement
+
+    from .client import Repository
+
+__all__ = ["is_met", "require_signatures"]
+
+SIGNATURES_MAX = 100  # that are looked at
+_NO_API = (400, 404, 405, 406, 501)
+
+
+def require_signatures(
+    places: Sequence[Repository],
+    digests: Sequence[str],
+    wanted: Sequence[Requirement],
+    name: str,
+) -> list[str]:
+    """The fingerprints of the keys that signed one of @digests (`sha256:HEX`), as @wanted asks.
+
+    Raises SignatureError when one of @wanted is not met; @name is the image's, for messages.
+    """
+    if not wanted:
+        return []
+    keys = list({key.fingerprint: key for one in wanted for key in one.keys}.values())
+    found: set[str] = set()
+    seen = 0
+    for signers in _all_signers(places, list(dict.fromkeys(digests)), keys):
+        seen += 1
+        found |= {key.fingerprint for key in signers}
+        if all(is_met(one, found) for one in wanted):
+            return sorted(found)
+    missing = next(one for one in wanted if not is_met(one, found))
+    files = " or ".join(key.path for key in missing.keys)
+    what = f"none of its {seen} signatures is by" if seen > 1 else "its signature is not by"
+    raise SignatureError(
+        f"{name}: {what} {files}" if seen else f"{name}: not signed, wanted is {files}",
+        hint=f"{missing.why} asks for it",
+    )
+
+
+def is_met(requirement: Requirement, fingerprints: set[str]) -> bool:
+    """Is one of @fingerprints that of a key of @requirement?"""
+    return any(key.fingerprint in fingerprints for key in requirement.keys)
+
+
+def _all_signers(
+    places: Sequence[Repository], digests: Sequence[str], keys: Sequence[Key]
+) -> Iterator[set[Key]]:
+    """Of each signature in @places, the keys that made it; the last place's errors count."""
+    for place in places:
+        try:
+            for digest in digests:
+                yield from _signers(place, digest, keys)
+        except RegistryError as error:
+            if place is places[-1]:
+                raise
+            place.transport.warn(f"{error.message}: another place is asked")
+
+
+def _signers(place: Repository, digest: str, keys: Sequence[Key]) -> Iterator[set[Key]]:
+    """Of each signature of @digest in a repository, the keys that made it."""
+    tag = digest.replace(":", "-")
+    for layer in _layers(place, f"{tag}.sig", PAYLOAD):
+        annotations = layer.get("annotations")
+        text = annotations.get(SIGNATURE) if isinstance(annotations, dict) else None
+        if isinstance(text, str):
+            yield signers_of_payload(_blob(place, layer), text, digest, keys)
+    for referrer in _referrers(place, digest, tag):
+        for layer in _layers(place, referrer["digest"], BUNDLE):
+            yield signers_of_bundle(_blob(place, layer), digest, keys)
+
+
+def _layers(place: Repository, reference: str, kind: str) -> list[dict[str, Any]]:
+    """The layers of type @kind of a manifest; none where it does not exist."""
+    try:
+        manifest = place.manifest(reference)
+    except DeniedError:
+        return []
+    return [one for one in _descriptors(manifest.data, "layers") if one.get("mediaType") == kind]
+
+
+def _referrers(place: Repository, digest: str, tag: str) -> list[dict[str, Any]]:
+    """The manifests of bundles that refer to @digest."""
+    answer = place.get(f"referrers/{digest}", {}, good=(200, *_NO_API))
+    with answer:
+        if answer.status == 200:
+            data = place.read_small(answer, ANSWER_MAX * 4, what="the list of referrers")
+        else:
+            answer.drain_conn()
+            data = b""
+    if not data:
+        try:
+            data = place.manifest(tag).data
+        except DeniedError:
+            return []
+    return [
+        one
+        for one in _descriptors(data, "manifests")
+        if one.get("artifactType") in {BUNDLE, None, ""}  # not all that write the tag name it
+    ]
+
+
+def _descriptors(data: bytes, key: str) -> list[dict[str, Any]]:
+    """The descriptors in a list of a manifest, those of a digest that can be asked for."""
+    try:
+        listed = json.loads(data).get(key)
+    except (ValueError, AttributeError):
+        return []
+    fit = [
+        one
+        for one in (listed if isinstance(listed, list) else [])
+        if isinstance(one, dict) and is_digest(one.get("digest"))
+    ]
+    return fit[:SIGNATURES_MAX]
+
+
+def _blob(place: Repository, descriptor: dict[str, Any]) -> bytes:
+    """A small blob; what is in it is believed by its signature alone."""
+    with place.get(f"blobs/{descriptor['digest']}", {}) as answer:
+        return place.read_small(answer, ANSWER_MAX, what="a signature")
