@@ -43,7 +43,9 @@ class Place:
 
     def __init__(self, *ways):
         self.ways, self.starts, self.warnings = list(ways), [], []
-        self.endpoint = SimpleNamespace(host="registry.test", repository="lab/tool")
+        self.endpoint = SimpleNamespace(
+            host="registry.test", registry="registry.test", repository="lab/tool"
+        )
         self.transport = SimpleNamespace(sleep=lambda _s: None, warn=self.warnings.append)
 
     def blob(self, digest, start):

@@ -7,8 +7,8 @@ Modules, each using only those above it:
     helpers      programs that keep credentials
     credentials  who one is for a registry: the files and helpers of docker, podman and others
     settings     registries.conf: mirrors, other places, blocked and insecure registries
+    answers      small bodies, errors in them, and how long to wait
     transport    connections: certificates, proxies, redirects, when to try again
-    answers      small bodies, and the errors in them
     tokens       token services
     client       manifests and blobs of one repository, with the tokens they need
     places       the mirrors and the registry of an image, opened

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from .client import Manifest, Repository
 
-__all__ = ["Platform", "choose_manifest", "parse_platform"]
+__all__ = ["Platform", "check_image", "check_platform", "choose_manifest", "parse_platform"]
 
 DEPTH = 4
 _ATTESTATION = "vnd.docker.reference.type"
@@ -79,6 +79,22 @@ def check_image(manifest: Manifest, name: str) -> tuple[dict[str, Any], list[dic
         if str(layer.get("mediaType", "")).endswith("+encrypted"):
             raise RegistryError(f"{name}: an encrypted layer, which is not supported")
     return config, layers
+
+
+def check_platform(config: bytes, name: str) -> None:
+    """RegistryError for a configuration that names another platform than this machine's.
+
+    What it leaves open is taken for it: single manifests come without a choice.
+    """
+    try:
+        value = parse_json(config)
+    except ValueError as error:
+        raise RegistryError(f"{name}: a configuration that is no JSON") from error
+    system, _, machine = host_platform().partition("/")
+    stated = value if isinstance(value, dict) else {}
+    own = f"{stated.get('os') or system}/{stated.get('architecture') or machine}".lower()
+    if own != host_platform():
+        raise RegistryError(f"{name}: no image for {host_platform()}, only {own}")
 
 
 def _json(manifest: Manifest) -> dict[str, Any]:

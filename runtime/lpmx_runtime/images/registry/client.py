@@ -12,13 +12,20 @@ import re
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from lpmx_runtime.text import parse_json, shown
 
 from .answers import error_of, read_small
 from .challenge import Challenge, parse_challenges
-from .errors import DeniedError, RateLimitError, RegistryError, UnreachableError
+from .errors import (
+    DeniedError,
+    RateLimitError,
+    RegistryError,
+    TransferCutError,
+    UnreachableError,
+    WrongDataError,
+)
 from .tokens import TOKEN_SECONDS, TokenService
 
 if TYPE_CHECKING:
@@ -30,7 +37,7 @@ if TYPE_CHECKING:
     from .settings import Endpoint
     from .transport import Transport
 
-__all__ = ["INDEX_TYPES", "MANIFEST_TYPES", "Manifest", "Repository", "is_digest"]
+__all__ = ["INDEX_TYPES", "MANIFEST_TYPES", "Manifest", "Repository", "digest_of", "is_digest"]
 
 OCI = "application/vnd.oci.image"
 DOCKER = "application/vnd.docker.distribution"
@@ -38,14 +45,21 @@ INDEX_TYPES = (f"{OCI}.index.v1+json", f"{DOCKER}.manifest.list.v2+json")
 MANIFEST_TYPES = (f"{OCI}.manifest.v1+json", f"{DOCKER}.manifest.v2+json")
 ACCEPT = ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))  # one header: some registries read only one
 MANIFEST_MAX, INDEX_MAX = 4 << 20, 16 << 20
+CUTS_MAX, WRONG_MAX = 4, 2  # times that a small body may break off, or be wrong
 EARLY = 10.0  # seconds before its end at which a token is renewed
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_T = TypeVar("_T")
 _LOCAL = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?")
 
 
 def is_digest(text: object) -> bool:
     """Is it `sha256:HEX`?"""
     return isinstance(text, str) and _DIGEST.fullmatch(text) is not None
+
+
+def digest_of(data: bytes) -> str:
+    """`sha256:HEX` of @data."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 @dataclass(frozen=True)
@@ -87,32 +101,69 @@ class Repository:
 
     # ---- requests
     def manifest(self, reference: str) -> Manifest:
-        """The manifest of a tag or `sha256:HEX`.
+        """The manifest of a tag or `sha256:HEX`; asked for again when it breaks off or is wrong.
 
         Raises DeniedError when it is not there or not for this user, RegistryError when it is not
         what was asked for.
         """
+        return self._until_right(lambda: self._manifest(reference))
+
+    def _manifest(self, reference: str) -> Manifest:
         answer = self.get(f"manifests/{reference}", {"Accept": ACCEPT})
         with answer:
             media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
             limit = INDEX_MAX if media_type in INDEX_TYPES else MANIFEST_MAX
-            data = self.read_small(answer, limit, what="the manifest")
+            data = self.read_small(answer, limit, what=f"the manifest of {self.label(reference)}")
             stated = answer.headers.get("Docker-Content-Digest", "")
-        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-        wanted = reference if _DIGEST.fullmatch(reference) else stated
-        if _DIGEST.fullmatch(wanted) and wanted != digest:
-            raise RegistryError(
-                f"{self.label(reference)}: checksum of the manifest differs",
-                hint=f"{self.endpoint.host}, or a proxy on the way, serves wrong data",
-            )
+        digest = digest_of(data)
+        wanted = reference if is_digest(reference) else stated
+        if is_digest(wanted) and wanted != digest:
+            raise self._wrong(f"{self.label(reference)}: checksum of the manifest differs")
         return Manifest(data, self._kind(data, media_type, reference), digest)
+
+    def small_blob(self, digest: str, limit: int, *, name: str, what: str) -> bytes:
+        """The blob `sha256:HEX`, in memory; @what of @name it is, for messages.
+
+        Raises RegistryError when it is larger than @limit, or not what was asked for.
+        """
+
+        def fetch() -> bytes:
+            with self.get(f"blobs/{digest}", {}) as answer:
+                data = self.read_small(answer, limit, what=f"{what} of {name}")
+            if digest_of(data) != digest:
+                raise self._wrong(f"{name}: checksum of {what} differs")
+            return data
+
+        return self._until_right(fetch)
+
+    def _wrong(self, message: str) -> WrongDataError:
+        return WrongDataError(
+            f"{message}, twice",
+            hint=f"{self.endpoint.host}, or a proxy on the way, serves wrong data",
+        )
+
+    def _until_right(self, fetch: Callable[[], _T]) -> _T:
+        """What @fetch gets; it is called again after breaks, and once after wrong data."""
+        cuts = wrong = 0
+        while True:
+            try:
+                return fetch()
+            except TransferCutError:
+                cuts += 1
+                if cuts >= CUTS_MAX:
+                    raise
+            except WrongDataError:
+                wrong += 1
+                if wrong >= WRONG_MAX:
+                    raise
+            self.transport.sleep(min(2.0**cuts - 1, 8.0))
 
     def head(self, reference: str) -> str:
         """The digest of a tag, `sha256:HEX`; "" when the registry does not tell."""
         answer = self.get(f"manifests/{reference}", {"Accept": ACCEPT}, method="HEAD")
         answer.drain_conn()
         digest = answer.headers.get("Docker-Content-Digest", "")
-        return digest if _DIGEST.fullmatch(digest) else ""
+        return digest if is_digest(digest) else ""
 
     def blob(self, digest: str, start: int = 0) -> BaseHTTPResponse:
         """The body of blob `sha256:HEX` from byte @start on: status 200 (all of it), 206 or 416."""
@@ -322,17 +373,11 @@ class Repository:
         """What a status that is none of the good ones means."""
         host, status = self.endpoint.host, answer.status
         code, text = error_of(answer)
-        what = path.partition("/")[2]
-        if path.startswith("manifests/"):
-            what = self.label(what)
-        elif path.startswith("tags/"):
-            what = f"{self.endpoint.registry}/{self.endpoint.repository}"
+        what = self._what(path)
         if status == 429:
-            limit = answer.headers.get("RateLimit-Limit", "").partition(";")[0]
-            of = f", {limit} pulls" if limit else ""
             return RateLimitError(
-                f"{self.endpoint.registry}: pull limit reached{of}",
-                hint=f"`lpmx login {self.endpoint.registry}`, use a mirror, or wait",
+                f"{self.endpoint.registry}: too many requests",
+                hint="later, or from a mirror",
                 status=status,
             )
         if status in {401, 403, 404}:
@@ -351,3 +396,11 @@ class Repository:
             )
         said = ": ".join(filter(None, (code, text))) or f"status {status}"
         return RegistryError(f"{what}: {host} answers {shown(said)}", status=status)
+
+    def _what(self, path: str) -> str:
+        """What is asked for at @path, for messages."""
+        kind, _, rest = path.partition("/")
+        if kind == "manifests":
+            return self.label(rest)
+        name = f"{self.endpoint.registry}/{self.endpoint.repository}"
+        return f"blob {rest[7:19]} of {name}" if kind == "blobs" else name

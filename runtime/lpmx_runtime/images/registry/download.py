@@ -20,7 +20,7 @@ from urllib3.exceptions import HTTPError
 
 from lpmx_runtime.errors import StorageError, storage_errors
 
-from .errors import DeniedError, RegistryError, TransferCutError
+from .errors import RegistryError, TransferCutError, WrongDataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -143,7 +143,7 @@ class Blobs:
                     growth.finish(place)
                 except StoppedError:
                     raise
-                except (DeniedError, RegistryError) as error:
+                except RegistryError as error:
                     if place is self.places[-1]:
                         raise
                     place.transport.warn(f"{error.message}: another place is asked")
@@ -178,13 +178,14 @@ class _Growth:
             before = self._size
             try:
                 if self._size < self._blob.size:
-                    self._fetch(place)
+                    with contextlib.suppress(WrongDataError):
+                        self._fetch(place)
                 if self._is_right():
                     return
                 wrong += 1
+                self._start_over()
                 if wrong >= WRONG:
                     raise self._wrong(place)
-                self._start_over()
             except TransferCutError:
                 idle = 0 if self._size - before >= PROGRESS else idle + 1
                 if idle >= TRIES:
@@ -194,10 +195,10 @@ class _Growth:
     def _is_right(self) -> bool:
         return self._size == self._blob.size and self._hash.hexdigest() == self._blob.digest
 
-    def _wrong(self, place: Repository) -> RegistryError:
-        return RegistryError(
-            f"layer {self._blob.digest[:12]} of {place.endpoint.repository}:"
-            " checksum differs, twice",
+    def _wrong(self, place: Repository) -> WrongDataError:
+        return WrongDataError(
+            f"layer {self._blob.digest[:12]} of {place.endpoint.registry}"
+            f"/{place.endpoint.repository}: checksum differs, twice",
             hint=f"{place.endpoint.host}, or a proxy on the way, serves wrong data",
         )
 
@@ -218,6 +219,9 @@ class _Growth:
                 match = _RANGE.match(answer.headers.get("Content-Range", ""))
                 if match is None or int(match[1]) != self._size:
                     raise RegistryError(f"{place.endpoint.host}: sends another part than asked for")
+            length = answer.headers.get("Content-Length", "")
+            if answer.status == 200 and length.isdecimal() and int(length) != self._blob.size:
+                raise WrongDataError("another size")  # the page of a proxy, perhaps
             self._read(answer, place)
         finally:
             answer.close()

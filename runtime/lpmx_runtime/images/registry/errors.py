@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from lpmx_runtime.errors import LpmxError
 
-__all__ = ["DeniedError", "RateLimitError", "RegistryError", "TransferCutError", "UnreachableError"]
+__all__ = [
+    "DeniedError",
+    "RateLimitError",
+    "RegistryError",
+    "TransferCutError",
+    "UnreachableError",
+    "WrongDataError",
+]
 
 
 class RegistryError(LpmxError):
@@ -29,3 +36,7 @@ class UnreachableError(RegistryError):
 
 class TransferCutError(RegistryError):
     """The connection broke within a body; what came is good."""
+
+
+class WrongDataError(RegistryError):
+    """What came has another checksum than it was asked for by."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from lpmx_runtime.reference import Reference
 
-__all__ = ["Endpoint", "endpoints"]
+__all__ = ["Endpoint", "endpoints", "registry_at"]
 
 _NAME = "registries.conf"
 _HUB, _HUB_HOST = "docker.io", "registry-1.docker.io"
@@ -45,6 +45,11 @@ class Endpoint:
     def host(self) -> str:
         """The host to connect to."""
         return _HUB_HOST if self.registry == _HUB else self.registry
+
+
+def registry_at(host: str) -> str:
+    """What the registry at @host is called in names of images."""
+    return _HUB if host == _HUB_HOST else host
 
 
 @dataclass(frozen=True)

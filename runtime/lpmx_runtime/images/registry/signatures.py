@@ -143,6 +143,5 @@ def _descriptors(data: bytes, key: str) -> list[dict[str, Any]]:
 
 
 def _blob(place: Repository, descriptor: dict[str, Any]) -> bytes:
-    """A small blob; what is in it is believed by its signature alone."""
-    with place.get(f"blobs/{descriptor['digest']}", {}) as answer:
-        return place.read_small(answer, ANSWER_MAX, what="a signature")
+    name = f"{place.endpoint.registry}/{place.endpoint.repository}"
+    return place.small_blob(descriptor["digest"], ANSWER_MAX, name=name, what="a signature")

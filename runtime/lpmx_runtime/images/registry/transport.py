@@ -12,7 +12,6 @@ import ssl
 import time
 import urllib.request
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +27,8 @@ from urllib3.exceptions import (
 )
 from urllib3.util import Timeout, make_headers
 
-from .errors import RateLimitError, RegistryError, UnreachableError
+from .answers import check_limits, retry_after
+from .errors import RegistryError, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -61,6 +61,7 @@ class Transport:
     warn: Callable[[str], None] = lambda _text: None
     _pools: dict[tuple[str, bool], urllib3.PoolManager] = field(default_factory=dict)
     _warned: set[str] = field(default_factory=set)
+    _reached: set[str] = field(default_factory=set)  # hosts that have answered
 
     def request(
         self,
@@ -77,26 +78,23 @@ class Transport:
         @again: try again after answers that are said to pass, and when there is no connection.
         Raises UnreachableError and RateLimitError; any other status is the caller's.
         """
+        host = urlsplit(url).netloc
         for attempt in range(TRIES + 1):
             last = attempt == TRIES or not again
             try:
                 answer = self._follow(method, url, headers, body, insecure=insecure)
             except UnreachableError as error:  # one without status: certificates do not get better
-                if last or not error.status or attempt >= UNREACHED_TRIES:
+                tries = TRIES if host in self._reached else UNREACHED_TRIES
+                if last or not error.status or attempt >= tries:
                     raise
                 self.sleep(_pause(attempt))
                 continue
-            if answer.status not in _AGAIN or last or _is_pull_limit(answer):
+            self._reached.add(host)
+            if answer.status not in _AGAIN or last:
                 return answer
-            wait = _retry_after(answer)
+            wait = retry_after(answer)
+            check_limits(answer, host, wait, WAIT_MAX)
             answer.drain_conn()
-            if wait is not None and wait > WAIT_MAX:
-                when = time.strftime("%H:%M:%S", time.localtime(time.time() + wait))
-                raise RateLimitError(
-                    f"{urlsplit(url).netloc}: too many requests",
-                    hint=f"it takes more at {when}",
-                    status=answer.status,
-                )
             self.sleep(_pause(attempt) if wait is None else wait)
         raise AssertionError("unreachable")
 
@@ -197,7 +195,7 @@ class Transport:
     def _tell(self, host: str, header: str) -> None:
         """`299 - "text"`: what the registry wants the user to know, once."""
         said = header.partition('"')[2].rpartition('"')[0][:500]
-        text = f"{host} says: {said}" if said else ""
+        text = f"{host} warns: {said}" if said else ""
         if text and text not in self._warned:
             self._warned.add(text)
             self.warn(text)
@@ -210,25 +208,6 @@ def _origin(url: str) -> tuple[str, str]:
 
 def _pause(attempt: int) -> float:
     return float(2**attempt) * random.uniform(0.75, 1.25)  # noqa: S311  so that not all come at once
-
-
-def _retry_after(answer: BaseHTTPResponse) -> float | None:
-    """Seconds, from a number or a date; None: the header is not there or makes no sense."""
-    text = answer.headers.get("Retry-After", "").strip()
-    if text.isdecimal():
-        return float(text[:9])
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except (TypeError, ValueError):
-        return None
-
-
-def _is_pull_limit(answer: BaseHTTPResponse) -> bool:
-    """Docker Hub's: nothing but time, a login or a mirror helps."""
-    return answer.status == 429 and (
-        "ratelimit-limit" in {name.lower() for name in answer.headers}
-        or "docker-ratelimit-source" in {name.lower() for name in answer.headers}
-    )
 
 
 def _bare(proxy: str) -> str:
