@@ -24,7 +24,6 @@ from lpmx_runtime.store.image import is_hex_digest, parse_config
 
 from .answers import ANSWER_MAX
 from .choose import check_image, check_platform, choose_manifest, parse_platform
-from .client import Manifest, Repository
 from .download import Blobs, Descriptor, Meter, discard, require_space
 from .errors import RegistryError
 from .places import Access, first_manifest, image_reference, open_places
@@ -37,6 +36,8 @@ if TYPE_CHECKING:
     from lpmx_runtime.reference import Reference
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store
+
+    from .client import Manifest, Repository
 
 __all__ = ["Options", "Pulled", "pull"]
 

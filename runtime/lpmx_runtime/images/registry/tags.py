@@ -55,7 +55,7 @@ def _tags_at(place: Repository) -> list[str]:
                 return list(found)
             raise
         with answer:
-            data = place.read_small(answer, ANSWER_MAX)
+            data = place.read_small(answer, ANSWER_MAX, what="the list of tags")
             link = _NEXT.search(answer.headers.get("Link", ""))
         before = len(found)
         found.update(dict.fromkeys(_read(place, data)))
