@@ -71,10 +71,10 @@ int
 host_shown(struct host *host, const struct uufs_hit *hit, struct owner_shown *shown)
 {
     const struct uufs *fs = &host->engine.fs;
-    struct owner_file file = {.path = hit->host};
+    struct extra_file file = {.path = hit->host};
     const struct view_node *n = NULL;
     struct owner owner;
-    int r = owner_file_stat(&file);
+    int r = extra_file_stat(&file);
 
     if (r)
         return r;
@@ -136,9 +136,9 @@ int
 host_own(struct host *host, const char *path, const struct owner_shown *shown)
 {
     const struct uufs *fs = &host->engine.fs;
-    struct owner_file file = {.path = path};
+    struct extra_file file = {.path = path};
     uint32_t disk;
-    int r = owner_file_stat(&file);
+    int r = extra_file_stat(&file);
 
     if (r)
         return r;

@@ -5,18 +5,18 @@
 #include "../uufs/owner.h"
 
 static int
-host_file(const char *work, const char *path, struct uufs *fs, struct owner_file *file)
+host_file(const char *work, const char *path, struct uufs *fs, struct extra_file *file)
 {
     *fs = (struct uufs){.work = work, .work_len = (uint32_t)strlen(work)};
-    *file = (struct owner_file){.path = path};
-    return owner_file_stat(file);
+    *file = (struct extra_file){.path = path};
+    return extra_file_stat(file);
 }
 
 int
 owner_host_read(const char *work, const char *path, struct owner_shown *shown)
 {
     struct uufs fs;
-    struct owner_file file;
+    struct extra_file file;
     struct owner owner;
     int r = host_file(work, path, &fs, &file);
 
@@ -36,7 +36,7 @@ long
 owner_host_list(const char *work, const char *path, char *list, size_t size)
 {
     struct uufs fs;
-    struct owner_file file;
+    struct extra_file file;
     int err = host_file(work, path, &fs, &file);
 
     return err ? err : extra_list_beside(&fs, &file, list, size);
@@ -46,7 +46,7 @@ long
 owner_host_get(const char *work, const char *path, const char *name, void *value, size_t size)
 {
     struct uufs fs;
-    struct owner_file file;
+    struct extra_file file;
     int err = host_file(work, path, &fs, &file);
 
     return err ? err : extra_get(&fs, &file, name, value, size);

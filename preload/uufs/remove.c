@@ -7,11 +7,11 @@
 
 #include "copyup.h"
 #include "dirty.h"
+#include "extra.h"
 #include "hit.h"
 #include "hostfd.h"
 #include "listing.h"
 #include "lock.h"
-#include "owner.h"
 #include "path.h"
 #include "readdir.h"
 #include "upper.h"

@@ -7,12 +7,12 @@
 #include <sys/wait.h>
 #include <sys/xattr.h>
 
-static struct owner_file
+static struct extra_file
 file_at(const char *path)
 {
-    struct owner_file file = {.path = path};
+    struct extra_file file = {.path = path};
 
-    must(!owner_file_stat(&file), path);
+    must(!extra_file_stat(&file), path);
     return file;
 }
 
@@ -28,7 +28,7 @@ put(const char *path, mode_t mode)
 static void
 check_owner(const struct uufs *fs, const char *path, struct owner want)
 {
-    struct owner_file file = file_at(path);
+    struct extra_file file = file_at(path);
     struct owner got;
 
     CHECK_EQ(owner_read(fs, &file, &got), 1);
@@ -49,7 +49,7 @@ test_records_are_read_back(struct box *b)
     struct owner got;
 
     put(path, 0600);
-    struct owner_file file = file_at(path);
+    struct extra_file file = file_at(path);
 
     CHECK_EQ(owner_read(&b->fs, &file, &got), 0);
     CHECK_EQ(owner_write(&b->fs, &file, &most), 0);
@@ -68,7 +68,7 @@ test_symlinks_have_records_beside(struct box *b)
     const char *path = path_in(b, "upper/link");
 
     must(!symlink("nowhere", path), "symlink");
-    struct owner_file file = file_at(path);
+    struct extra_file file = file_at(path);
 
     CHECK_EQ(owner_write(&b->fs, &file, &owner), 0);
     check_owner(&b->fs, path, owner);
@@ -88,7 +88,7 @@ test_an_unlinked_file_is_forgotten(struct box *b)
 
     b->fs.extras_beside = true;
     put(path, 0600);
-    struct owner_file file = file_at(path);
+    struct extra_file file = file_at(path);
 
     CHECK_EQ(owner_write(&b->fs, &file, &owner), 0);
     CHECK_EQ(extra_list_beside(&b->fs, &file, list, sizeof(list)), 6);
@@ -116,7 +116,7 @@ test_damaged_records_are_none(struct box *b)
     struct owner got;
 
     put(path, 0600);
-    struct owner_file file = file_at(path);
+    struct extra_file file = file_at(path);
 
     for (size_t i = 0; i < ARRAY_LEN(values); i++) {
         CHECK_EQ(extra_set(&b->fs, &file, OWNER_NAME, values[i], strlen(values[i])), 0);
@@ -134,7 +134,7 @@ test_extras_have_any_value_and_are_listed(struct box *b)
     char big[3000], got[3000], list[64];
 
     put(path, 0400);
-    struct owner_file file = file_at(path);
+    struct extra_file file = file_at(path);
 
     memset(big, 0xff, sizeof(big));
     CHECK_EQ(extra_set(&b->fs, &file, "security.capability", big, sizeof(big)), 0);
@@ -162,7 +162,7 @@ test_what_was_changed_past_us_is_shown(struct box *b)
 
     put(path, 0600);
     must(!chmod(path, 0755), "chmod");
-    struct owner_file file = file_at(path);
+    struct extra_file file = file_at(path);
 
     CHECK_EQ(owner_write(&b->fs, &file, &owner), 0);
     CHECK_EQ(owner_read(&b->fs, &file, &got), 1);
@@ -187,7 +187,7 @@ test_many_writers_leave_a_whole_record(struct box *b)
     pid_t pids[4];
 
     put(path, 0600);
-    struct owner_file file = file_at(path);
+    struct extra_file file = file_at(path);
 
     for (uint32_t n = 0; n < ARRAY_LEN(pids); n++) {
         pids[n] = fork();

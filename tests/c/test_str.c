@@ -1,18 +1,15 @@
 /* The freestanding string functions against libc's, for every small size, alignment and overlap.
  *
  * They are compiled here a second time under other names, as the loader has them. */
-#define memcpy      free_memcpy
-#define memmove     free_memmove
-#define memset      free_memset
-#define memcmp      free_memcmp
-#define strlen      free_strlen
-#define strcmp      free_strcmp
-#define strncmp     free_strncmp
-#define str_append  free_str_append
-#define str_decimal free_str_decimal
+#define memcpy  free_memcpy
+#define memmove free_memmove
+#define memset  free_memset
+#define memcmp  free_memcmp
+#define strlen  free_strlen
+#define strcmp  free_strcmp
+#define strncmp free_strncmp
 #pragma GCC diagnostic ignored "-Wmissing-prototypes"
 #include "../../preload/base/libc.c"
-#include "../../preload/base/str.c"
 #undef memcpy
 #undef memmove
 #undef memset
@@ -20,13 +17,12 @@
 #undef strlen
 #undef strcmp
 #undef strncmp
-#undef str_append
-#undef str_decimal
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/str.h"
 #include "check.h"
 
 enum { SPAN = 96 };
@@ -119,16 +115,16 @@ test_append_keeps_to_the_buffer(void)
     char buf[8] = "";
     size_t len = 0;
 
-    CHECK_EQ(free_str_append(buf, sizeof(buf), &len, "abc", 3), 0);
-    CHECK_EQ(free_str_append(buf, sizeof(buf), &len, "", 0), 0);
-    CHECK_EQ(free_str_append(buf, sizeof(buf), &len, "defgh", 5), -ENAMETOOLONG);
+    CHECK_EQ(str_append(buf, sizeof(buf), &len, "abc", 3), 0);
+    CHECK_EQ(str_append(buf, sizeof(buf), &len, "", 0), 0);
+    CHECK_EQ(str_append(buf, sizeof(buf), &len, "defgh", 5), -ENAMETOOLONG);
     CHECK(!strcmp(buf, "abc") && len == 3);
-    CHECK_EQ(free_str_append(buf, sizeof(buf), &len, "defg", 4), 0);
+    CHECK_EQ(str_append(buf, sizeof(buf), &len, "defg", 4), 0);
     CHECK(!strcmp(buf, "abcdefg") && len == 7);
-    CHECK_EQ(free_str_append(buf, sizeof(buf), &len, "h", 1), -ENAMETOOLONG);
-    CHECK_EQ(free_str_append(buf, sizeof(buf), &len, "h", SIZE_MAX), -ENAMETOOLONG);
+    CHECK_EQ(str_append(buf, sizeof(buf), &len, "h", 1), -ENAMETOOLONG);
+    CHECK_EQ(str_append(buf, sizeof(buf), &len, "h", SIZE_MAX), -ENAMETOOLONG);
     len = 100;
-    CHECK_EQ(free_str_append(buf, sizeof(buf), &len, "", 0), -ENAMETOOLONG);
+    CHECK_EQ(str_append(buf, sizeof(buf), &len, "", 0), -ENAMETOOLONG);
 }
 
 static void
@@ -140,7 +136,7 @@ test_decimal_equals_printf(void)
     for (size_t i = 0; i < ARRAY_LEN(values); i++) {
         int n = snprintf(want, sizeof(want), "%llu", (unsigned long long)values[i]);
 
-        CHECK_EQ(free_str_decimal(got, values[i]), n);
+        CHECK_EQ(str_decimal(got, values[i]), n);
         CHECK(!strcmp(got, want));
     }
 }

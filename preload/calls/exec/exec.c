@@ -223,7 +223,7 @@ read_head(struct program *p, char *interp, size_t cap)
 static int
 hand_on_credentials(struct program *p)
 {
-    struct owner_file file = {.path = p->hit.host};
+    struct extra_file file = {.path = p->hit.host};
     char caps[32], *text;
     size_t cap;
     long n = 0;
@@ -231,7 +231,7 @@ hand_on_credentials(struct program *p)
     text = room_at(p, &cap);
     if (cap < CRED_TEXT_MAX)
         return -E2BIG;
-    if (owner_file_stat(&file))
+    if (extra_file_stat(&file))
         memset(&file.st, 0, sizeof(file.st));
     else if (p->hit.in_union)
         n = extra_get(&engine.fs, &file, "security.capability", caps, sizeof(caps));

@@ -4,6 +4,7 @@
 
 #include "../../base/libc.h"
 #include "../../uufs/dirty.h"
+#include "../../uufs/owner.h"
 #include "cred.h"
 #include "ownership.h"
 
@@ -12,7 +13,7 @@
 int
 device_make(const struct uufs_hit *hit, unsigned long mode, unsigned long rdev)
 {
-    struct owner_file file = {.path = hit->host};
+    struct extra_file file = {.path = hit->host};
     const struct cred *c = cred_now();
     struct stat shown;
     long r;
@@ -21,11 +22,11 @@ device_make(const struct uufs_hit *hit, unsigned long mode, unsigned long rdev)
         return -EPERM;
     r = sys4(SYS_mknodat, AT_FDCWD, hit->host, S_IFREG | (mode & 0777) | 0600, 0);
     if (!r)
-        r = owner_file_stat(&file);
+        r = extra_file_stat(&file);
     if (r)
         return (int)r;
     ownership_created(hit, mode); /* the group, where the directory hands its own on */
-    owner_file_stat(&file);
+    extra_file_stat(&file);
     shown = file.st;
     ownership_show_upper(&file, &shown);
     shown.st_uid = c->user.fs;

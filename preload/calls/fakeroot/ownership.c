@@ -4,6 +4,7 @@
 
 #include "../../uufs/fromhost.h"
 #include "../../uufs/lock.h"
+#include "../../uufs/owner.h"
 #include "../../uufs/path.h"
 #include "../../uufs/proclink.h"
 #include "acl.h"
@@ -53,7 +54,7 @@ show_node(const struct view_node *n, struct stat *st)
 }
 
 void
-ownership_show_upper(const struct owner_file *file, struct stat *st)
+ownership_show_upper(const struct extra_file *file, struct stat *st)
 {
     struct owner owner;
 
@@ -85,7 +86,7 @@ node_behind(const char *host, const struct stat *st)
 static OWN_FRAME void
 show_link(const char *link, struct stat *st)
 {
-    struct owner_file file = {.path = link, .follow = true, .st = *st};
+    struct extra_file file = {.path = link, .follow = true, .st = *st};
     char host[LPMX_PATH_MAX];
     const struct view_node *n;
     long len = sys4(SYS_readlinkat, AT_FDCWD, link, host, sizeof(host) - 1);
@@ -110,7 +111,7 @@ is_kept(const struct stat *st)
 void
 ownership_show(const struct uufs_hit *hit, struct stat *st)
 {
-    struct owner_file file = {.path = hit->host, .st = *st};
+    struct extra_file file = {.path = hit->host, .st = *st};
     const struct view_node *n;
 
     if (hit->magic && !S_ISLNK(st->st_mode) && is_kept(st)) {
@@ -166,7 +167,7 @@ ownership_in_union(const char *link)
 /* The disk gets the mode that we can work with; what else is to be shown goes into the record, or
  * none is kept where the default says it all. */
 int
-ownership_store(const struct owner_file *file, const struct stat *shown)
+ownership_store(const struct extra_file *file, const struct stat *shown)
 {
     uint32_t disk = owner_disk_mode(file->st.st_mode & S_IFMT, shown->st_mode);
     struct owner owner = {shown->st_uid, shown->st_gid, shown->st_mode, disk,
@@ -198,10 +199,10 @@ ownership_new_mode(unsigned long mode, bool directory)
 static bool
 inherits_group(const char *parent, uint32_t *gid)
 {
-    struct owner_file file = {.path = parent};
+    struct extra_file file = {.path = parent};
     struct stat st;
 
-    if (owner_file_stat(&file))
+    if (extra_file_stat(&file))
         return false;
     st = file.st;
     ownership_show_upper(&file, &st);
@@ -210,7 +211,7 @@ inherits_group(const char *parent, uint32_t *gid)
 }
 
 static int
-record_new(struct owner_file *file, const char *parent, unsigned long mode, unsigned long forced)
+record_new(struct extra_file *file, const char *parent, unsigned long mode, unsigned long forced)
 {
     const struct cred *c = cred_now();
     struct stat shown = {.st_uid = c->user.fs, .st_gid = c->group.fs};
@@ -221,7 +222,7 @@ record_new(struct owner_file *file, const char *parent, unsigned long mode, unsi
         shown.st_gid = c->group.fs;
     if (!inherits && !shown.st_uid && !shown.st_gid && !(forced & ~mode) && !(mode & 06000))
         return 0;
-    err = owner_file_stat(file);
+    err = extra_file_stat(file);
     if (err)
         return err;
     shown.st_mode = (uint32_t)(file->st.st_mode & ~(forced & ~mode));
@@ -235,7 +236,7 @@ record_new(struct owner_file *file, const char *parent, unsigned long mode, unsi
 OWN_FRAME int
 ownership_created(const struct uufs_hit *hit, unsigned long mode)
 {
-    struct owner_file file = {.path = hit->host};
+    struct extra_file file = {.path = hit->host};
     char parent[LPMX_PATH_MAX];
     size_t len = path_parent(hit->host, hit->host_len);
     bool directory = hit->type == S_IFDIR;
@@ -249,7 +250,7 @@ int
 ownership_created_fd(int fd, const char *parent, unsigned long mode)
 {
     char link[PROC_LINK_SIZE];
-    struct owner_file file = {.path = link, .follow = true};
+    struct extra_file file = {.path = link, .follow = true};
 
     proc_link_fd(fd, link);
     return record_new(&file, parent, mode, 0600);
@@ -269,12 +270,12 @@ bits_lost(const struct cred *c, const struct stat *st)
 void
 ownership_written(const struct uufs_hit *hit)
 {
-    struct owner_file file = {.path = hit->host};
+    struct extra_file file = {.path = hit->host};
     const struct cred *c = cred_now();
     struct stat shown;
     int lock;
 
-    if (!hit->in_union || cred_has(c, CRED_CAP_FSETID) || owner_file_stat(&file))
+    if (!hit->in_union || cred_has(c, CRED_CAP_FSETID) || extra_file_stat(&file))
         return;
     shown = file.st;
     ownership_show_upper(&file, &shown);
@@ -283,7 +284,7 @@ ownership_written(const struct uufs_hit *hit)
     lock = uufs_lock(&engine.fs);
     if (lock < 0)
         return;
-    if (!owner_file_stat(&file)) {
+    if (!extra_file_stat(&file)) {
         shown = file.st;
         ownership_show_upper(&file, &shown);
         shown.st_mode &= ~bits_lost(c, &shown);

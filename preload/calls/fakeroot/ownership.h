@@ -3,7 +3,7 @@
 #ifndef LPMX_OWNERSHIP_H
 #define LPMX_OWNERSHIP_H
 
-#include "../../uufs/owner.h"
+#include "../../uufs/extra.h"
 
 /* @st holds what the disk says of @hit (of what it points to, for a magic link that was followed):
  * make it what is shown. */
@@ -30,9 +30,9 @@ bool ownership_in_union(const char *link);
 int ownership_access(const struct uufs_hit *hit, unsigned want, bool effective);
 
 /* Make of the disk's @st of an upper file what is shown. */
-void ownership_show_upper(const struct owner_file *file, struct stat *st);
+void ownership_show_upper(const struct extra_file *file, struct stat *st);
 /* Bring disk and record of an upper file to @shown. file->st must be fresh. */
-int ownership_store(const struct owner_file *file, const struct stat *shown);
+int ownership_store(const struct extra_file *file, const struct stat *shown);
 bool ownership_in_upper(const char *host);
 
 #endif

@@ -61,7 +61,7 @@ permission_how(void)
 int
 permission_search(const struct view_node *lower, const char *upper)
 {
-    struct owner_file file = {.path = upper};
+    struct extra_file file = {.path = upper};
     struct stat st;
     int r;
 
@@ -71,7 +71,7 @@ permission_search(const struct view_node *lower, const char *upper)
         st.st_mode = lower->tar_mode;
         return judge(&st, PERMISSION_EXECUTE, NULL, false);
     }
-    r = owner_file_stat(&file);
+    r = extra_file_stat(&file);
     if (r)
         return r;
     st = file.st;

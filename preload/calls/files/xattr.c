@@ -41,7 +41,7 @@ has_prefix(const char *s, const char *prefix)
 static bool
 is_ours(const char *name)
 {
-    return has_prefix(name, OWNER_ATTR_PREFIX);
+    return has_prefix(name, EXTRA_ATTR_PREFIX);
 }
 
 /* Kept by us rather than by the disk? POSIX ACLs, in system.*, are the disk's (acl.h). */
@@ -97,10 +97,10 @@ name_of(struct call *c, char *name)
 }
 
 static int
-owner_file(const struct subject *s, struct owner_file *file)
+extra_file(const struct subject *s, struct extra_file *file)
 {
-    *file = (struct owner_file){.path = s->path, .follow = s->follow};
-    return owner_file_stat(file);
+    *file = (struct extra_file){.path = s->path, .follow = s->follow};
+    return extra_file_stat(file);
 }
 
 static bool
@@ -113,8 +113,8 @@ is_acl(const char *name)
 static int
 may_set_acl(const struct subject *s)
 {
-    struct owner_file file;
-    int err = cred_has(cred_now(), CRED_CAP_FOWNER) ? 0 : owner_file(s, &file);
+    struct extra_file file;
+    int err = cred_has(cred_now(), CRED_CAP_FOWNER) ? 0 : extra_file(s, &file);
 
     if (err || cred_has(cred_now(), CRED_CAP_FOWNER))
         return err;
@@ -143,9 +143,9 @@ static long
 get_acl(const struct call *c, const struct subject *s)
 {
     char value[ACL_MAX];
-    struct owner_file file;
+    struct extra_file file;
     struct stat shown;
-    int err = owner_file(s, &file);
+    int err = extra_file(s, &file);
     long r = err ? err
                  : sys4(s->follow ? SYS_getxattr : SYS_lgetxattr, s->path, ACL_ACCESS, value,
                         sizeof(value));
@@ -166,14 +166,14 @@ static long
 set_acl(const struct call *c, const struct subject *s)
 {
     char value[ACL_MAX];
-    struct owner_file file;
+    struct extra_file file;
     struct stat shown;
     uint32_t mode;
     int err = c->a[3] > sizeof(value) ? -EINVAL : user_copy(value, c->a[2], c->a[3]);
     long r;
 
     if (!err)
-        err = owner_file(s, &file);
+        err = extra_file(s, &file);
     if (!err)
         err = acl_open_owner(value, c->a[3], file.st.st_mode & S_IFMT, &mode);
     if (err)
@@ -182,7 +182,7 @@ set_acl(const struct call *c, const struct subject *s)
     ownership_show_upper(&file, &shown);
     r = sys5(s->follow ? SYS_setxattr : SYS_lsetxattr, s->path, ACL_ACCESS, value, c->a[3],
              c->a[4]);
-    if (r || owner_file_stat(&file))
+    if (r || extra_file_stat(&file))
         return r;
     shown.st_mode = (shown.st_mode & ~0777u) | mode;
     return ownership_store(&file, &shown);
@@ -193,7 +193,7 @@ call_getxattr(struct call *c)
 {
     char name[XATTR_NAME_MAX + 1];
     struct subject s;
-    struct owner_file file;
+    struct extra_file file;
     int err = find_subject(c, &s);
     long r;
 
@@ -212,7 +212,7 @@ call_getxattr(struct call *c)
         return perform(c, &s);
     if (has_prefix(name, "trusted.") && !cred_has(cred_now(), CRED_CAP_SYS_ADMIN))
         return -ENODATA;
-    err = owner_file(&s, &file);
+    err = extra_file(&s, &file);
     if (err)
         return err;
     r = extra_get(&engine.fs, &file, name, (void *)c->a[2], c->a[3]);
@@ -243,14 +243,14 @@ may_change(const char *name)
 static long
 set_kept(struct call *c, const struct subject *s, const char *name)
 {
-    struct owner_file file;
+    struct extra_file file;
     bool present;
     int err = may_change(name);
 
     if (!err && c->a[3] > LIST_MAX)
         err = -E2BIG;
     if (!err)
-        err = owner_file(s, &file);
+        err = extra_file(s, &file);
     if (err)
         return err;
     present = extra_get(&engine.fs, &file, name, NULL, 0) >= 0;
@@ -307,7 +307,7 @@ call_removexattr(struct call *c)
 {
     char name[XATTR_NAME_MAX + 1];
     struct subject s;
-    struct owner_file file;
+    struct extra_file file;
     int err = find_subject(c, &s);
 
     if (!err)
@@ -326,7 +326,7 @@ call_removexattr(struct call *c)
         return perform(c, &s);
     err = may_change(name);
     if (!err)
-        err = owner_file(&s, &file);
+        err = extra_file(&s, &file);
     return err ? err : extra_remove(&engine.fs, &file, name);
 }
 
@@ -338,14 +338,14 @@ filter(const struct subject *s, char *list, long n)
     long out = 0, len;
 
     for (long at = 0; at < n; at += len) {
-        const char *name = list + at, *kept = name + OWNER_ATTR_PREFIX_LEN;
+        const char *name = list + at, *kept = name + EXTRA_ATTR_PREFIX_LEN;
 
         len = (long)strlen(name) + 1;
         if (is_ours(name) && (!is_kept(s, kept) || (has_prefix(kept, "trusted.") && !trusted)))
             continue;
         if (is_ours(name)) {
-            memmove(list + out, kept, (size_t)len - OWNER_ATTR_PREFIX_LEN);
-            out += len - OWNER_ATTR_PREFIX_LEN;
+            memmove(list + out, kept, (size_t)len - EXTRA_ATTR_PREFIX_LEN);
+            out += len - EXTRA_ATTR_PREFIX_LEN;
         } else {
             memmove(list + out, name, (size_t)len);
             out += len;
@@ -358,7 +358,7 @@ filter(const struct subject *s, char *list, long n)
 static long
 collect(const struct subject *s, char *list, size_t size)
 {
-    struct owner_file file;
+    struct extra_file file;
     long n = sys3(s->follow ? SYS_listxattr : SYS_llistxattr, s->path, list, size), beside = 0;
 
     if (n == -EOPNOTSUPP && emulates_root())
@@ -366,7 +366,7 @@ collect(const struct subject *s, char *list, size_t size)
     if (n < 0)
         return n;
     n = filter(s, list, n);
-    if (emulates_root() && s->in_union && !owner_file(s, &file)) {
+    if (emulates_root() && s->in_union && !extra_file(s, &file)) {
         beside = extra_list_beside(&engine.fs, &file, list + n, size - (size_t)n);
         for (long at = 0, len; at < beside; at += len) { /* the owner is no attribute */
             char *name = list + n + at;

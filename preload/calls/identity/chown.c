@@ -74,7 +74,7 @@ decide(const struct change *change, struct stat *st)
 /* What changes nothing on the disk is a change all the same: the time of the last one moves, and
  * watches tell it unless no owner was named. */
 static void
-touch(const struct owner_file *file, const struct change *change)
+touch(const struct extra_file *file, const struct change *change)
 {
     bool names_none = !change->mode_only && change->uid == KEEP && change->gid == KEEP;
 
@@ -84,14 +84,14 @@ touch(const struct owner_file *file, const struct change *change)
 
 /* @file is in the upper. */
 static int
-change_upper(struct owner_file *file, const struct change *change)
+change_upper(struct extra_file *file, const struct change *change)
 {
     int lock = uufs_lock(&engine.fs), r;
     struct stat shown;
 
     if (lock < 0)
         return lock;
-    r = owner_file_stat(file);
+    r = extra_file_stat(file);
     shown = file->st;
     if (!r) {
         ownership_show_upper(file, &shown);
@@ -112,9 +112,9 @@ change_upper(struct owner_file *file, const struct change *change)
 static int
 change_lower(struct uufs_hit *hit, const struct change *change)
 {
-    struct owner_file file = {.path = hit->host};
+    struct extra_file file = {.path = hit->host};
     struct stat shown;
-    int r = owner_file_stat(&file);
+    int r = extra_file_stat(&file);
 
     if (r)
         return r;
@@ -133,7 +133,7 @@ change_lower(struct uufs_hit *hit, const struct change *change)
 static int
 change_hit(struct uufs_hit *hit, const struct change *change)
 {
-    struct owner_file file = {.path = hit->host};
+    struct extra_file file = {.path = hit->host};
 
     if (hit->read_only)
         return -EROFS;
@@ -167,7 +167,7 @@ static OWN_FRAME long
 change_descriptor(struct call *c, const struct change *change)
 {
     char link[PROC_LINK_SIZE], host[LPMX_PATH_MAX];
-    struct owner_file file = {.path = link, .follow = true};
+    struct extra_file file = {.path = link, .follow = true};
     int fd = (int)c->a[0], err;
     bool lower;
     long flags = sys3(SYS_fcntl, fd, F_GETFL, 0), n;
@@ -187,7 +187,7 @@ change_descriptor(struct call *c, const struct change *change)
     if (lower) {
         struct stat shown;
 
-        err = owner_file_stat(&file);
+        err = extra_file_stat(&file);
         if (err)
             return err;
         shown = file.st;

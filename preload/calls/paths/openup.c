@@ -14,11 +14,11 @@
 static bool
 open_one(const char *host)
 {
-    struct owner_file file = {.path = host};
+    struct extra_file file = {.path = host};
     uint32_t need;
     struct stat shown;
 
-    if (owner_file_stat(&file) || file.st.st_uid != (uint32_t)sys0(SYS_geteuid))
+    if (extra_file_stat(&file) || file.st.st_uid != (uint32_t)sys0(SYS_geteuid))
         return false;
     need = S_ISDIR(file.st.st_mode) ? 0700 : S_ISLNK(file.st.st_mode) ? 0 : 0600;
     if ((file.st.st_mode & need) == need)
