@@ -19,7 +19,7 @@ enum plan_flags {
     PLAN_IDENTITY = 2,  /* show uid/gid below instead of the real ones */
     PLAN_FAKEROOT =
         16, /* --fakeroot: remembered owners, emulated credentials (with PLAN_IDENTITY) */
-    PLAN_EXTRAS_BESIDE = 32, /* see uufs/owner.h */
+    PLAN_EXTRAS_BESIDE = 32, /* see uufs/change/owner.h */
     PLAN_CLEAR_ENV = 4, /* a plan start takes its environment from the plan alone (plus TERM) */
     PLAN_TRAP = 8,      /* LPMX_ENGINE=trap: every call comes by the signal, see fast/ */
     PLAN_EAGER = 128,   /* LPMX_ENGINE=eager: call sites are rewritten at the first trap */

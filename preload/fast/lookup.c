@@ -4,8 +4,8 @@
  * Only the plain case: a path below the root or below a known directory, no symlink on the way, no
  * bind; and a stat below a bind that holds no symlink. What the upper has nothing of is answered
  * from the view; what it has, in a directory where a walk stood lately, by one look at the disk.
- * Whatever is not plain is declined and carried out by the walk (uufs/walk.c), whose answers these
- * are. */
+ * Whatever is not plain is declined and carried out by the walk (uufs/walk/walk.c), whose answers
+ * these are. */
 #include "lookup.h"
 
 #include "../base/libc.h"
@@ -17,8 +17,8 @@
 #include "../engine/plan.h"
 #include "../uufs/bind.h"
 #include "../uufs/dirty.h"
-#include "../uufs/readdir.h"
-#include "../uufs/walkcache.h"
+#include "../uufs/list/readdir.h"
+#include "../uufs/walk/walkcache.h"
 
 #include <sys/stat.h>
 

@@ -2,14 +2,14 @@
 #include "host.h"
 
 #include "../engine/plan.h"
-#include "../uufs/copyup.h"
-#include "../uufs/create.h"
+#include "../uufs/change/copyup.h"
+#include "../uufs/change/create.h"
+#include "../uufs/change/owner.h"
 #include "../uufs/dirty.h"
-#include "../uufs/fromhost.h"
-#include "../uufs/owner.h"
-#include "../uufs/readdir.h"
+#include "../uufs/list/readdir.h"
+#include "../uufs/walk/fromhost.h"
 #include "../uufs/upper.h"
-#include "../uufs/walk.h"
+#include "../uufs/walk/walk.h"
 
 #include <stdlib.h>
 #include <sys/stat.h>

@@ -2,7 +2,7 @@
 #include "owner_host.h"
 
 #include "../base/libc.h"
-#include "../uufs/owner.h"
+#include "../uufs/change/owner.h"
 
 static int
 host_file(const char *work, const char *path, struct uufs *fs, struct extra_file *file)

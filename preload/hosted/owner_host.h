@@ -2,7 +2,7 @@
 #ifndef LPMX_OWNER_HOST_H
 #define LPMX_OWNER_HOST_H
 
-#include "../uufs/view.h"
+#include "../view/view.h"
 
 struct owner_shown { /* for Python: what is remembered of one file */
     uint32_t known, uid, gid, mode, rdev;

@@ -3,7 +3,7 @@
 #ifndef LPMX_VIEW_BUILD_H
 #define LPMX_VIEW_BUILD_H
 
-#include "../uufs/view.h"
+#include "../view/view.h"
 
 struct vb; /* a tree being built */
 

@@ -2,7 +2,7 @@
 #ifndef LPMX_VIEW_FIND_H
 #define LPMX_VIEW_FIND_H
 
-#include "../uufs/view.h"
+#include "../view/view.h"
 
 /* The node of @path in @view from its root, symlinks followed inside the view (the last one if
  * @follow or before a trailing slash, 40 in all), or -errno. In view_find.c. */

@@ -3,7 +3,7 @@
 #ifndef LPMX_VIEW_TREE_H
 #define LPMX_VIEW_TREE_H
 
-#include "../uufs/view.h"
+#include "../view/view.h"
 
 /* A node of the tree; index 0 is the root. What only the file has of a node holds other things
  * meanwhile: link the importer's number of the content; name, first_child and n_children, when the

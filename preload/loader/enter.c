@@ -4,8 +4,8 @@
 
 #include "../base/libc.h"
 #include "../engine/engine.h"
-#include "../uufs/create.h"
-#include "../uufs/walk.h"
+#include "../uufs/change/create.h"
+#include "../uufs/walk/walk.h"
 #include "say.h"
 
 #include <sys/stat.h>

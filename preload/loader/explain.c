@@ -11,7 +11,7 @@
 #include "../engine/elf.h"
 #include "../engine/engine.h"
 #include "../uufs/hostfd.h"
-#include "../uufs/walk.h"
+#include "../uufs/walk/walk.h"
 #include "say.h"
 
 #include <elf.h>

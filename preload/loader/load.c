@@ -5,7 +5,7 @@
 #include "../calls/fakeroot/permission.h"
 #include "../engine/plan.h"
 #include "../fast/choose.h"
-#include "../uufs/walkcache.h"
+#include "../uufs/walk/walkcache.h"
 #include "say.h"
 
 HOT_FILE;

@@ -6,7 +6,7 @@
 #include "../agent/message.h"
 #include "../base/libc.h"
 #include "../engine/plan.h"
-#include "../uufs/walk.h"
+#include "../uufs/walk/walk.h"
 #include "say.h"
 
 #include <poll.h>

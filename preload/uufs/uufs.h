@@ -12,7 +12,7 @@
 #ifndef LPMX_UUFS_H
 #define LPMX_UUFS_H
 
-#include "view.h"
+#include "../view/view.h"
 
 struct uufs_places;
 

@@ -2,7 +2,7 @@
  * inode numbers, with damaged values, and by many writers. */
 #include "rules_tools.h"
 
-#include "uufs/owner.h"
+#include "uufs/change/owner.h"
 
 #include <sys/wait.h>
 #include <sys/xattr.h>

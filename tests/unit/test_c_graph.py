@@ -19,7 +19,7 @@ pytestmark = pytest.mark.needs_checkout
 # A directory needs only itself and those before it.
 CALLS = "program fakeroot paths proc sockets identity files exec signals".split()
 ORDER = [
-    *("base", "uufs", "engine", "hosted"),
+    *("base", "view", "uufs", "uufs/walk", "uufs/list", "uufs/change", "engine", "hosted"),
     *(f"calls/{wing}" for wing in CALLS),
     *("calls", "fast", "trap", "agent", "loader"),
 ]

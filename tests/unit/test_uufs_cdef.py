@@ -28,7 +28,7 @@ def squeezed(text: str) -> str:
 
 
 HOSTED = sorted(path.relative_to(PRELOAD) for path in (PRELOAD / "hosted").glob("*.h"))
-HEADERS = text_of("uufs/view.h", "uufs/uufs.h", *HOSTED)
+HEADERS = text_of("view/view.h", "uufs/uufs.h", *HOSTED)
 CDEF = text_of("hosted/uufs.cdef")
 
 

@@ -8,7 +8,7 @@
 
 #include "../../base/libc.h"
 #include "../../base/str.h"
-#include "../../uufs/walk.h"
+#include "../../uufs/walk/walk.h"
 #include "../paths/resolve.h"
 #include "../program/usermem.h"
 

@@ -13,7 +13,7 @@
 #include "../../engine/slots.h"
 #include "../../uufs/hostfd.h"
 #include "../../uufs/proclink.h"
-#include "../../uufs/walk.h"
+#include "../../uufs/walk/walk.h"
 #include "../fakeroot/cred.h"
 #include "../fakeroot/ownership.h"
 #include "../fakeroot/permission.h"

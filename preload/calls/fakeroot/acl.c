@@ -1,6 +1,6 @@
 #include "acl.h"
 
-#include "../../uufs/owner.h"
+#include "../../uufs/change/owner.h"
 #include "cred.h"
 
 #include <sys/stat.h>

@@ -3,8 +3,8 @@
 #include "device.h"
 
 #include "../../base/libc.h"
+#include "../../uufs/change/owner.h"
 #include "../../uufs/dirty.h"
-#include "../../uufs/owner.h"
 #include "cred.h"
 #include "ownership.h"
 

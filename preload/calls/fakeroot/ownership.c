@@ -2,11 +2,11 @@
  * changes them on request is in chown.c. */
 #include "ownership.h"
 
-#include "../../uufs/fromhost.h"
+#include "../../uufs/change/owner.h"
 #include "../../uufs/lock.h"
-#include "../../uufs/owner.h"
 #include "../../uufs/path.h"
 #include "../../uufs/proclink.h"
+#include "../../uufs/walk/fromhost.h"
 #include "acl.h"
 #include "cred.h"
 

@@ -3,7 +3,7 @@
 #ifndef LPMX_OWNERSHIP_H
 #define LPMX_OWNERSHIP_H
 
-#include "../../uufs/extra.h"
+#include "../../uufs/change/extra.h"
 
 /* @st holds what the disk says of @hit (of what it points to, for a magic link that was followed):
  * make it what is shown. */

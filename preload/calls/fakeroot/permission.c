@@ -4,7 +4,7 @@
 
 #include "../../uufs/path.h"
 #include "../../uufs/proclink.h"
-#include "../../uufs/walk.h"
+#include "../../uufs/walk/walk.h"
 #include "../program/call.h"
 #include "../program/usermem.h"
 #include "acl.h"

@@ -1,5 +1,5 @@
 /* chroot(2), whose effect is kept by root.c: who may, and where to. */
-#include "../../uufs/fromhost.h"
+#include "../../uufs/walk/fromhost.h"
 #include "../fakeroot/cred.h"
 #include "../fakeroot/permission.h"
 #include "../paths/resolve.h"

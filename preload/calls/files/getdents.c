@@ -1,8 +1,8 @@
 /* Directories as seen through a descriptor: getdents64 and its ancestor, and getcwd. */
 #include "../../base/libc.h"
 #include "../../base/str.h"
-#include "../../uufs/readdir.h"
-#include "../../uufs/walk.h"
+#include "../../uufs/list/readdir.h"
+#include "../../uufs/walk/walk.h"
 #include "../fakeroot/cred.h"
 #include "../fakeroot/device.h"
 #include "../paths/dircache.h"

@@ -8,7 +8,7 @@
 
 #include "../../base/libc.h"
 #include "../../engine/engine.h"
-#include "../../uufs/walk.h"
+#include "../../uufs/walk/walk.h"
 #include "../paths/resolve.h"
 #include "lower.h"
 

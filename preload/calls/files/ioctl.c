@@ -1,8 +1,8 @@
 /* The requests of ioctl that change a file through a descriptor that was opened for reading: the
  * flags of chattr, and verity. The file of a layer is every container's: it has none of them. */
 #include "../../engine/engine.h"
-#include "../../uufs/fromhost.h"
 #include "../../uufs/proclink.h"
+#include "../../uufs/walk/fromhost.h"
 #include "../program/perform.h"
 
 #include <linux/fs.h>

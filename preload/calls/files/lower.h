@@ -2,7 +2,7 @@
 #ifndef LPMX_LOWER_H
 #define LPMX_LOWER_H
 
-#include "../../uufs/view.h"
+#include "../../view/view.h"
 
 struct stat;
 

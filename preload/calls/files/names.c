@@ -1,11 +1,11 @@
 /* Names made, removed and moved: mkdir, mknod, symlink, link, unlink, rmdir, rename and their *at
  * forms. */
-#include "../../uufs/create.h"
-#include "../../uufs/link.h"
+#include "../../uufs/change/create.h"
+#include "../../uufs/change/link.h"
+#include "../../uufs/change/remove.h"
+#include "../../uufs/change/rename.h"
 #include "../../uufs/proclink.h"
-#include "../../uufs/remove.h"
-#include "../../uufs/rename.h"
-#include "../../uufs/walk.h"
+#include "../../uufs/walk/walk.h"
 #include "../fakeroot/cred.h"
 #include "../fakeroot/device.h"
 #include "../fakeroot/ownership.h"

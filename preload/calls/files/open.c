@@ -1,6 +1,6 @@
 /* open, openat, creat, openat2: the life of one open() ends here, see docs/architecture.md. */
 #include "../../base/libc.h"
-#include "../../uufs/create.h"
+#include "../../uufs/change/create.h"
 #include "../../uufs/dirty.h"
 #include "../../uufs/hostfd.h"
 #include "../fakeroot/cred.h"

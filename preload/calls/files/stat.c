@@ -1,8 +1,8 @@
 /* stat, statx, access, readlink: for lower files answered from the view, where that is what the
  * disk would say. */
 #include "../../base/libc.h"
-#include "../../uufs/fromhost.h"
-#include "../../uufs/hit.h"
+#include "../../uufs/walk/fromhost.h"
+#include "../../uufs/walk/hit.h"
 #include "../fakeroot/cred.h"
 #include "../fakeroot/ownership.h"
 #include "../identity/identity.h"

@@ -5,12 +5,13 @@
  * The events are the upper's and read(2) is the kernel's: a name that is copied up later is told as
  * one that was moved to the directory, and marks are names like others. A name of the layers that
  * is removed is copied up before, if its directory is watched, or its end would not be told
- * (uufs/remove.c). Where nothing can be copied, and for who only asks for reads, it is as it was.
+ * (uufs/change/remove.c). Where nothing can be copied, and for who only asks for reads, it is as it
+ * was.
  */
 #include "../../engine/engine.h"
 #include "../../uufs/dirty.h"
-#include "../../uufs/hit.h"
 #include "../../uufs/hostfd.h"
+#include "../../uufs/walk/hit.h"
 #include "../fakeroot/permission.h"
 #include "../paths/descriptor.h"
 #include "../paths/resolve.h"

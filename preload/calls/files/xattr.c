@@ -1,6 +1,6 @@
 /* Extended attributes. What is ours (user.lpmx.*) is never shown nor set by a program. Under root
  * emulation attributes of the security and trusted namespaces, which no ordinary user may set, are
- * remembered (uufs/owner.h), file capabilities above all. */
+ * remembered (uufs/change/owner.h), file capabilities above all. */
 #include "../../base/libc.h"
 #include "../../uufs/proclink.h"
 #include "../fakeroot/acl.h"

@@ -3,10 +3,10 @@
  * so that of two processes that change one file both have their way. */
 #include "chown.h"
 
-#include "../../uufs/fromhost.h"
 #include "../../uufs/lock.h"
 #include "../../uufs/proclink.h"
-#include "../../uufs/walk.h"
+#include "../../uufs/walk/fromhost.h"
+#include "../../uufs/walk/walk.h"
 #include "../fakeroot/cred.h"
 #include "../fakeroot/ownership.h"
 #include "../paths/descriptor.h"

@@ -2,7 +2,7 @@
 #include "descriptor.h"
 
 #include "../../engine/engine.h"
-#include "../../uufs/walk.h"
+#include "../../uufs/walk/walk.h"
 #include "resolve.h"
 
 #ifndef SYS_fchmodat2

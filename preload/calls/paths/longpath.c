@@ -10,11 +10,11 @@
 #include "../../base/str.h"
 #include "../../engine/engine.h"
 #include "../../uufs/escape.h"
-#include "../../uufs/fromhost.h"
 #include "../../uufs/hostfd.h"
 #include "../../uufs/path.h"
 #include "../../uufs/proclink.h"
-#include "../../uufs/walk.h"
+#include "../../uufs/walk/fromhost.h"
+#include "../../uufs/walk/walk.h"
 
 #include <sys/stat.h>
 

@@ -2,7 +2,7 @@
 #ifndef LPMX_RESOLVE_H
 #define LPMX_RESOLVE_H
 
-#include "../../uufs/copyup.h"
+#include "../../uufs/change/copyup.h"
 #include "../program/call.h"
 
 int call_dirfd(const struct call *c);

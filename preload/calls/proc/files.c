@@ -5,8 +5,8 @@
 
 #include "../../base/libc.h"
 #include "../../base/str.h"
-#include "../../uufs/fromhost.h"
 #include "../../uufs/proclink.h"
+#include "../../uufs/walk/fromhost.h"
 #include "../fakeroot/cred.h"
 #include "../program/root.h"
 #include "exe.h"

@@ -2,10 +2,10 @@
  * is longer than the 107 bytes of sun_path, the directory is opened and the socket named through
  * /proc/self/fd. */
 #include "../../base/str.h"
-#include "../../uufs/create.h"
-#include "../../uufs/fromhost.h"
+#include "../../uufs/change/create.h"
 #include "../../uufs/proclink.h"
-#include "../../uufs/walk.h"
+#include "../../uufs/walk/fromhost.h"
+#include "../../uufs/walk/walk.h"
 #include "../fakeroot/cred.h"
 #include "../fakeroot/ownership.h"
 #include "../fakeroot/permission.h"

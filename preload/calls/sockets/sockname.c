@@ -5,7 +5,7 @@
 #include "sockname.h"
 
 #include "../../engine/engine.h"
-#include "../../uufs/fromhost.h"
+#include "../../uufs/walk/fromhost.h"
 #include "../program/root.h"
 #include "../program/usermem.h"
 #include "sockbind.h"
