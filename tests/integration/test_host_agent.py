@@ -516,7 +516,7 @@ def test_agent_survives_nonsense(begin, store, data):
     assert process.stdout.readline() == "well\n"
 
 
-HEAD = "<5I 2I 2I 3i 2I 4x 2Q 32Q 1024s"  # struct agent_request of preload/agent/agent.h
+HEAD = "<5I 2I 2I 3i 2I 4x 2Q 32Q 1024s"  # struct agent_request of preload/agent/protocol.h
 
 
 def request(size, *, argc=1, argv=0, n_fds=0, fds=0, command=0):

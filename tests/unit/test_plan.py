@@ -1,4 +1,4 @@
-"""The compiled plan is what preload/plan.h says, and nothing senseless is compiled."""
+"""The compiled plan is what preload/engine/plan.h says, and nothing senseless is compiled."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """-p and -P: which ports of a container are published, and where they are to be reached.
 
 A container has the host's network. A program that binds a published port is given another one of
-the host by the engine (preload/calls/port.c), so that two servers on port 8888 run side by side;
-which one, is decided here.
+the host by the engine (preload/calls/sockets/ports.c), so that two servers on port 8888 run side by
+side; which one, is decided here.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-CALLER = "LPMX_CALLER_"  # COMMAND_ASIDE_PREFIX of preload/plan.h
+CALLER = "LPMX_CALLER_"  # COMMAND_ASIDE_PREFIX of preload/engine/plan.h
 EXIT_LPMX = 125
 SCRIPT_MAX = 64 << 20  # bytes of a job script: batch systems take 4 MiB or so
 

@@ -1,8 +1,8 @@
 """What a container has written, as it is shown, and what that is against the image below.
 
 The upper directory is read with its records. Both `diff` and `commit` are made of this.
-Owners, modes, devices and attributes come from the records (preload/uufs/owner.h); the reading of
-them is the engine's own code.
+Owners, modes, devices and attributes come from the records (preload/uufs/change/owner.h); the
+reading of them is the engine's own code.
 """
 
 from __future__ import annotations

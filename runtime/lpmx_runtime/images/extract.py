@@ -60,8 +60,8 @@ _NO_XATTR = {
     errno.EINVAL,
 }
 _OUR_XATTR = b"user.lpmx."  # what a container's writes keep beside files: an image has no say in it
-# What only root may set is kept under a name of ours (preload/uufs/owner.h); not what a security
-# module of the machine that made the layer has put on every file.
+# What only root may set is kept under a name of ours (preload/uufs/change/extra.h); not what a
+# security module of the machine that made the layer has put on every file.
 _KEPT_XATTRS = (b"security.capability", b"trusted.")
 _NOT_KEPT = (b"trusted.overlay.",)
 

@@ -1,7 +1,7 @@
 """The names of a layer while it is unpacked, as the view builder keeps them.
 
 One item of 160 bytes a name, in C: an archive of a million files costs a fifth of what as many
-Python objects would. A thin wrapper of preload/uufs/view_build.h.
+Python objects would. A thin wrapper of preload/hosted/view_build.h.
 """
 
 from __future__ import annotations

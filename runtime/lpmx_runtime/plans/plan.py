@@ -1,8 +1,8 @@
 """The plan: everything the loader needs to run programs in one container, as a value and as a file.
 
 A `LaunchPlan` is decided by launch.py and only described or compiled here. The compiled form is the
-binary file of preload/plan.h, which the loader maps; `parse_plan` reads it back. Nothing here
-touches the disk.
+binary file of preload/engine/plan.h, which the loader maps; `parse_plan` reads it back. Nothing
+here touches the disk.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
 
 MAGIC = b"LPMXPLAN"
 VERSION = 3
-PATH_MAX = 4096  # with the final NUL, as LPMX_PATH_MAX of preload/sys.h
+PATH_MAX = 4096  # with the final NUL, as LPMX_PATH_MAX of preload/base/sys.h
 
 _READ_ONLY, _IDENTITY, _CLEAR_ENV = 1, 2, 4
 _FAKEROOT, _EXTRAS_BESIDE = 16, 32
@@ -45,7 +45,7 @@ _BIND_COMMANDS, _BIND_NO_LINKS, _BIND_LINK = 64, 128, 256
 _CALLEE, _HOST = 1, 2
 _TRANSLATE, _ASIDE = 1, 2
 
-# struct plan of preload/plan.h: magic; version, size, flags, uid, gid; then fifteen (offset,
+# struct plan of preload/engine/plan.h: magic; version, size, flags, uid, gid; then fifteen (offset,
 # length or count) pairs.
 _HEADER = struct.Struct("<8s5I30I")
 _PAIR = struct.Struct("<2I")

@@ -1,6 +1,6 @@
 """Views in Python: building, merging and reading them through the UUFS library.
 
-A thin wrapper of preload/uufs/view_build.h and view.h by cffi; the rules of the union are there,
+A thin wrapper of preload/hosted/ and view/view.h by cffi; the rules of the union are there,
 not here.
 """
 

@@ -1,8 +1,9 @@
 """Where a path of a container comes from: the walk of the union, told step by step.
 
-The rules are those of preload/uufs/walk.c: at each name a bind by its exact path, else the writable
-upper and its whiteouts, else a generated file, else the image. They are told again here because a
-start needs only the answer and a person needs the reasons; a test holds the two against each other.
+The rules are those of preload/uufs/walk/walk.c: at each name a bind by its exact path, else the
+writable upper and its whiteouts, else a generated file, else the image. They are told again here
+because a start needs only the answer and a person needs the reasons; a test holds the two against
+each other.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ __all__ = ["Answer", "Place", "Step", "Union", "explain", "find_union", "union_o
 
 MAX_LINKS = 40  # as the kernel's MAXSYMLINKS and walk.c
 OPAQUE_MARK = os.fsdecode(marks.OPAQUE)
-# below a bind of /proc: what the engine answers itself (preload/calls/procfile.c, proc.c)
+# below a bind of /proc: what the engine answers itself (preload/calls/proc/)
 _TRANSLATED = {"exe", "cwd", "root", "fd", "maps", "smaps", "mounts", "mountinfo"}
 _KINDS = {
     stat.S_IFDIR: "directory",
