@@ -28,7 +28,7 @@ else
 
 C_FILES := find preload tests -name '*.[ch]' ! -path '*/.cache/*' ! -path '*/build/*'
 NATIVE := $(wildcard preload/Makefile preload/loader/lpmx-exec.ld \
-    $(foreach levels,* */* */*/*,$(addprefix preload/$(levels).,[ch] def cdef py)))
+    $(foreach levels,* */* */*/*,$(addprefix preload/$(levels).,[ch] def py)))
 
 build: $(VENV)/.ready
 

@@ -1,4 +1,4 @@
-"""Make lpmx_runtime/_uufs_cffi.py, the Python side of liblpmx_uufs.so, from uufs.cdef.
+"""Make lpmx_runtime/_uufs_cffi.py, the Python side of liblpmx_uufs.so, from the headers.
 
 cffi's ABI mode: the module holds declarations only and opens the library at run time, so neither
 Python.h nor a compiler run per Python version is needed.
@@ -15,15 +15,15 @@ import sys
 from pathlib import Path
 
 from cffi import FFI
+from declarations import declarations
 
 MODULE = "lpmx_runtime._uufs_cffi"
-CDEF = Path(__file__).resolve().with_name("uufs.cdef")
 
 
 def make(target: Path) -> Path:
     """Write the module to @target, a file or a folder; return the file."""
     ffi = FFI()
-    ffi.cdef(CDEF.read_text())
+    ffi.cdef(declarations())
     ffi.set_source(MODULE, None)
     if target.suffix != ".py":
         target = target / "_uufs_cffi.py"
