@@ -4,8 +4,8 @@
 
 #include "../base/sys.h"
 
-/* Say what @path of the container, which is there, lacks to be started; false where that
- * is not known. */
+/* Report what @path of the container, which is there, lacks to be started; false where that is not
+ * known. */
 bool explain_start(const char *path);
 /* The same if its file at @host lies where nothing may be executed. */
 bool explain_noexec(const char *path, const char *host);

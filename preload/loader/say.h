@@ -2,7 +2,7 @@
 #ifndef LPMX_SAY_H
 #define LPMX_SAY_H
 
-/* messages on the way to a start; inside a program the engine is silent */
+/* A message of three parts. */
 void engine_say(const char *a, const char *b, const char *c);
 
 /* "lpmx: WHAT: why" on standard error, and the end. */

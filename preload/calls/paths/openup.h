@@ -4,9 +4,8 @@
 
 #include "../program/call.h"
 
-/* After -EACCES: are there directories or files on the way that are closed to ourselves on disk,
- * though not to a root? Then they are opened, their modes remembered, and the call is made again.
- */
+/* After -EACCES: open the directories and files on the way that are closed to ourselves on the
+ * disk, though not to a root, and remember their modes. True: the call is to be made again. */
 bool openup_call(const struct call *c);
 
 #endif

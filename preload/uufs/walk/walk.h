@@ -1,4 +1,4 @@
-/* A walk on its way, shared by walk.c and the files that take its steps. Private to uufs/. */
+/* The path walk: from a container path to what holds it. */
 #ifndef LPMX_WALK_H
 #define LPMX_WALK_H
 
