@@ -12,7 +12,7 @@ from lpmx_runtime.reference import registry_name
 
 if TYPE_CHECKING:
     from lpmx_galaxy.frontend.goflags import Parsed
-    from lpmx_runtime.images.registry.credentials import Credentials
+    from lpmx_runtime.images.registry.wire.credentials import Credentials
 
 __all__ = ["ask", "forget", "keep", "known", "password_of", "registry_of"]
 
@@ -33,10 +33,10 @@ def keep(
 
     Raises DeniedError when it refuses them.
     """
-    from lpmx_runtime.images.registry.client import Repository
     from lpmx_runtime.images.registry.login import login
-    from lpmx_runtime.images.registry.settings import Endpoint
-    from lpmx_runtime.images.registry.transport import Transport
+    from lpmx_runtime.images.registry.wire.client import Repository
+    from lpmx_runtime.images.registry.wire.settings import Endpoint
+    from lpmx_runtime.images.registry.wire.transport import Transport
 
     transport = Transport(verify=verify)
     place = Repository(transport, Endpoint(registry, ""), lambda: None, plain_http=plain)
@@ -45,7 +45,7 @@ def keep(
 
 def known(registry: str, *, authfile: str = "") -> Credentials | None:
     """The user and the password that are kept for @registry; None where there are none."""
-    from lpmx_runtime.images.registry.credentials import find_credentials
+    from lpmx_runtime.images.registry.wire.credentials import find_credentials
 
     who = find_credentials(registry, "", authfile=authfile)
     return who if who is not None and who.user else None

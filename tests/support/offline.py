@@ -17,4 +17,4 @@ def go_offline(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY", "LPMX_MIRROR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LPMX_PULL", "missing")
-    monkeypatch.setattr("lpmx_runtime.images.registry.transport._pause", lambda _attempt: 0.0)
+    monkeypatch.setattr("lpmx_runtime.images.registry.wire.transport._pause", lambda _attempt: 0.0)

@@ -14,7 +14,7 @@ from lpmx_runtime.cli.main import main
 from lpmx_runtime.config import file as configfile
 from lpmx_runtime.config import values as config
 from lpmx_runtime.errors import LpmxError, UsageError
-from lpmx_runtime.images.registry.settings import endpoints
+from lpmx_runtime.images.registry.wire.settings import endpoints
 from lpmx_runtime.reference import parse_reference
 from lpmx_runtime.store.store import default_root
 from lpmx_runtime.yamlfile.schema import problems

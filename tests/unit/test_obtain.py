@@ -14,7 +14,7 @@ from lpmx_runtime.fetch import supply
 from lpmx_runtime.fetch.obtain import obtain
 from lpmx_runtime.images.load import load
 from lpmx_runtime.images.registry import pull as registry
-from lpmx_runtime.images.registry.errors import DeniedError, UnreachableError
+from lpmx_runtime.images.registry.wire.errors import DeniedError, UnreachableError
 from lpmx_runtime.store.store import Store
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import pytest
 from lpmx_runtime.errors import UsageError
 from lpmx_runtime.images.registry import choose
 from lpmx_runtime.images.registry.choose import check_image, choose_manifest, parse_platform
-from lpmx_runtime.images.registry.client import INDEX_TYPES, MANIFEST_TYPES, Manifest
-from lpmx_runtime.images.registry.errors import RegistryError
+from lpmx_runtime.images.registry.wire.client import INDEX_TYPES, MANIFEST_TYPES, Manifest
+from lpmx_runtime.images.registry.wire.errors import RegistryError
 
 AMD64 = parse_platform("linux/amd64")
 

@@ -11,10 +11,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from urllib3.response import HTTPResponse
 
-from lpmx_runtime.images.registry.client import Repository
-from lpmx_runtime.images.registry.credentials import Credentials
-from lpmx_runtime.images.registry.errors import DeniedError, RegistryError
-from lpmx_runtime.images.registry.settings import Endpoint
+from lpmx_runtime.images.registry.wire.client import Repository
+from lpmx_runtime.images.registry.wire.credentials import Credentials
+from lpmx_runtime.images.registry.wire.errors import DeniedError, RegistryError
+from lpmx_runtime.images.registry.wire.settings import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

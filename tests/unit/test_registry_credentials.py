@@ -9,11 +9,11 @@ import stat
 
 import pytest
 
-from lpmx_runtime.images.registry import helpers
-from lpmx_runtime.images.registry.challenge import Challenge, parse_challenges
-from lpmx_runtime.images.registry.credentials import find_credentials
-from lpmx_runtime.images.registry.errors import RegistryError
-from lpmx_runtime.images.registry.settings import endpoints
+from lpmx_runtime.images.registry.wire import helpers
+from lpmx_runtime.images.registry.wire.challenge import Challenge, parse_challenges
+from lpmx_runtime.images.registry.wire.credentials import find_credentials
+from lpmx_runtime.images.registry.wire.errors import RegistryError
+from lpmx_runtime.images.registry.wire.settings import endpoints
 from lpmx_runtime.reference import parse_reference
 
 

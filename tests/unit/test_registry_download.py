@@ -13,7 +13,7 @@ from urllib3.exceptions import ProtocolError
 from lpmx_runtime.errors import StorageError
 from lpmx_runtime.images.registry import download
 from lpmx_runtime.images.registry.download import Blobs, Descriptor, require_space
-from lpmx_runtime.images.registry.errors import DeniedError, RegistryError, TransferCutError
+from lpmx_runtime.images.registry.wire.errors import DeniedError, RegistryError, TransferCutError
 from lpmx_runtime.store.store import Store
 
 DATA = os.urandom(3 << 20)

@@ -61,7 +61,7 @@ def refresh(
     stays where the registry cannot be reached, and @report is told. Raises what `obtain` raises.
     """
     from lpmx_runtime.fetch.supply import find_archive
-    from lpmx_runtime.images.registry.errors import UnreachableError
+    from lpmx_runtime.images.registry.wire.errors import UnreachableError
 
     reference = parse_reference(name)
     canonical = str(reference)

@@ -58,8 +58,8 @@ def _dispatch(group: str, words: Sequence[str]) -> int:
 
 
 def _login(command: str, words: Sequence[str]) -> int:
-    from lpmx_runtime.images.registry.credentials import Credentials
-    from lpmx_runtime.images.registry.errors import DeniedError
+    from lpmx_runtime.images.registry.wire.credentials import Credentials
+    from lpmx_runtime.images.registry.wire.errors import DeniedError
 
     parsed = parse(words, _LOGIN, command=command, interspersed=True)
     registry = _registry(command, parsed.rest)
@@ -101,7 +101,7 @@ def _kept(environ: Mapping[str, str]) -> list[str]:
     """The registries that files of credentials name."""
     from pathlib import Path
 
-    from lpmx_runtime.images.registry.credentials import candidate_files, host_of, read_file
+    from lpmx_runtime.images.registry.wire.credentials import candidate_files, host_of, read_file
 
     only = _variable("AUTHFILE", environ) or environ.get("REGISTRY_AUTH_FILE")
     found: dict[str, None] = {}

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from lpmx_runtime.images.registry.client import Manifest, Repository
     from lpmx_runtime.images.registry.download import Descriptor
+    from lpmx_runtime.images.registry.wire.client import Manifest, Repository
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store
 

@@ -14,11 +14,11 @@ from lpmx_runtime.cli.registry import (
     checks_certificates,
 )
 from lpmx_runtime.errors import NotFoundError, UsageError
-from lpmx_runtime.images.registry.client import Repository
-from lpmx_runtime.images.registry.credentials import Credentials, find_credentials
 from lpmx_runtime.images.registry.login import login
-from lpmx_runtime.images.registry.settings import Endpoint
-from lpmx_runtime.images.registry.transport import Transport
+from lpmx_runtime.images.registry.wire.client import Repository
+from lpmx_runtime.images.registry.wire.credentials import Credentials, find_credentials
+from lpmx_runtime.images.registry.wire.settings import Endpoint
+from lpmx_runtime.images.registry.wire.transport import Transport
 from lpmx_runtime.reference import registry_name
 from lpmx_runtime.text import shown
 

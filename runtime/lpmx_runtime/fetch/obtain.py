@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from lpmx_runtime.images.progress import Display
     from lpmx_runtime.images.registry.download import Descriptor, Meter
-    from lpmx_runtime.images.registry.errors import UnreachableError
     from lpmx_runtime.images.registry.pull import Options
+    from lpmx_runtime.images.registry.wire.errors import UnreachableError
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import FileLock, Store
 
@@ -219,8 +219,8 @@ def _pull(
     report: Report | None,
 ) -> None:
     """From the registry; the error names where else the image was looked for, or what was meant."""
-    from lpmx_runtime.images.registry.errors import DeniedError, UnreachableError
     from lpmx_runtime.images.registry.pull import pull
+    from lpmx_runtime.images.registry.wire.errors import DeniedError, UnreachableError
 
     try:
         pull(store, reference, options, meter=meter, report=report)

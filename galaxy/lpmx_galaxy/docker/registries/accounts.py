@@ -32,8 +32,8 @@ _LOGOUT = table([_AUTHFILE])
 
 def login_command(words: Sequence[str]) -> int:
     """Keep a user and a password, once the registry has taken them."""
-    from lpmx_runtime.images.registry.credentials import Credentials
-    from lpmx_runtime.images.registry.errors import DeniedError
+    from lpmx_runtime.images.registry.wire.credentials import Credentials
+    from lpmx_runtime.images.registry.wire.errors import DeniedError
 
     parsed = parse(words, _LOGIN, command=LOGIN, interspersed=True)
     registry = _registry(parsed, LOGIN)

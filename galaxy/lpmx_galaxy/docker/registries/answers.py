@@ -21,7 +21,7 @@ def not_here(reference: Reference, hint: str | None = None) -> LpmxError:
 
 def refused(reference: Reference, error: LpmxError) -> LpmxError:
     """@error, for which @reference could not be had."""
-    from lpmx_runtime.images.registry.errors import DeniedError, RateLimitError
+    from lpmx_runtime.images.registry.wire.errors import DeniedError, RateLimitError
 
     said = error.message
     if isinstance(error, RateLimitError):

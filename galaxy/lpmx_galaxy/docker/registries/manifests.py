@@ -12,8 +12,8 @@ from lpmx_runtime.errors import LpmxError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lpmx_runtime.images.registry.client import Manifest, Repository
     from lpmx_runtime.images.registry.places import Access
+    from lpmx_runtime.images.registry.wire.client import Manifest, Repository
     from lpmx_runtime.reference import Reference
 
 __all__ = ["manifest_command"]
@@ -50,8 +50,8 @@ def manifest_command(words: Sequence[str]) -> int:
 
 
 def _fetch(reference: Reference, access: Access) -> tuple[Repository, Manifest]:
-    from lpmx_runtime.images.registry.errors import DeniedError
     from lpmx_runtime.images.registry.places import open_image
+    from lpmx_runtime.images.registry.wire.errors import DeniedError
 
     try:
         places, top = open_image(reference, access)

@@ -9,13 +9,13 @@ from lpmx_runtime.errors import UsageError
 from lpmx_runtime.images.manifest import host_platform
 from lpmx_runtime.text import parse_json
 
-from .client import INDEX_TYPES, MANIFEST_TYPES
-from .errors import RegistryError
+from .wire.client import INDEX_TYPES, MANIFEST_TYPES
+from .wire.errors import RegistryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .client import Manifest, Repository
+    from .wire.client import Manifest, Repository
 
 __all__ = ["Platform", "check_image", "check_platform", "choose_manifest", "parse_platform"]
 

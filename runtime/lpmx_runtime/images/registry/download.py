@@ -20,7 +20,7 @@ from urllib3.exceptions import HTTPError
 
 from lpmx_runtime.errors import StorageError, storage_errors
 
-from .errors import RegistryError, TransferCutError, WrongDataError
+from .wire.errors import RegistryError, TransferCutError, WrongDataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from lpmx_runtime.store.store import Store
 
-    from .client import Repository
+    from .wire.client import Repository
 
 __all__ = ["Blobs", "Descriptor", "Meter", "discard", "folder", "require_space"]
 

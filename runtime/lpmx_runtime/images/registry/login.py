@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from lpmx_runtime.errors import storage_errors
 from lpmx_runtime.store.store import atomic_write
 
-from . import helpers
-from .credentials import (
+from .wire import helpers
+from .wire.credentials import (
     TOKEN_USER,
     Credentials,
     candidate_files,
@@ -22,12 +22,12 @@ from .credentials import (
     key_of,
     read_file,
 )
-from .errors import RegistryError
+from .wire.errors import RegistryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from .client import Repository
+    from .wire.client import Repository
 
 __all__ = ["login", "logout"]
 

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 from lpmx_runtime.reference import parse_reference
 
-from .client import Manifest, Repository
-from .credentials import find_credentials
-from .errors import RegistryError
-from .settings import endpoints
-from .transport import Transport
+from .wire.client import Manifest, Repository
+from .wire.credentials import find_credentials
+from .wire.errors import RegistryError
+from .wire.settings import endpoints
+from .wire.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lpmx_runtime.reference import Reference
 
-    from .credentials import Credentials
-    from .settings import Endpoint
+    from .wire.credentials import Credentials
+    from .wire.settings import Endpoint
 
 __all__ = ["Access", "first_manifest", "image_reference", "open_image", "open_places"]
 

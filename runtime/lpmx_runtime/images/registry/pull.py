@@ -22,13 +22,13 @@ from lpmx_runtime.images.manifest import host_platform
 from lpmx_runtime.images.trust.policy import requirements
 from lpmx_runtime.store.image import is_hex_digest, parse_config
 
-from .answers import ANSWER_MAX
 from .choose import check_image, check_platform, choose_manifest, parse_platform
 from .download import Blobs, Descriptor, Meter, discard, require_space
-from .errors import RegistryError
 from .places import Access, first_manifest, image_reference, open_places
 from .signatures import is_met, require_signatures
 from .sources import find_source, remember_source, signers_of, sources
+from .wire.answers import ANSWER_MAX
+from .wire.errors import RegistryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store
 
-    from .client import Manifest, Repository
+    from .wire.client import Manifest, Repository
 
 __all__ = ["Options", "Pulled", "pull"]
 

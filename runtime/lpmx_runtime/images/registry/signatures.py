@@ -19,9 +19,9 @@ from lpmx_runtime.images.trust.cosign import (
 )
 from lpmx_runtime.images.trust.keys import SignatureError
 
-from .answers import ANSWER_MAX
-from .client import is_digest
-from .errors import DeniedError, RegistryError
+from .wire.answers import ANSWER_MAX
+from .wire.client import is_digest
+from .wire.errors import DeniedError, RegistryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from lpmx_runtime.images.trust.keys import Key
     from lpmx_runtime.images.trust.policy import Requirement
 
-    from .client import Repository
+    from .wire.client import Repository
 
 __all__ = ["is_met", "require_signatures"]
 

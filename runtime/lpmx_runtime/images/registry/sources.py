@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store
 
-    from .client import Manifest
+    from .wire.client import Manifest
 
 __all__ = ["find_source", "remember_source", "repo_digests", "signers_of", "sources"]
 

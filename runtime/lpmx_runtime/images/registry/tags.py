@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 
 from lpmx_runtime.text import parse_json
 
-from .errors import DeniedError, RegistryError
+from .wire.errors import DeniedError, RegistryError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .client import Repository
+    from .wire.client import Repository
 
 __all__ = ["list_tags"]
 
