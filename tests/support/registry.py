@@ -206,6 +206,8 @@ class Request:
     path: str
     range: str
     authorization: str  # its scheme
+    at: float = field(default_factory=time.monotonic)
+    sent: int = 0  # bytes of the answer's body that left
 
 
 class FaultProxy:
@@ -224,6 +226,7 @@ class FaultProxy:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]  clients go
         self.address = f"127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
@@ -257,13 +260,13 @@ class FaultProxy:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     owner: FaultProxy
+    seen: Request
 
     def serve(self) -> None:
         rule = self.owner.take(f"{self.command} {self.path}")
         scheme = (self.headers.get("Authorization") or "").partition(" ")[0]
-        self.owner.requests.append(
-            Request(self.command, self.path, self.headers.get("Range") or "", scheme)
-        )
+        self.seen = Request(self.command, self.path, self.headers.get("Range") or "", scheme)
+        self.owner.requests.append(self.seen)
         if rule.do == "status":
             self.answer(rule.code, rule.headers, rule.body)
         elif rule.do == "redirect":
@@ -311,11 +314,13 @@ class _Handler(BaseHTTPRequestHandler):
             if rule.do in {"cut", "reset", "stall"} and sent + len(block) > rule.after:
                 self.wfile.write(block[: rule.after - sent])
                 self.wfile.flush()
+                self.seen.sent = rule.after
                 self.break_off(rule.do)
                 return
             self.wfile.write(block)
             sent += len(block)
             left -= len(block)
+            self.seen.sent = sent
             if rule.rate:
                 time.sleep(len(block) / rule.rate)
 

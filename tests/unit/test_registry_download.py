@@ -27,7 +27,7 @@ class Answer:
         self.status, self.headers = status, headers or {}
         self._data, self._cut, self._at = data, cut, 0
 
-    def read(self, size):
+    def read1(self, size):
         if self._cut is not None and self._at >= self._cut:
             raise ProtocolError("gone")
         end = min(self._at + size, len(self._data), self._cut or len(self._data))
@@ -36,6 +36,8 @@ class Answer:
 
     def close(self):
         pass
+
+    drain_conn = close
 
 
 class Place:
@@ -48,7 +50,7 @@ class Place:
         )
         self.transport = SimpleNamespace(sleep=lambda _s: None, warn=self.warnings.append)
 
-    def blob(self, digest, start):
+    def blob(self, digest, start=0):
         assert digest == f"sha256:{BLOB.digest}"
         self.starts.append(start)
         way = self.ways.pop(0) if len(self.ways) > 1 else self.ways[0]

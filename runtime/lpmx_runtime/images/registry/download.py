@@ -209,12 +209,17 @@ class _Growth:
 
     def _fetch(self, place: Repository) -> None:
         """One request: from where we are to the end, or to where the line breaks."""
-        answer = place.blob(f"sha256:{self._blob.digest}", self._size)
+        digest = f"sha256:{self._blob.digest}"
+        answer = place.blob(digest, self._size)
+        if answer.status == 416 and self._size:  # it is shorter than what is here
+            answer.drain_conn()
+            self._start_over()
+            answer = place.blob(digest)
         try:
-            if answer.status == 416 or (answer.status == 200 and self._size):
-                self._start_over()  # it is shorter than what is here, or Range means nothing there
             if answer.status == 416:
-                return
+                raise WrongDataError("nothing of it")
+            if answer.status == 200 and self._size:
+                self._start_over()  # Range means nothing there
             if answer.status == 206:
                 match = _RANGE.match(answer.headers.get("Content-Range", ""))
                 if match is None or int(match[1]) != self._size:
@@ -232,7 +237,7 @@ class _Growth:
             if self._blobs.stopped.is_set():
                 raise StoppedError("stopped")
             try:
-                block = answer.read(min(BLOCK, self._blob.size - self._size))
+                block = answer.read1(min(BLOCK, self._blob.size - self._size))
             except (HTTPError, OSError) as error:
                 raise self._cut(place, type(error).__name__) from error
             if not block:

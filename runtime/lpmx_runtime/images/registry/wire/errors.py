@@ -31,7 +31,13 @@ class RateLimitError(RegistryError):
 
 
 class UnreachableError(RegistryError):
-    """No connection: name service, firewall, proxy, certificate."""
+    """No connection to @host: name service, firewall, proxy, certificate."""
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, status: int = 0, host: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint, status=status)
+        self.host = host
 
 
 class TransferCutError(RegistryError):

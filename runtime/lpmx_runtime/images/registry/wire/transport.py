@@ -78,22 +78,20 @@ class Transport:
         @again: try again after answers that are said to pass, and when there is no connection.
         Raises UnreachableError and RateLimitError; any other status is the caller's.
         """
-        host = urlsplit(url).netloc
         for attempt in range(TRIES + 1):
             last = attempt == TRIES or not again
             try:
                 answer = self._follow(method, url, headers, body, insecure=insecure)
             except UnreachableError as error:  # one without status: certificates do not get better
-                tries = TRIES if host in self._reached else UNREACHED_TRIES
+                tries = TRIES if error.host in self._reached else UNREACHED_TRIES
                 if last or not error.status or attempt >= tries:
                     raise
                 self.sleep(_pause(attempt))
                 continue
-            self._reached.add(host)
             if answer.status not in _AGAIN or last:
                 return answer
             wait = retry_after(answer)
-            check_limits(answer, host, wait, WAIT_MAX)
+            check_limits(answer, urlsplit(url).netloc, wait, WAIT_MAX)
             answer.drain_conn()
             self.sleep(_pause(attempt) if wait is None else wait)
         raise AssertionError("unreachable")
@@ -112,7 +110,10 @@ class Transport:
             sent = {"Accept-Encoding": "identity", "User-Agent": "lpmx", **headers}
             if _origin(url) != first:
                 sent = {k: v for k, v in sent.items() if k.lower() != "authorization"}
+            if urlsplit(url).scheme not in {"http", "https"}:
+                raise RegistryError(f"{first[1]}: redirects to what is no web address: {url[:200]}")
             answer = self._once(method, url, sent, body, insecure=insecure, first=first)
+            self._reached.add(urlsplit(url).netloc)
             for text in answer.headers.getlist("Warning"):
                 self._tell(first[1], text)
             location = answer.headers.get("Location")
@@ -307,5 +308,6 @@ def _unreachable(host: str, first: str, error: BaseException) -> UnreachableErro
             f"{first} sends layers from {host}, which cannot be reached: {reason}",
             hint="a firewall on the way must let it through",
             status=-1,
+            host=host,
         )
-    return UnreachableError(f"{host}: cannot be reached: {reason}", status=-1)
+    return UnreachableError(f"{host}: cannot be reached: {reason}", status=-1, host=host)
