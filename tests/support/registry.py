@@ -51,20 +51,20 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def make_ca(folder: Path) -> None:
-    """A CA of the registry's own (ca.crt), and its certificate for this machine (server.crt)."""
+def make_ca(folder: Path, host: str = "localhost") -> None:
+    """A CA of the registry's own (ca.crt), and its certificate for @host and this machine."""
     if not shutil.which("openssl"):
         pytest.skip("no openssl on this machine (Debian: openssl)")
     ca = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30"]
     run([*ca, "-subj", "/CN=lab CA", "-keyout", folder / "ca.key", "-out", folder / "ca.crt"])
-    issue(folder, "server", "localhost")
+    issue(folder, "server", host)
 
 
 def issue(folder: Path, name: str, subject: str) -> None:
     """A key and a certificate (NAME.key, NAME.crt) by the CA in @folder."""
     request = ["openssl", "req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={subject}"]
     run([*request, "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.csr"])
-    (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+    (folder / "names").write_text(f"subjectAltName=DNS:localhost,DNS:{subject},IP:127.0.0.1\n")
     sign = ["openssl", "x509", "-req", "-days", "30", "-CAcreateserial"]
     by = ["-CA", folder / "ca.crt", "-CAkey", folder / "ca.key", "-extfile", folder / "names"]
     run([*sign, *by, "-in", folder / f"{name}.csr", "-out", folder / f"{name}.crt"])

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+import time
 from types import SimpleNamespace
 
 import pytest
 from urllib3.exceptions import ProtocolError
 
+from lpmx_runtime import gc
 from lpmx_runtime.errors import StorageError
 from lpmx_runtime.images.registry import download
 from lpmx_runtime.images.registry.download import Blobs, Descriptor, require_space
@@ -225,3 +227,19 @@ def test_a_disk_without_room_is_told_before_the_first_byte(store):
     with pytest.raises(StorageError, match=r"needs \d+ MB, has \d+ MB"):
         require_space(store, [Descriptor("a" * 64, 1 << 60)])
     require_space(store, [BLOB])
+
+
+def test_gc_keeps_downloads_for_a_week_and_removes_all_when_asked(store):
+    folder = download.folder(store)
+    folder.mkdir()
+    old, new = folder / f"sha256-{'a' * 64}.partial", folder / f"sha256-{'b' * 64}"
+    for path, days in ((old, 8), (new, 6)):
+        path.write_bytes(b"x")
+        then = time.time() - days * 86_400
+        os.utime(path, (then, then))
+    assert gc.collect(store, dry_run=True).leftovers == (old.name,)
+    assert old.exists()
+    gc.collect(store)
+    assert sorted(folder.iterdir()) == [new]
+    gc.collect(store, downloads=True)
+    assert sorted(folder.iterdir()) == []

@@ -123,6 +123,8 @@ class Blobs:
         with storage_errors(f"blob {blob.digest[:12]}"):
             folder(self.store).mkdir(mode=0o700, exist_ok=True)
             with self.store.lock(f"download-{blob.digest}"):
+                if self.stopped.is_set():
+                    raise StoppedError("stopped")
                 if is_here():
                     discard(self.store, blob)
                 elif not whole.exists():

@@ -118,11 +118,20 @@ def pull(
     places, top = first_manifest(places, asked)
     chosen = choose_manifest(places[0], top, wanted, str(reference))
     signers = require_signatures(places, (top.digest, chosen.digest), needed, str(reference))
-    archive = _RegistryArchive(
-        store, places, chosen, reference, jobs(options.jobs), meter or _no_meter
-    )
-    with store.adding(), store.workspace() as workspace, contextlib.closing(archive):
-        (loaded,) = load_archive(store, archive, workspace, report=report)
+    with (
+        store.adding(),  # from before the first byte: gc leaves downloads alone meanwhile
+        store.workspace() as workspace,
+        contextlib.closing(
+            _RegistryArchive(
+                store, places, chosen, reference, jobs(options.jobs), meter or _no_meter
+            )
+        ) as archive,
+    ):
+        try:
+            (loaded,) = load_archive(store, archive, workspace, report=report)
+        except ArchiveError:
+            archive.is_spoiled = True
+            raise
     remember_source(store, loaded.image.id, reference, top, chosen, signers)
     return Pulled(loaded.image, top.digest, loaded.new_layers, False)
 
@@ -172,6 +181,7 @@ class _RegistryArchive:
     jobs: int
     meter: Callable[[Sequence[Descriptor]], Meter]
     label: str = ""
+    is_spoiled: bool = False  # what is in its blobs is wrong: to keep them is no use
     _small: dict[str, bytes] = field(default_factory=dict)
     _coming: dict[str, Future[Any]] = field(default_factory=dict)
     _workers: ThreadPoolExecutor | None = None
@@ -281,8 +291,10 @@ class _RegistryArchive:
             self._blobs.stopped.set()
         if self._workers is not None:
             self._workers.shutdown(wait=True, cancel_futures=True)
-        for coming in self._coming.values():
-            if coming.done() and not coming.cancelled() and coming.exception() is None:
+        for name, coming in self._coming.items():
+            if not coming.done() or coming.cancelled() or coming.exception() is not None:
+                continue
+            if self.is_spoiled or self._is_here(self._sizes[name]):
                 with contextlib.suppress(OSError):
                     os.unlink(coming.result())
 

@@ -10,10 +10,7 @@ import os
 import random
 import ssl
 import time
-import urllib.request
 from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
@@ -23,9 +20,13 @@ from urllib3.exceptions import (
     LocationParseError,
     MaxRetryError,
     NameResolutionError,
+    ProxyError,
     SSLError,
 )
 from urllib3.util import Timeout, make_headers
+
+from lpmx_runtime.images.web.certificates import context_for, explain
+from lpmx_runtime.images.web.proxies import proxy_for
 
 from .answers import check_limits, retry_after
 from .errors import RegistryError, UnreachableError
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from urllib3.response import BaseHTTPResponse
+
+    from lpmx_runtime.images.web.proxies import Proxy
 
 __all__ = ["Transport"]
 
@@ -44,11 +47,6 @@ WAIT_MAX = 60.0  # the longest Retry-After that is waited for
 REDIRECTS = 10
 _AGAIN = {408, 429, 499, 500, 502, 503, 504, 522}
 _REDIRECT = {301, 302, 303, 307, 308}
-_STORES = (
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-)
 
 
 @dataclass
@@ -133,7 +131,7 @@ class Transport:
         insecure: bool,
         first: tuple[str, str],
     ) -> BaseHTTPResponse:
-        host = urlsplit(url).netloc
+        scheme, host = _origin(url)
         try:
             return self._pool(url, insecure=insecure).request(
                 method,
@@ -148,13 +146,14 @@ class Transport:
         except LocationParseError as error:
             raise RegistryError(f"{first[1]}: an address that is none: {url[:200]}") from error
         except SSLError as error:
-            raise _untrusted(host, error) from error
+            raise _without_tls(host, error) from error
         except MaxRetryError as error:
             if isinstance(error.reason, SSLError):
-                raise _untrusted(host, error.reason) from error
-            raise _unreachable(host, first[1], error.reason or error) from error
+                raise _without_tls(host, error.reason) from error
+            why = error.reason or error
+            raise _unreachable(host, first[1], why, proxy_for(scheme, host)) from error
         except (HTTPError, OSError) as error:
-            raise _unreachable(host, first[1], error) from error
+            raise _unreachable(host, first[1], error, proxy_for(scheme, host)) from error
 
     def _pool(self, url: str, *, insecure: bool) -> urllib3.PoolManager:
         parts = urlsplit(url)
@@ -170,26 +169,25 @@ class Transport:
         }
         if scheme == "https":
             checked = self.verify and not insecure
-            options["ssl_context"] = _context(netloc, checked=checked, environ=self.environ)
+            options["ssl_context"] = context_for(netloc, self.environ, checked=checked)
             if not checked:
                 options["assert_hostname"] = False
-        proxy = _proxy(scheme, netloc)
-        if not proxy:
+        proxy = proxy_for(scheme, netloc)
+        if proxy is None:
             return urllib3.PoolManager(**options)  # type: ignore[arg-type]
-        if proxy.startswith("socks"):
+        if proxy.is_socks:
             try:
                 from urllib3.contrib.socks import SOCKSProxyManager
             except ImportError as error:
                 raise UnreachableError(
-                    f"{netloc}: the proxy {_bare(proxy)} needs PySocks",
+                    f"{netloc}: the proxy {proxy.address} needs PySocks",
                     hint="`pip install PySocks`",
                 ) from error
-            return SOCKSProxyManager(proxy, **options)  # type: ignore[arg-type]
-        user = urlsplit(proxy)
-        given = f"{user.username}:{user.password or ''}" if user.username else None
+            return SOCKSProxyManager(proxy.url, **options)  # type: ignore[arg-type]
+        headers = make_headers(proxy_basic_auth=proxy.login) if proxy.login else None
         return urllib3.ProxyManager(
-            _bare(proxy),
-            proxy_headers=make_headers(proxy_basic_auth=given) if given else None,
+            proxy.address,
+            proxy_headers=headers,
             **options,  # type: ignore[arg-type]
         )
 
@@ -211,83 +209,32 @@ def _pause(attempt: int) -> float:
     return float(2**attempt) * random.uniform(0.75, 1.25)  # noqa: S311  so that not all come at once
 
 
-def _bare(proxy: str) -> str:
-    """A proxy's address without its user and password."""
-    parts = urlsplit(proxy)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-
-def _proxy(scheme: str, netloc: str) -> str:
-    host = urlsplit(f"//{netloc}").hostname or ""
-    if host == "localhost" or host.startswith("127.") or host == "::1":
-        return ""
-    if urllib.request.proxy_bypass(netloc) or urllib.request.proxy_bypass(host):
-        return ""
-    proxies = urllib.request.getproxies()
-    found = proxies.get(scheme) or proxies.get("all") or ""
-    return found if "://" in found or not found else f"http://{found}"
-
-
-def certificate_folders(netloc: str, environ: Mapping[str, str]) -> list[Path]:
-    """Where certificates for a registry may lie, as docker and podman have it."""
-    home = Path(environ.get("HOME") or os.path.expanduser("~"))
-    own = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
-    tops = (own / "containers", Path("/etc/containers"), Path("/etc/docker"))
-    return [top / "certs.d" / netloc for top in tops]
-
-
-@lru_cache
-def _context_of(checked: bool, bundles: tuple[str, ...], home: str) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if not checked:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if not context.cert_store_stats()["x509_ca"]:
-        # a Python that was built elsewhere looks for the system's certificates in another place
-        bundles = (*bundles, *[path for path in _STORES if os.path.exists(path)][:1])
-    for bundle in bundles:
-        _load(context, bundle)
-    for folder in map(Path, home.split("\0")):
-        if not folder.is_dir():
-            continue
-        for path in sorted(folder.glob("*.crt")):
-            _load(context, str(path))
-        for path in sorted(folder.glob("*.cert")):
-            key = path.with_suffix(".key")
-            try:
-                context.load_cert_chain(path, key)
-            except (OSError, ssl.SSLError) as error:
-                raise UnreachableError(f"{path}: no certificate with its key: {error}") from error
-    return context
-
-
-def _context(netloc: str, *, checked: bool, environ: Mapping[str, str]) -> ssl.SSLContext:
-    names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-    bundles = tuple(environ[name] for name in names if environ.get(name))
-    folders = "\0".join(map(str, certificate_folders(netloc, environ)))
-    return _context_of(checked, bundles, folders)
-
-
-def _load(context: ssl.SSLContext, path: str) -> None:
-    try:
-        if os.path.isdir(path):
-            context.load_verify_locations(capath=path)
-        else:
-            context.load_verify_locations(cafile=path)
-    except (OSError, ssl.SSLError) as error:
-        raise UnreachableError(f"{path}: no certificates: {error}") from error
-
-
-def _untrusted(host: str, error: Exception) -> UnreachableError:
+def _without_tls(host: str, error: BaseException) -> UnreachableError:
     folder = f"~/.config/containers/certs.d/{host}"
-    text = str(error)
-    if "CERTIFICATE_VERIFY_FAILED" not in text and "certificate" not in text:
-        return UnreachableError(f"{host}: no TLS: {_reason(error)}", status=-1)
-    why = text.partition("certificate verify failed: ")[2].partition(" (")[0] or _reason(error)
-    return UnreachableError(
-        f"{host}: certificate not trusted: {why}",
-        hint=f"put the CA of the site, or of the proxy, into {folder}/ca.crt",
-    )
+    text, inner = str(error), _ssl_error(error)
+    why = explain(inner) if inner is not None else _reason(error)
+    if "certificate verify failed" in text:
+        why = text.partition("certificate verify failed: ")[2].partition(" (")[0] or why
+        return UnreachableError(
+            f"{host}: certificate not trusted: {why}",
+            hint=f"put the CA of the site, or of the proxy, into {folder}/ca.crt",
+        )
+    if "certificate" in why:  # an alert: what the registry thinks of ours
+        return UnreachableError(
+            f"{host}: wants a certificate of its clients: {why}",
+            hint=f"put it into {folder}/client.cert, and its key into client.key there",
+        )
+    return UnreachableError(f"{host}: no TLS: {why}", status=-1, host=host)
+
+
+def _ssl_error(error: BaseException | None) -> ssl.SSLError | None:
+    """The error of TLS that is behind @error."""
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return error
+        inner = error.args[0] if error.args else None
+        error = inner if isinstance(inner, BaseException) else error.__cause__
+    return None
 
 
 def _reason(error: BaseException) -> str:
@@ -295,19 +242,24 @@ def _reason(error: BaseException) -> str:
         return "no such host"
     inner: BaseException | None = error
     while inner is not None:
-        if isinstance(inner, OSError) and inner.errno:
+        if isinstance(inner, OSError) and inner.errno and not isinstance(inner, ssl.SSLError):
             return os.strerror(inner.errno).lower()
         inner = inner.__cause__ or inner.__context__
+    if isinstance(error, ProxyError):
+        return str(error.original_error)[:200]
     return str(error).rpartition(": ")[2][:200] or type(error).__name__
 
 
-def _unreachable(host: str, first: str, error: BaseException) -> UnreachableError:
+def _unreachable(
+    host: str, first: str, error: BaseException, proxy: Proxy | None
+) -> UnreachableError:
     reason = _reason(error)
+    by = f" through the proxy {proxy.address}" if proxy else ""
     if host != first:
         return UnreachableError(
-            f"{first} sends layers from {host}, which cannot be reached: {reason}",
+            f"{first} sends layers from {host}, which cannot be reached{by}: {reason}",
             hint="a firewall on the way must let it through",
             status=-1,
             host=host,
         )
-    return UnreachableError(f"{host}: cannot be reached: {reason}", status=-1, host=host)
+    return UnreachableError(f"{host}: cannot be reached{by}: {reason}", status=-1, host=host)
