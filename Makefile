@@ -72,7 +72,7 @@ check: build
 	MYPYPATH=tests:bench:runtime:galaxy $(BIN)/mypy tests/as_user.py tests/conftest.py bench/run.py bench/scale.py
 	$(C_FILES) | xargs clang-format --dry-run -Werror
 	$(MAKE) -s -C preload
-	$(BIN)/python -m pytest -q tests/unit/test_sources.py
+	$(BIN)/python -m pytest -q tests/unit/test_sources.py tests/unit/test_c_graph.py
 
 format: build
 	$(BIN)/ruff format .
