@@ -4,7 +4,6 @@
 
 #include "../uufs.h"
 
-/* Hit->host of hit->ctr ---- */
 int hit_compose(struct uufs_hit *hit, const char *prefix, size_t prefix_len, const char *tail,
                 size_t tail_len);
 int hit_in_upper(const struct uufs *fs, struct uufs_hit *hit);
