@@ -25,6 +25,7 @@ COMMANDS = {
     "run": "run",
     "inspect": "inspect",
     "pull": "registries.pull",
+    "push": "registries.push",
     "images": "images",
     "load": "images",
     "import": "images",
@@ -49,7 +50,7 @@ COMMANDS = {
 _GROUPS = {
     "image": {
         "ls": "images", "list": "images", "rm": "rmi", "inspect": "inspect", "pull": "pull",
-        "load": "load", "import": "import", "tag": "tag", "build": "build",
+        "push": "push", "load": "load", "import": "import", "tag": "tag", "build": "build",
         "save": "save",
     },
     "container": {
