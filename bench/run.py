@@ -98,7 +98,7 @@ class Bench:
     def _compile_plan(self) -> Path:
         self.lpmx("create", "--name", "bench", self.reference)
         self.lpmx("exec", "bench", "/bin/true")
-        (plan,) = (self.folder / "store").glob("containers/*/plan")
+        (plan,) = (self.folder / "store").glob("containers/*/plan*")
         return plan
 
     def _merged_tree(self) -> tuple[Path | None, str]:
@@ -366,6 +366,11 @@ class Bench:
         )
         return Table("Load of an image", note, "`tar -x` of the same layers", times)
 
+    def pull(self) -> list[Table]:
+        import pulling
+
+        return list(pulling.pulls(build.archive(self.image), self.folder))
+
     def kernel(self) -> list[Table]:
         import kernel  # it needs a package index for the payload
 
@@ -420,6 +425,7 @@ TABLES = (
     "changes",
     "calls",
     "load",
+    "pull",
     "kernel",
 )
 

@@ -94,6 +94,19 @@ def test_kill_9_at_every_5_mb_then_pull_is_whole(
     assert ends[-1] > 20 * MB
 
 
+def test_gc_leaves_alone_what_a_pull_is_fetching(
+    lpmx: Lpmx, proxy: FaultProxy, name: str, spec: mkimage.Spec
+) -> None:
+    proxy.begin(Rule(BLOBS, "pass", rate=20 * MB))
+    process = start_pull(lpmx, name)
+    until(lambda: fetched(lpmx) > 2 * MB, what="a part is here")
+    lpmx("gc", "--downloads", check=False)
+    out, err = process.communicate(timeout=60)
+    assert (out, process.returncode) == (f"{spec.id}\n", 0), err
+    assert not [one for one in proxy.requests if one.range]
+    assert_whole(lpmx, spec)
+
+
 @pytest.mark.parametrize("count", [pytest.param(16), pytest.param(64, marks=pytest.mark.long)])
 def test_many_pulls_of_one_image_are_one_download(
     count: int, lpmx: Lpmx, proxy: FaultProxy, name: str, spec: mkimage.Spec

@@ -92,7 +92,7 @@ def _was_pulled(store: Store, image: Image, reference: Reference) -> bool:
 
 def platform_of(text: str) -> str:
     """`--platform OS/ARCH[/VARIANT]` or `--arch ARCH` as a pull wants it; "": this machine's."""
-    from lpmx_runtime.images.manifest import host_platform
+    from lpmx_runtime.images.platforms import host_platform
 
     parts = [_MACHINES.get(part, part) for part in text.lower().split("/") if part]
     platform = "/".join(parts if len(parts) != 1 else ("linux", *parts))

@@ -10,7 +10,6 @@ from lpmx_runtime.cli.registry import add_authfile, add_connection, checks_certi
 from lpmx_runtime.columns import size_text
 from lpmx_runtime.config.values import JOBS
 from lpmx_runtime.errors import LpmxError, UsageError
-from lpmx_runtime.images.events import Events
 from lpmx_runtime.images.progress import Display
 from lpmx_runtime.images.registry.pull import Options, pull
 from lpmx_runtime.store.store import Store
@@ -75,6 +74,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _with_events(store: Store, name: str, options: Options) -> None:
+    from lpmx_runtime.images.events import Events
+
     events = Events(name)
     try:
         pulled = pull(store, name, options, meter=events.begin, report=events.say)

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from lpmx_runtime.errors import LpmxError, UsageError, storage_errors
 from lpmx_runtime.images.archive import Blob
 from lpmx_runtime.images.load import import_layer, make_view, sync_store
-from lpmx_runtime.images.manifest import LayerSpec, host_platform
+from lpmx_runtime.images.manifest import LayerSpec
+from lpmx_runtime.images.platforms import host_platform
 from lpmx_runtime.reference import check_name
 from lpmx_runtime.tar.blocks import Digest
 from lpmx_runtime.tar.writer import write_layer

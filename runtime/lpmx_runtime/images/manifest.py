@@ -19,6 +19,7 @@ from lpmx_runtime.store.image import is_hex_digest, parse_config
 from lpmx_runtime.text import parse_json
 
 from .archive import read_small
+from .platforms import host_platform, platform_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ImageSpec", "LayerSpec", "read_images"]
 
-_MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64le", "s390x": "s390x"}
 _INDEX_TYPES = {
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
@@ -71,12 +71,6 @@ class ImageSpec:
 
 class _Artifact(Exception):  # noqa: N818  (a finding, not an error)
     """What a manifest describes is of this type, and no image."""
-
-
-def host_platform() -> str:
-    """The platform whose images run here."""
-    machine = os.uname().machine
-    return f"linux/{_MACHINES.get(machine, machine)}"
 
 
 def read_images(
@@ -157,18 +151,13 @@ def _spec(
     )
     image_id = hashlib.sha256(config).hexdigest()
     return ImageSpec(
-        image_id, tuple(_canonical(names)), config, layers, _platform(parsed), not _is_said(parsed)
+        image_id,
+        tuple(_canonical(names)),
+        config,
+        layers,
+        platform_of(parsed),
+        not _is_said(parsed),
     )
-
-
-def _platform(value: dict[str, Any]) -> str:
-    """`os/architecture` of a configuration or descriptor; what it leaves open is this machine's.
-
-    crane, go-containerregistry and older Bazel rules write images without either.
-    """
-    system, _, machine = host_platform().partition("/")
-    said = str(value.get("architecture") or machine)
-    return f"{value.get('os') or system}/{_MACHINES.get(said, said)}".lower()
 
 
 def _is_said(value: dict[str, Any]) -> bool:
@@ -282,7 +271,7 @@ def _platform_manifests(
     platform = descriptor.get("platform")
     if isinstance(platform, dict) and platform.get("os") == "unknown":
         return
-    if isinstance(platform, dict) and _platform(platform) != host_platform():
+    if isinstance(platform, dict) and platform_of(platform) != host_platform():
         return
     media = descriptor.get("mediaType")
     if media and media not in _INDEX_TYPES | _MANIFEST_TYPES:

@@ -22,7 +22,7 @@ from lpmx_runtime.tar.blocks import Digest
 from lpmx_runtime.tar.split import archive_blocks
 from lpmx_runtime.tar.writer import header
 
-from .manifest import host_platform
+from .platforms import host_platform
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -9,5 +9,6 @@ Modules, each using only those above it:
     download     blobs as files: checked, continued after a cut and by the next command
     signatures   those of an image, in its repository
     sources      where the images of the store came from
+    archive      the image of a manifest as an archive for `load`
     pull         an image of a registry into the store
 """

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lpmx_runtime.errors import UsageError
-from lpmx_runtime.images.manifest import host_platform
+from lpmx_runtime.images.platforms import host_platform, platform_of
 from lpmx_runtime.text import parse_json
 
 from .wire.client import INDEX_TYPES, MANIFEST_TYPES
@@ -90,9 +90,7 @@ def check_platform(config: bytes, name: str) -> None:
         value = parse_json(config)
     except ValueError as error:
         raise RegistryError(f"{name}: a configuration that is no JSON") from error
-    system, _, machine = host_platform().partition("/")
-    stated = value if isinstance(value, dict) else {}
-    own = f"{stated.get('os') or system}/{stated.get('architecture') or machine}".lower()
+    own = platform_of(value if isinstance(value, dict) else {})
     if own != host_platform():
         raise RegistryError(f"{name}: no image for {host_platform()}, only {own}")
 

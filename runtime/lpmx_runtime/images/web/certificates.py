@@ -6,6 +6,7 @@ As containers-certs.d(5): `*.crt` are authorities, `X.cert` with `X.key` is who 
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 from functools import lru_cache
 from pathlib import Path
@@ -16,13 +17,15 @@ from lpmx_runtime.errors import LpmxError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["context_for", "explain", "folders"]
+__all__ = ["context_for", "explain", "folders", "speaks_tls"]
 
 _STORES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/ca-bundle.pem",
 )
+_PROBE_SECONDS = 10.0
+_NO_TLS = {"WRONG_VERSION_NUMBER", "UNEXPECTED_EOF_WHILE_READING", "RECORD_LAYER_FAILURE"}
 _BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
@@ -40,13 +43,31 @@ def context_for(netloc: str, environ: Mapping[str, str], *, checked: bool) -> ss
     return _context(checked, bundles, tuple(map(str, folders(netloc, environ))))
 
 
+def speaks_tls(netloc: str) -> bool:
+    """Does something at @netloc, on this machine, answer by TLS? Whom it is, is not looked at."""
+    host, _, port = netloc.rpartition(":") if netloc[-1:].isdigit() else (netloc, "", "443")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((host.strip("[]"), int(port)), _PROBE_SECONDS) as line,
+            context.wrap_socket(line, server_hostname=host.strip("[]")),
+        ):
+            return True
+    except ssl.SSLError as error:
+        return error.reason not in _NO_TLS
+    except OSError:
+        return False
+
+
 @lru_cache
 def _context(checked: bool, bundles: tuple[str, ...], places: tuple[str, ...]) -> ssl.SSLContext:
-    context = ssl.create_default_context()
+    context = ssl.create_default_context() if checked else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if not checked:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    if not context.cert_store_stats()["x509_ca"]:
+    elif not context.cert_store_stats()["x509_ca"]:
         bundles = (*bundles, *_usual_store())
     for bundle in bundles:
         _believe(context, bundle)

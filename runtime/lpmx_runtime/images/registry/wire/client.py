@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
+from lpmx_runtime.images.web.certificates import speaks_tls
 from lpmx_runtime.text import parse_json, shown
 
 from .answers import error_of, read_small
@@ -319,16 +320,10 @@ class Repository:
     ) -> BaseHTTPResponse:
         """To the registry, by https or, where that is allowed, by http."""
         insecure = self.endpoint.insecure
-        if self._scheme:
-            schemes = [self._scheme]
-        elif self.plain_http:
-            schemes = ["http"]
-        else:
-            plain = insecure or _LOCAL.fullmatch(self.endpoint.host)
-            schemes = ["https", "http"] if plain else ["https"]
+        schemes = [self._scheme] if self._scheme else self._schemes()
         for scheme in schemes:
             url = f"{scheme}://{self.endpoint.host}{path}"
-            maybe = len(schemes) > 1 and scheme == "https"
+            maybe = scheme != schemes[-1]
             try:
                 answer = self.transport.request(
                     method,
@@ -345,6 +340,17 @@ class Repository:
             self._scheme = scheme
             return answer
         raise AssertionError("unreachable")
+
+    def _schemes(self) -> list[str]:
+        """What may be spoken here, https before http."""
+        host = self.endpoint.host
+        if self.plain_http:
+            return ["http"]
+        if self.endpoint.insecure:
+            return ["https", "http"]
+        if _LOCAL.fullmatch(host):
+            return ["https"] if speaks_tls(host) else ["http"]
+        return ["https"]
 
     # ---- tokens
     def _renew(self, answer: BaseHTTPResponse, used: str = "") -> bool:
