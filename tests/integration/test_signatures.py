@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from support import mkimage
-from support.lpmx import Lpmx
+from support.lpmx import Lpmx, run
 from support.registry import FaultProxy, Rule, docker_registry, push
 from support.signing import Signer, payload, sign_bundle, sign_classic
-from support.upload import INDEX, index, manifest_digest, manifest_of, put_manifest
+from support.upload import (
+    INDEX,
+    image_manifest,
+    index,
+    manifest_digest,
+    manifest_of,
+    put_blob,
+    put_manifest,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -233,3 +241,21 @@ def test_without_cryptography_a_line_says_what_to_install(
         "  (`pip install 'lpmx-kernels[verify]'`)",
     ]
     assert lpmx("pull", f"{place}:1", env=env).returncode == 0, "it is needed for nothing else"
+
+
+def test_a_sif_image_of_a_registry_obeys_as_well(
+    lpmx: Lpmx, place: str, lab: Signer, tmp_path: Path
+) -> None:
+    """`oras://` does not pass through the store's own pull."""
+    sif = put_blob(place, b"sif", "application/vnd.sylabs.sif.layer.v1.sif")
+    config = put_blob(place, b"{}", "application/vnd.sylabs.sif.config.v1+json")
+    put_manifest(place, image_manifest(config, [sif]), "sif")
+    trust(f"{place.partition('/')[0]}/: {{keys: [{lab.public}]}}\n")
+    program = str(Path(lpmx.command[0]).with_name("lpmx-singularity"))
+    words = [program, "pull", tmp_path / "x.sif", f"oras://{place}:sif"]
+    done = run(words, env=lpmx.environment(), check=False)
+    assert (done.returncode, "not signed" in done.stderr) == (255, True), done.stderr
+    assert not (tmp_path / "x.sif").exists()
+    sign_classic(place, manifest_digest(place, "sif"), lab)
+    run(words, env=lpmx.environment())
+    assert (tmp_path / "x.sif").read_bytes() == b"sif"

@@ -80,6 +80,8 @@ def pull_file(store: Store, name: str, target: str, how: Fetching, *, force: boo
 def _locate(name: str, how: Fetching) -> tuple[list[Repository], Descriptor]:
     from lpmx_runtime.images.registry.choose import choose_manifest, parse_platform
     from lpmx_runtime.images.registry.places import Access, image_reference, open_image
+    from lpmx_runtime.images.registry.signatures import require_signatures
+    from lpmx_runtime.images.trust.policy import requirements
 
     from .messages import warning
 
@@ -87,6 +89,8 @@ def _locate(name: str, how: Fetching) -> tuple[list[Repository], Descriptor]:
     places, top = open_image(reference, Access(plain_http=how.plain_http), warn=warning)
     platform = parse_platform(platform_of(how.platform))
     manifest = choose_manifest(places[0], top, platform, str(reference))
+    needed = requirements(reference)
+    require_signatures(places, (top.digest, manifest.digest), needed, str(reference))
     return places, _layer_of(manifest, str(reference))
 
 
