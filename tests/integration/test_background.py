@@ -71,10 +71,10 @@ class Box:
 
 @pytest.fixture
 def box(
-    run_lpmx: Callable[..., subprocess.CompletedProcess[str]], busybox_image: str
+    run_lpmx: Callable[..., subprocess.CompletedProcess[str]], busybox_image: str, tmp_path: Path
 ) -> Iterator[Box]:
     made = Box(f"left.{os.urandom(4).hex()}", next(_numbers), run_lpmx)
-    run_lpmx("create", "--name", made.name, busybox_image, "true")
+    run_lpmx("create", "--name", made.name, "-v", str(tmp_path), busybox_image, "true")
     yield made
     run_lpmx("rm", "-f", made.name, check=False)
     assert made.has_ended()
