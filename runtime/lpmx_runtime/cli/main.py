@@ -25,7 +25,6 @@ __all__ = ["main"]
 COMMANDS = (
     "load",
     "pull",
-    "push",
     "login",
     "logout",
     "images",

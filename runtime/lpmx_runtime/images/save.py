@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store
 
-__all__ = ["FORMATS", "layer_file", "raw_config", "save"]
+__all__ = ["FORMATS", "save"]
 
 FORMATS = ("docker-archive", "oci-archive", "oci-dir")
 _OCI = "application/vnd.oci.image"
@@ -204,10 +204,39 @@ class _Writer:
             self._oci(list(merged.values()), target)
         target.finish()
 
+    def _config(self, image: Image) -> bytes:
+        raw = (self._store.images_dir / image.id / "config.json").read_bytes()
+        if hashlib.sha256(raw).hexdigest() != image.id:
+            raise StorageError(
+                f"image {image.name}: its configuration is not what it was",
+                hint="remove the image (`lpmx rmi`) and load it again",
+            )
+        return raw
+
+    def _layer(self, diff_id: str, *, compress: bool) -> tuple[Path, str]:
+        """The layer's archive as a file of the workspace, and its digest."""
+        path = self._workspace / f"{diff_id}.out"
+        inner, outer = Digest(), Digest()
+        try:
+            with open(path, "wb") as file:
+                plain = _seen(archive_blocks(self._store.layer_dir(diff_id)), inner)
+                for block in _gzip(plain) if compress else plain:
+                    outer.update(block)
+                    file.write(block)
+            if inner.hexdigest() != diff_id:
+                raise StorageError(
+                    f"layer {diff_id[:12]}: its files are not those of its archive any more",
+                    hint="remove the image (`lpmx rmi`, `lpmx gc`) and load it again",
+                )
+            return path, outer.hexdigest()
+        finally:
+            inner.close()
+            outer.close()
+
     def _docker(self, images: list[tuple[Image, list[str]]], target: _Target) -> None:
         manifest = []
         for image, names in images:
-            target.put(f"{image.id}.json", raw_config(self._store, image))
+            target.put(f"{image.id}.json", self._config(image))
             manifest.append(
                 {
                     "Config": f"{image.id}.json",
@@ -216,10 +245,7 @@ class _Writer:
                 }
             )
         for diff_id in dict.fromkeys(d for image, _ in images for d in image.diff_ids):
-            target.move(
-                f"{diff_id}.tar",
-                layer_file(self._store, diff_id, self._workspace, compress=False)[0],
-            )
+            target.move(f"{diff_id}.tar", self._layer(diff_id, compress=False)[0])
         target.put("manifest.json", _json(manifest))
 
     def _oci(self, images: list[tuple[Image, list[str]]], target: _Target) -> None:
@@ -230,7 +256,7 @@ class _Writer:
             for diff_id in image.diff_ids:
                 if diff_id not in layers:
                     layers[diff_id] = self._oci_layer(diff_id, target)
-            config = self._put(target, raw_config(self._store, image), f"{_OCI}.config.v1+json")
+            config = self._put(target, self._config(image), f"{_OCI}.config.v1+json")
             manifest = {
                 "schemaVersion": 2,
                 "mediaType": f"{_OCI}.manifest.v1+json",
@@ -243,7 +269,7 @@ class _Writer:
         target.put("index.json", _json(index))
 
     def _oci_layer(self, diff_id: str, target: _Target) -> _Blob:
-        path, digest = layer_file(self._store, diff_id, self._workspace, compress=self._compress)
+        path, digest = self._layer(diff_id, compress=self._compress)
         size = path.stat().st_size
         target.move(f"blobs/sha256/{digest}", path)
         return _Blob(digest, size, f"{_OCI}.layer.v1.tar" + ("+gzip" if self._compress else ""))
@@ -253,42 +279,6 @@ class _Writer:
         digest = hashlib.sha256(data).hexdigest()
         target.put(f"blobs/sha256/{digest}", data)
         return _Blob(digest, len(data), media_type)
-
-
-def raw_config(store: Store, image: Image) -> bytes:
-    """The configuration of @image as it came. StorageError: it is not what it was."""
-    raw = (store.images_dir / image.id / "config.json").read_bytes()
-    if hashlib.sha256(raw).hexdigest() != image.id:
-        raise StorageError(
-            f"image {image.name}: its configuration is not what it was",
-            hint="remove the image (`lpmx rmi`) and load it again",
-        )
-    return raw
-
-
-def layer_file(store: Store, diff_id: str, workspace: Path, *, compress: bool) -> tuple[Path, str]:
-    """The archive of a layer as a file of @workspace, and its sha256 in hex.
-
-    With @compress by gzip; the same layer always gives the same bytes. StorageError: the layer's
-    files are not those of its archive any more.
-    """
-    path = workspace / f"{diff_id}.out"
-    inner, outer = Digest(), Digest()
-    try:
-        with open(path, "wb") as file:
-            plain = _seen(archive_blocks(store.layer_dir(diff_id)), inner)
-            for block in _gzip(plain) if compress else plain:
-                outer.update(block)
-                file.write(block)
-        if inner.hexdigest() != diff_id:
-            raise StorageError(
-                f"layer {diff_id[:12]}: its files are not those of its archive any more",
-                hint="remove the image (`lpmx rmi`, `lpmx gc`) and load it again",
-            )
-        return path, outer.hexdigest()
-    finally:
-        inner.close()
-        outer.close()
 
 
 def _listing(image: Image, name: str) -> dict[str, Any]:

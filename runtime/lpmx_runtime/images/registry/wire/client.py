@@ -12,8 +12,7 @@ import re
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, TypeVar
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, TypeVar
 
 from lpmx_runtime.images.web.certificates import speaks_tls
 from lpmx_runtime.text import parse_json, shown
@@ -91,7 +90,6 @@ class Repository:
     find_credentials: Callable[[], Credentials | None]
     plain_http: bool = False
     actions: str = "pull"
-    also: tuple[str, ...] = ()  # repositories of the same registry to pull from
     _scheme: str = ""
     _authorization: str = field(default="", repr=False)
     _good_until: float = 0.0
@@ -190,53 +188,6 @@ class Repository:
         finally:
             answer.drain_conn()
 
-    def send(
-        self,
-        method: str,
-        location: str,
-        headers: Mapping[str, str],
-        *,
-        body: bytes | IO[bytes] | None = None,
-        good: tuple[int, ...],
-        what: str,
-    ) -> BaseHTTPResponse:
-        """A request that changes something; the answer has one of the statuses @good.
-
-        @location: an address of an earlier answer, or a path below the repository's name. @what is
-        sent, for messages. A @body is read once more when the registry wants a new token for it.
-        """
-        path = self._path_at_registry(location)
-        for attempt in range(2):
-            if body is not None and not isinstance(body, bytes):
-                body.seek(0)
-            if path is None:  # another host takes it, which is not told who we are
-                insecure = self.endpoint.insecure
-                answer = self.transport.request(
-                    method, location, headers, body=body, insecure=insecure, again=False
-                )
-                break
-            used = self._authorization
-            sent = {**headers, **({"Authorization": used} if used else {})}
-            answer = self._request(method, path, sent, body)
-            if attempt or answer.status not in {401, 403} or not self._renew(answer, used):
-                break
-            answer.drain_conn()
-        if answer.status in good:
-            return answer
-        try:
-            raise self._refusal(answer, "", what)
-        finally:
-            answer.drain_conn()
-
-    def _path_at_registry(self, location: str) -> str | None:
-        """The path of @location at the registry; None: it is at another host."""
-        parts = urlsplit(location)
-        if parts.netloc and parts.netloc != self.endpoint.host:
-            return None
-        if not parts.netloc and not location.startswith("/"):
-            return f"/v2/{self.endpoint.repository}/{location}"
-        return parts.path + (f"?{parts.query}" if parts.query else "")
-
     def check(self, who: Credentials) -> str:
         """See whether the registry takes @who; no repository plays a part.
 
@@ -311,13 +262,7 @@ class Repository:
             sent["Authorization"] = used
         return self._request(method, url, sent), used
 
-    def _request(
-        self,
-        method: str,
-        path: str,
-        headers: Mapping[str, str],
-        body: bytes | IO[bytes] | None = None,
-    ) -> BaseHTTPResponse:
+    def _request(self, method: str, path: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
         """To the registry, by https or, where that is allowed, by http."""
         insecure = self.endpoint.insecure
         schemes = [self._scheme] if self._scheme else self._schemes()
@@ -326,12 +271,7 @@ class Repository:
             maybe = scheme != schemes[-1]
             try:
                 answer = self.transport.request(
-                    method,
-                    url,
-                    headers,
-                    body=body,
-                    insecure=insecure,
-                    again=not maybe and (body is None or isinstance(body, bytes)),
+                    method, url, headers, insecure=insecure, again=not maybe
                 )
             except UnreachableError as error:
                 if maybe and error.status:  # not where a certificate is not to be trusted
@@ -388,7 +328,6 @@ class Repository:
             self._good_until = float("inf")
             return True
         scopes = [f"repository:{self.endpoint.repository}:{self.actions}"]
-        scopes += [f"repository:{name}:pull" for name in self.also]
         service = TokenService(
             self.transport,
             challenge.parameters["realm"],
@@ -436,11 +375,11 @@ class Repository:
                 return kind
         return INDEX_TYPES[0] if "manifests" in value else MANIFEST_TYPES[0]
 
-    def _refusal(self, answer: BaseHTTPResponse, path: str, what: str = "") -> RegistryError:
-        """What a status that is none of the good ones means, for @what or what is at @path."""
+    def _refusal(self, answer: BaseHTTPResponse, path: str) -> RegistryError:
+        """What a status that is none of the good ones means."""
         host, status = self.endpoint.host, answer.status
         code, text = error_of(answer)
-        what = what or self._what(path)
+        what = self._what(path)
         if status == 429:
             return RateLimitError(
                 f"{self.endpoint.registry}: too many requests",

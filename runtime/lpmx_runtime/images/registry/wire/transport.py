@@ -11,7 +11,7 @@ import random
 import ssl
 import time
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
@@ -67,14 +67,13 @@ class Transport:
         url: str,
         headers: Mapping[str, str],
         *,
-        body: bytes | IO[bytes] | None = None,
+        body: bytes | None = None,
         insecure: bool = False,
         again: bool = True,
     ) -> BaseHTTPResponse:
         """The answer to a request, its body still to be read; redirects of GET and HEAD followed.
 
-        @again: try again after answers that are said to pass, and when there is no connection;
-        False for a @body that can be read only once.
+        @again: try again after answers that are said to pass, and when there is no connection.
         Raises UnreachableError and RateLimitError; any other status is the caller's.
         """
         for attempt in range(TRIES + 1):
@@ -100,7 +99,7 @@ class Transport:
         method: str,
         url: str,
         headers: Mapping[str, str],
-        body: bytes | IO[bytes] | None,
+        body: bytes | None,
         *,
         insecure: bool,
     ) -> BaseHTTPResponse:
@@ -127,7 +126,7 @@ class Transport:
         method: str,
         url: str,
         headers: Mapping[str, str],
-        body: bytes | IO[bytes] | None,
+        body: bytes | None,
         *,
         insecure: bool,
         first: tuple[str, str],
