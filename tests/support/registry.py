@@ -182,8 +182,10 @@ def lone_user(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 class Rule:
     """What to do with requests that @match fits (a regular expression on "METHOD PATH").
 
-    do: status (code, headers, body), cut, reset or stall (after), short (after), flip (at),
-    norange, headers (to be added), redirect (to), pass. All that are passed on may be slow (rate).
+    larger: of those with a body, only those with more bytes. do: status (code, headers, body), drop
+    (after so many bytes of the request's body), cut, reset or stall (after), short (after), flip
+    (at), norange, headers (to be added), redirect (to), pass. All that are passed on may be slow
+    (rate).
     """
 
     match: str
@@ -196,6 +198,7 @@ class Rule:
     at: int = 0
     rate: int = 0  # bytes a second; 0: as fast as it goes
     to: str = ""
+    larger: int = -1
 
 
 @dataclass
@@ -208,6 +211,8 @@ class Request:
     authorization: str  # its scheme
     at: float = field(default_factory=time.monotonic)
     sent: int = 0  # bytes of the answer's body that left
+    taken: int = 0  # bytes of its own body that came
+    piece: str = ""  # its Content-Range
 
 
 class FaultProxy:
@@ -242,11 +247,11 @@ class FaultProxy:
         """New rules, and nothing remembered."""
         self.rules, self.requests = list(rules), []
 
-    def take(self, what: str) -> Rule:
+    def take(self, what: str, size: int = 0) -> Rule:
         """The first rule that fits and is not used up."""
         with self._guard:
             for rule in self.rules:
-                if rule.times > 0 and re.search(rule.match, what):
+                if rule.times > 0 and size > rule.larger and re.search(rule.match, what):
                     rule.times -= 1
                     return rule
         return Rule("", "pass")
@@ -261,13 +266,20 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     owner: FaultProxy
     seen: Request
+    data: bytes
 
     def serve(self) -> None:
-        rule = self.owner.take(f"{self.command} {self.path}")
+        size = int(self.headers.get("Content-Length") or 0)
+        rule = self.owner.take(f"{self.command} {self.path}", size)
         scheme = (self.headers.get("Authorization") or "").partition(" ")[0]
         self.seen = Request(self.command, self.path, self.headers.get("Range") or "", scheme)
+        self.seen.piece = self.headers.get("Content-Range") or ""
         self.owner.requests.append(self.seen)
-        if rule.do == "status":
+        self.data = self.rfile.read(min(size, rule.after) if rule.do == "drop" else size)
+        self.seen.taken = len(self.data)
+        if rule.do == "drop":
+            self.drop()
+        elif rule.do == "status":
             self.answer(rule.code, rule.headers, rule.body)
         elif rule.do == "redirect":
             self.answer(307, {"Location": rule.to + self.path}, b"")
@@ -281,12 +293,22 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def drop(self) -> None:
+        """Pass on what came of the request's body, and break off on both sides."""
+        with contextlib.closing(http.client.HTTPConnection(self.owner.upstream)) as upstream:
+            upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            for name, value in self.headers.items():
+                upstream.putheader(name, value)
+            upstream.endheaders()
+            upstream.send(self.data)
+        self.break_off("reset")
+
     def forward(self, rule: Rule) -> None:
         upstream = http.client.HTTPConnection(self.owner.upstream, timeout=60)
         headers = {name: value for name, value in self.headers.items() if name != "Connection"}
         if rule.do == "norange":
             headers.pop("Range", None)
-        upstream.request(self.command, self.path, None, headers)
+        upstream.request(self.command, self.path, self.data or None, headers)
         got = upstream.getresponse()
         length = int(got.getheader("Content-Length") or 0)
         if rule.do == "short":
@@ -336,7 +358,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.connection.shutdown(socket.SHUT_RDWR)
 
-    do_GET = do_HEAD = serve  # noqa: N815  http.server wants these names
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = serve  # noqa: N815  http.server wants these names
 
     def log_message(self, *_: Any) -> None:
         pass

@@ -25,6 +25,7 @@ __all__ = ["main"]
 COMMANDS = (
     "load",
     "pull",
+    "push",
     "login",
     "logout",
     "images",

@@ -1,6 +1,6 @@
 """`lpmx save`: images of the store as an archive that docker, podman, skopeo and umoci read.
 
-Layers are put together again byte for byte (tarsplit.py), and the configuration is the one that
+Layers are put together again byte for byte (layerfile.py), and the configuration is the one that
 came, so a saved image has the id and the diff ids it was loaded with. Formats: docker-archive as
 `docker save` has written it since 1.10 (manifest.json, one tar a layer); an OCI image layout as a
 folder or a tar (OCI image specification, image-layout.md).
@@ -9,23 +9,28 @@ folder or a tar (OCI image specification, image-layout.md).
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from lpmx_runtime.errors import InUseError, StorageError, UsageError, storage_errors
+from lpmx_runtime.errors import InUseError, UsageError, storage_errors
 from lpmx_runtime.store.store import remove_tree
-from lpmx_runtime.tar.blocks import Digest
-from lpmx_runtime.tar.split import archive_blocks
 from lpmx_runtime.tar.writer import header
 
+from .layerfile import (
+    CONFIG_TYPE,
+    LAYER_TYPE,
+    MANIFEST_TYPE,
+    compact_json,
+    config_of,
+    image_manifest,
+    write_layer,
+)
 from .platforms import host_platform
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from lpmx_runtime.store.image import Image
@@ -204,39 +209,15 @@ class _Writer:
             self._oci(list(merged.values()), target)
         target.finish()
 
-    def _config(self, image: Image) -> bytes:
-        raw = (self._store.images_dir / image.id / "config.json").read_bytes()
-        if hashlib.sha256(raw).hexdigest() != image.id:
-            raise StorageError(
-                f"image {image.name}: its configuration is not what it was",
-                hint="remove the image (`lpmx rmi`) and load it again",
-            )
-        return raw
-
     def _layer(self, diff_id: str, *, compress: bool) -> tuple[Path, str]:
         """The layer's archive as a file of the workspace, and its digest."""
         path = self._workspace / f"{diff_id}.out"
-        inner, outer = Digest(), Digest()
-        try:
-            with open(path, "wb") as file:
-                plain = _seen(archive_blocks(self._store.layer_dir(diff_id)), inner)
-                for block in _gzip(plain) if compress else plain:
-                    outer.update(block)
-                    file.write(block)
-            if inner.hexdigest() != diff_id:
-                raise StorageError(
-                    f"layer {diff_id[:12]}: its files are not those of its archive any more",
-                    hint="remove the image (`lpmx rmi`, `lpmx gc`) and load it again",
-                )
-            return path, outer.hexdigest()
-        finally:
-            inner.close()
-            outer.close()
+        return path, write_layer(self._store, diff_id, path, compress=compress)
 
     def _docker(self, images: list[tuple[Image, list[str]]], target: _Target) -> None:
         manifest = []
         for image, names in images:
-            target.put(f"{image.id}.json", self._config(image))
+            target.put(f"{image.id}.json", config_of(self._store, image))
             manifest.append(
                 {
                     "Config": f"{image.id}.json",
@@ -246,33 +227,30 @@ class _Writer:
             )
         for diff_id in dict.fromkeys(d for image, _ in images for d in image.diff_ids):
             target.move(f"{diff_id}.tar", self._layer(diff_id, compress=False)[0])
-        target.put("manifest.json", _json(manifest))
+        target.put("manifest.json", compact_json(manifest))
 
     def _oci(self, images: list[tuple[Image, list[str]]], target: _Target) -> None:
-        target.put("oci-layout", _json({"imageLayoutVersion": "1.0.0"}))
+        target.put("oci-layout", compact_json({"imageLayoutVersion": "1.0.0"}))
         layers: dict[str, _Blob] = {}
         listed = []
         for image, names in images:
             for diff_id in image.diff_ids:
                 if diff_id not in layers:
                     layers[diff_id] = self._oci_layer(diff_id, target)
-            config = self._put(target, self._config(image), f"{_OCI}.config.v1+json")
-            manifest = {
-                "schemaVersion": 2,
-                "mediaType": f"{_OCI}.manifest.v1+json",
-                "config": config.as_dict(),
-                "layers": [layers[diff_id].as_dict() for diff_id in image.diff_ids],
-            }
-            blob = self._put(target, _json(manifest), f"{_OCI}.manifest.v1+json")
+            config = self._put(target, config_of(self._store, image), CONFIG_TYPE)
+            manifest = image_manifest(
+                config.as_dict(), [layers[diff_id].as_dict() for diff_id in image.diff_ids]
+            )
+            blob = self._put(target, manifest, MANIFEST_TYPE)
             listed += [blob.as_dict(**_listing(image, name)) for name in names or [""]]
         index = {"schemaVersion": 2, "mediaType": f"{_OCI}.index.v1+json", "manifests": listed}
-        target.put("index.json", _json(index))
+        target.put("index.json", compact_json(index))
 
     def _oci_layer(self, diff_id: str, target: _Target) -> _Blob:
         path, digest = self._layer(diff_id, compress=self._compress)
         size = path.stat().st_size
         target.move(f"blobs/sha256/{digest}", path)
-        return _Blob(digest, size, f"{_OCI}.layer.v1.tar" + ("+gzip" if self._compress else ""))
+        return _Blob(digest, size, LAYER_TYPE + ("+gzip" if self._compress else ""))
 
     @staticmethod
     def _put(target: _Target, data: bytes, media_type: str) -> _Blob:
@@ -308,22 +286,3 @@ def _names_of(image: Image, asked: str) -> list[str]:
         if name in image.names or not image.id.startswith(asked.removeprefix("sha256:")):
             return [name]
     return []
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
-
-
-def _seen(blocks: Iterable[bytes], digest: Digest) -> Iterator[bytes]:
-    for block in blocks:
-        digest.update(block)
-        yield block
-
-
-def _gzip(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """RFC 1952, without a name or a time: the same layer gives the same bytes."""
-    squeeze = zlib.compressobj(6, zlib.DEFLATED, 31)
-    for block in blocks:
-        if data := squeeze.compress(block):
-            yield data
-    yield squeeze.flush()

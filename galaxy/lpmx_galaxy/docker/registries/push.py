@@ -27,8 +27,8 @@ _PUSH = table([
 
 def push_command(words: Sequence[str]) -> int:
     """Push the image of one name; its digest and size are the last line."""
-    from lpmx_runtime.images.registry.places import Access
-    from lpmx_runtime.images.registry.push import push
+    from lpmx_runtime.images.progress import Display
+    from lpmx_runtime.images.registry.send.push import Options, push
     from lpmx_runtime.images.registry.wire.errors import DeniedError
     from lpmx_runtime.store.store import Store
 
@@ -40,12 +40,14 @@ def push_command(words: Sequence[str]) -> int:
     if not quiet:
         place = f"{reference.registry}/{reference.repository}"
         print(f"The push refers to repository [{place}]")
-    access = Access(parsed.last("authfile"), verify=parsed.last("tls-verify", "true") == "true")
+    verify = parsed.last("tls-verify", "true") == "true"
+    display = Display(str(reference), quiet=True)
     try:
         pushed = push(
             Store.open(),
             parsed.rest[0],
-            access=access,
+            options=Options(authfile=parsed.last("authfile"), verify=verify),
+            meter=display.begin,
             report=lambda line: print(line, file=sys.stderr),
         )
     except ImageNotFoundError as error:
@@ -60,5 +62,5 @@ def push_command(words: Sequence[str]) -> int:
     if quiet:
         print(reference)
     else:
-        print(f"{reference.tag or 'latest'}: digest: {pushed.digest} size: {pushed.size}")
+        print(f"{reference.tag or 'latest'}: digest: {pushed.digest} size: {pushed.manifest_size}")
     return 0

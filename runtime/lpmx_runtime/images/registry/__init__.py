@@ -8,7 +8,9 @@ Modules, each using only those above it:
     choose       which image of an index is meant
     download     blobs as files: checked, continued after a cut and by the next command
     signatures   those of an image, in its repository
+    blobnotes    as which blobs the layers of the store came
     sources      where the images of the store came from
     archive      the image of a manifest as an archive for `load`
     pull         an image of a registry into the store
+    send/        what goes to registries and to OCI layouts
 """

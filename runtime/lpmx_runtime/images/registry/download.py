@@ -14,11 +14,12 @@ import re
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from urllib3.exceptions import HTTPError
 
 from lpmx_runtime.errors import StorageError, storage_errors
+from lpmx_runtime.store.image import is_hex_digest
 
 from .wire.errors import RegistryError, TransferCutError, WrongDataError
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from .wire.client import Repository
 
-__all__ = ["Blobs", "Descriptor", "Meter", "discard", "folder", "require_space"]
+__all__ = ["Blobs", "Descriptor", "Meter", "descriptor", "discard", "folder", "require_space"]
 
 BLOCK = 1 << 18
 PROGRESS = 1 << 20  # bytes that make a try count as one that got on
@@ -48,6 +49,20 @@ class Descriptor:
 
     digest: str
     size: int
+
+
+def descriptor(value: dict[str, Any], label: str) -> Descriptor:
+    """Digest and size of the descriptor @value. Only sha256: others are nowhere in use.
+
+    RegistryError: it makes no sense; @label is whose it is.
+    """
+    text, size = value.get("digest"), value.get("size")
+    algorithm, _, digest = text.partition(":") if isinstance(text, str) else ("", "", "")
+    if algorithm and algorithm != "sha256":
+        raise RegistryError(f"{label}: digest algorithm {algorithm} is not supported")
+    if not is_hex_digest(digest) or not isinstance(size, int) or size < 0:
+        raise RegistryError(f"{label}: a descriptor that makes no sense")
+    return Descriptor(digest, size)
 
 
 class Meter(Protocol):

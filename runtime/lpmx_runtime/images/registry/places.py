@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lpmx_runtime.reference import parse_reference
@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     from .wire.credentials import Credentials
     from .wire.settings import Endpoint
 
-__all__ = ["Access", "first_manifest", "image_reference", "open_image", "open_places"]
+__all__ = [
+    "Access",
+    "first_manifest",
+    "image_reference",
+    "open_image",
+    "open_places",
+    "open_target",
+]
 
 _SCHEMES = ("docker://", "oci://", "oras://")
 
@@ -48,6 +55,22 @@ def open_places(
     """The repositories that may have @reference, in order; nothing is asked of them so far."""
     transport = Transport(verify=access.verify, warn=warn or (lambda _line: None))
     return [_open(transport, endpoint, access) for endpoint in endpoints(reference)]
+
+
+def open_target(
+    reference: Reference,
+    access: Access,
+    *,
+    also_read: tuple[str, ...] = (),
+    warn: Callable[[str], None] | None = None,
+) -> Repository:
+    """The registry of @reference itself, no mirror, to write there; nothing is asked so far.
+
+    @also_read: other repositories there, whose blobs may be mounted.
+    """
+    transport = Transport(verify=access.verify, warn=warn or (lambda _line: None))
+    place = _open(transport, endpoints(reference)[-1], access)
+    return replace(place, actions="pull,push", also_read=also_read)
 
 
 def _open(transport: Transport, endpoint: Endpoint, access: Access) -> Repository:

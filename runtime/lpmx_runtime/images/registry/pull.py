@@ -12,7 +12,9 @@ from lpmx_runtime.errors import ArchiveError, ImageNotFoundError, LpmxError, Usa
 from lpmx_runtime.images.platforms import host_platform
 from lpmx_runtime.images.trust.policy import requirements
 
-from .choose import choose_manifest, parse_platform
+from .blobnotes import note_blob
+from .choose import check_image, choose_manifest, parse_platform
+from .download import descriptor
 from .places import Access, first_manifest, image_reference, open_places
 from .signatures import is_met, require_signatures
 from .sources import find_source, remember_source, signers_of, sources
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     from .archive import RegistryArchive
     from .download import Descriptor, Meter
-    from .wire.client import Repository
+    from .wire.client import Manifest, Repository
 
 __all__ = ["Options", "Pulled", "pull"]
 
@@ -109,6 +111,7 @@ def pull(
     archive = partial(RegistryArchive, store, places, chosen, reference, jobs(options.jobs))
     loaded = _load(store, lambda: archive(meter or _no_meter), report)
     remember_source(store, loaded.image.id, reference, top, chosen, signers)
+    _note_blobs(store, reference, chosen, loaded.image)
     return Pulled(loaded.image, top.digest, loaded.new_layers, False)
 
 
@@ -128,6 +131,15 @@ def _load(
             archive.is_spoiled = True
             raise
     return loaded
+
+
+def _note_blobs(store: Store, reference: Reference, chosen: Manifest, image: Image) -> None:
+    """Remember as which blobs the layers came."""
+    repository = f"{reference.registry}/{reference.repository}"
+    _, layers = check_image(chosen, str(reference))
+    for layer, diff_id in zip(layers, image.diff_ids, strict=False):
+        blob = descriptor(layer, str(reference))
+        note_blob(store, diff_id, blob, str(layer.get("mediaType") or ""), repository)
 
 
 def _no_meter(_blobs: Sequence[Descriptor]) -> Meter:

@@ -27,10 +27,13 @@ def remember_source(
     top: Manifest,
     chosen: Manifest,
     signers: Sequence[str] = (),
+    *,
+    keep_manifest: bool = True,
 ) -> None:
     """Keep with an image where it came from, its manifest, and whose signatures were checked.
 
-    @signers: fingerprints of their keys.
+    @signers: fingerprints of their keys. Without @keep_manifest the manifest that is kept already
+    stays.
     """
     from lpmx_runtime.store.store import atomic_write
 
@@ -49,7 +52,8 @@ def remember_source(
         for one in sources(store, image_id)
         if (one.get("name"), one.get("tag")) != (entry["name"], entry["tag"])
     ]
-    atomic_write(folder / "manifest.json", chosen.data)
+    if keep_manifest or not (folder / "manifest.json").exists():
+        atomic_write(folder / "manifest.json", chosen.data)
     atomic_write(folder / "sources.json", json.dumps([*others, entry], indent=1).encode())
 
 

@@ -13,6 +13,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urljoin, urlsplit
 
 from lpmx_runtime.images.web.certificates import speaks_tls
 from lpmx_runtime.text import parse_json, shown
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from .credentials import Credentials
     from .settings import Endpoint
-    from .transport import Transport
+    from .transport import Body, Transport
 
 __all__ = ["INDEX_TYPES", "MANIFEST_TYPES", "Manifest", "Repository", "digest_of", "is_digest"]
 
@@ -90,6 +91,7 @@ class Repository:
     find_credentials: Callable[[], Credentials | None]
     plain_http: bool = False
     actions: str = "pull"
+    also_read: tuple[str, ...] = ()  # other repositories of the registry, for mounts
     _scheme: str = ""
     _authorization: str = field(default="", repr=False)
     _good_until: float = 0.0
@@ -188,6 +190,41 @@ class Repository:
         finally:
             answer.drain_conn()
 
+    def has_blob(self, digest: str) -> bool:
+        """Has the repository blob `sha256:HEX`? DeniedError: it may not be asked."""
+        answer = self.get(f"blobs/{digest}", {}, method="HEAD", good=(200, 404))
+        answer.drain_conn()
+        return answer.status == 200
+
+    def send(
+        self,
+        method: str,
+        where: str,
+        headers: Mapping[str, str],
+        body: Callable[[], Body] | bytes | None = None,
+    ) -> BaseHTTPResponse:
+        """The answer to a request that changes something, whatever its status.
+
+        @where: a path below the repository's name, or the whole address that the registry named:
+        credentials go to the registry alone. @body is called again where a token has run out.
+        """
+        return self._try(method, where, headers, body)
+
+    def refused(self, answer: BaseHTTPResponse, what: str) -> RegistryError:
+        """The error that @answer, of a status that does not fit, is for @what was to be written."""
+        host, status, name = self.endpoint.host, answer.status, self.endpoint.registry
+        code, text = error_of(answer)
+        answer.drain_conn()
+        said = shown(": ".join(filter(None, (code, text))) or f"status {status}")
+        if status in {401, 403}:
+            if self._who is None:
+                why, hint = f"{host} wants credentials", f"`lpmx login {name}`"
+            else:
+                why = f"{host} does not let {self._who.user or 'this token'} write there"
+                hint = f"credentials: {self._who.source}; {said}"
+            return DeniedError(f"{what}: {why}", hint=hint, status=status)
+        return RegistryError(f"{what}: {host} answers {said}", status=status)
+
     def check(self, who: Credentials) -> str:
         """See whether the registry takes @who; no repository plays a part.
 
@@ -216,15 +253,22 @@ class Repository:
         sign = "@" if reference.startswith("sha256:") else ":"
         return f"{self.endpoint.registry}/{self.endpoint.repository}{sign}{reference}"
 
-    def _try(self, method: str, path: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
-        """With who we are; once more after a new token, and once without a name."""
-        answer, used = self._send(method, path, headers)
+    def _try(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: Callable[[], Body] | bytes | None = None,
+    ) -> BaseHTTPResponse:
+        """With who we are; once more after a new token, and, to read, once without a name."""
+        answer, used = self._send(method, path, headers, body)
         if answer.status not in {401, 403}:
             return answer
         if self._renew(answer, used):
             answer.drain_conn()
-            answer, _ = self._send(method, path, headers)
-        if answer.status in {401, 403} and self._who is not None and not self._anonymous:
+            answer, _ = self._send(method, path, headers, body)
+        named = self._who is not None and not self._anonymous and method in {"GET", "HEAD"}
+        if answer.status in {401, 403} and named and self.actions == "pull":
             again = self._without_name(method, path, headers, answer)
             if again is not None:
                 return again
@@ -251,27 +295,53 @@ class Repository:
         return again
 
     def _send(
-        self, method: str, path: str, headers: Mapping[str, str]
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: Callable[[], Body] | bytes | None = None,
     ) -> tuple[BaseHTTPResponse, str]:
         """The answer, and the Authorization that was sent for it."""
-        url = f"/v2/{self.endpoint.repository}/{path}"
+        url = path if "://" in path else f"/v2/{self.endpoint.repository}/{path}"
         if self._authorization and time.monotonic() > self._good_until:
             self._authorization = ""  # the registry's answer says how to get another
         sent, used = dict(headers), self._authorization
-        if used:
+        if used and (url.startswith("/") or self._is_own(url)):
             sent["Authorization"] = used
-        return self._request(method, url, sent), used
+        return self._request(method, url, sent, body), used
 
-    def _request(self, method: str, path: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
+    def _is_own(self, url: str) -> bool:
+        """Is it an address of the registry itself?"""
+        parts = urlsplit(url)
+        return (parts.scheme, parts.netloc) == (self._scheme, self.endpoint.host)
+
+    def address_of(self, location: str, base: str) -> str:
+        """Where @location is, the header of an answer to a request for @base."""
+        own = f"{self._scheme}://{self.endpoint.host}/v2/{self.endpoint.repository}/"
+        return urljoin(urljoin(own, base), location)
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: Callable[[], Body] | bytes | None = None,
+    ) -> BaseHTTPResponse:
         """To the registry, by https or, where that is allowed, by http."""
         insecure = self.endpoint.insecure
         schemes = [self._scheme] if self._scheme else self._schemes()
+        streamed = callable(body)
         for scheme in schemes:
-            url = f"{scheme}://{self.endpoint.host}{path}"
+            url = path if "://" in path else f"{scheme}://{self.endpoint.host}{path}"
             maybe = scheme != schemes[-1]
             try:
                 answer = self.transport.request(
-                    method, url, headers, insecure=insecure, again=not maybe
+                    method,
+                    url,
+                    headers,
+                    body=body() if callable(body) else body,
+                    insecure=insecure,
+                    again=not maybe and not streamed,
                 )
             except UnreachableError as error:
                 if maybe and error.status:  # not where a certificate is not to be trusted
@@ -296,11 +366,11 @@ class Repository:
     def _renew(self, answer: BaseHTTPResponse, used: str = "") -> bool:
         """Get what @answer, a refusal, asks for. False when there is nothing to be had.
 
-        @used: the Authorization that is refused; where another thread has got a new one since,
-        that serves.
+        @used: the Authorization that is refused, "" if there was none; where another thread has got
+        a new one since, that serves.
         """
         with self._lock:
-            if used and self._authorization not in {"", used}:
+            if self._authorization not in {"", used}:
                 return True
             challenges = parse_challenges(answer.headers.getlist("WWW-Authenticate"))
             if not challenges and answer.status == 401:  # some tell it only here
@@ -328,6 +398,7 @@ class Repository:
             self._good_until = float("inf")
             return True
         scopes = [f"repository:{self.endpoint.repository}:{self.actions}"]
+        scopes += [f"repository:{other}:pull" for other in self.also_read]
         service = TokenService(
             self.transport,
             challenge.parameters["realm"],

@@ -11,7 +11,7 @@ import random
 import ssl
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 
     from lpmx_runtime.images.web.proxies import Proxy
 
-__all__ = ["Transport"]
+__all__ = ["Body", "Transport"]
 
+BLOCK = 1 << 18  # bytes of a body that are handed over at a time
 CONNECT_SECONDS, READ_SECONDS = 10.0, 60.0
 TRIES = 5  # beside the first one
 UNREACHED_TRIES = 2  # of those without an answer: a host that was misspelt is not waited for long
@@ -47,6 +48,13 @@ WAIT_MAX = 60.0  # the longest Retry-After that is waited for
 REDIRECTS = 10
 _AGAIN = {408, 429, 499, 500, 502, 503, 504, 522}
 _REDIRECT = {301, 302, 303, 307, 308}
+
+
+class Body(Protocol):
+    """What is sent with a request, of the length that the request's headers state."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next bytes, @size at most; none at the end."""
 
 
 @dataclass
@@ -67,7 +75,7 @@ class Transport:
         url: str,
         headers: Mapping[str, str],
         *,
-        body: bytes | None = None,
+        body: bytes | Body | None = None,
         insecure: bool = False,
         again: bool = True,
     ) -> BaseHTTPResponse:
@@ -99,7 +107,7 @@ class Transport:
         method: str,
         url: str,
         headers: Mapping[str, str],
-        body: bytes | None,
+        body: bytes | Body | None,
         *,
         insecure: bool,
     ) -> BaseHTTPResponse:
@@ -126,7 +134,7 @@ class Transport:
         method: str,
         url: str,
         headers: Mapping[str, str],
-        body: bytes | None,
+        body: bytes | Body | None,
         *,
         insecure: bool,
         first: tuple[str, str],
@@ -136,7 +144,7 @@ class Transport:
             return self._pool(url, insecure=insecure).request(
                 method,
                 url,
-                body=body,
+                body=body,  # type: ignore[arg-type]  # it only reads
                 headers=headers,
                 redirect=False,
                 retries=False,
@@ -166,6 +174,7 @@ class Transport:
         options: dict[str, object] = {
             "timeout": Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
             "maxsize": 8,
+            "blocksize": BLOCK,
         }
         if scheme == "https":
             checked = self.verify and not insecure
