@@ -283,6 +283,16 @@ def test_a_refusal_is_one_line(
     assert list((lpmx.home / "tmp").iterdir()) == []
 
 
+def test_a_full_disk_is_one_line_and_leaves_nothing(lpmx: Lpmx, archive: Path, place: str) -> None:
+    """Layers are compressed on disk; the limit stands for one that is full."""
+    lpmx("load", archive)
+    small = Lpmx(lpmx.home, prefix=("prlimit", "--fsize=1000000"))
+    done = small("push", "x:1", f"{place}:1", check=False)
+    assert (done.returncode, done.stdout, "Traceback" in done.stderr) == (1, "", False)
+    assert "file too large" in done.stderr
+    assert list((lpmx.home / "tmp").iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -26,6 +26,7 @@ COMMANDS = (
     "load",
     "pull",
     "push",
+    "copy",
     "login",
     "logout",
     "images",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lpmx_runtime.errors import UsageError
 from lpmx_runtime.images.platforms import host_platform, platform_of
@@ -15,7 +15,7 @@ from .wire.errors import RegistryError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .wire.client import Manifest, Repository
+    from .wire.client import Manifest
 
 __all__ = ["Platform", "check_image", "check_platform", "choose_manifest", "parse_platform"]
 
@@ -49,7 +49,14 @@ def parse_platform(text: str) -> Platform:
     return Platform(*parts)
 
 
-def choose_manifest(repository: Repository, top: Manifest, wanted: Platform, name: str) -> Manifest:
+class Manifests(Protocol):
+    """Who has manifests by their digests."""
+
+    def manifest(self, reference: str, /) -> Manifest:
+        """The manifest `sha256:HEX`."""
+
+
+def choose_manifest(repository: Manifests, top: Manifest, wanted: Platform, name: str) -> Manifest:
     """The manifest of an image: @top itself, or that of its indexes which fits @wanted best."""
     found = top
     for _ in range(DEPTH + 1):

@@ -10,7 +10,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from lpmx_runtime.images.registry.wire.errors import RegistryError
+from lpmx_runtime.images.registry.wire.errors import RegistryError, WrongDataError
 
 from .upload import Upload, mount
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from .content import Content
 
-__all__ = ["Outgoing", "in_parallel", "put_manifest", "send_blobs", "settle"]
+__all__ = ["Outgoing", "in_parallel", "put_manifest", "send_blobs", "settle", "twice_if_wrong"]
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -57,15 +57,28 @@ def send_blobs(
     progress = meter([one.blob for one in outgoing])
 
     def send(one: Outgoing, stopped: threading.Event) -> None:
-        content = one.open()
-        try:
-            Upload(place, one.blob, content, progress, stopped).run()
-        finally:
-            content.close()
+        twice_if_wrong(
+            one, lambda content: Upload(place, one.blob, content, progress, stopped).run()
+        )
         progress.done(one.blob)
 
     in_parallel(send, outgoing, jobs)
     return sum(one.blob.size for one in outgoing)
+
+
+def twice_if_wrong(one: Outgoing, send: Callable[[Content], None]) -> None:
+    """@send the content of @one, and once more where it had another checksum than its digest."""
+    for last in (False, True):
+        content = one.open()
+        try:
+            send(content)
+        except WrongDataError as error:
+            if last:
+                raise WrongDataError(f"{error.message}, twice", hint=error.hint) from error
+        else:
+            return
+        finally:
+            content.close()
 
 
 def _is_there(place: Repository, one: Outgoing) -> str:

@@ -17,6 +17,7 @@ from lpmx_runtime.images.registry.wire.errors import (
     RegistryError,
     TransferCutError,
     UnreachableError,
+    WrongDataError,
 )
 
 if TYPE_CHECKING:
@@ -78,6 +79,9 @@ class Upload:
                 self._finish()
             except _Shrink:
                 self._shrink()
+            except WrongDataError:
+                self.seen(0)
+                raise
             except TransferCutError:
                 idle = 0 if self._most - before >= PROGRESS else idle + 1
                 if idle >= TRIES:
