@@ -8,6 +8,7 @@ type checkers do not.
 from __future__ import annotations
 
 import ast
+import builtins
 import functools
 from collections import Counter
 from pathlib import Path
@@ -121,6 +122,16 @@ def test_no_circle_of_directories() -> None:
 def test_directories_are_small() -> None:
     counts = Counter(path.parent for path in modules().values() if path.parent.name != "cli")
     assert {str(path): count for path, count in counts.items() if count > LARGEST + 1} == {}
+
+
+def test_no_module_hides_a_builtin() -> None:
+    """Importing `package.type` puts `type` into the package's own names."""
+    named = {
+        name
+        for name in modules()
+        if name.rpartition(".")[2] in dir(builtins) and ".cli." not in name  # commands
+    }
+    assert named == set()
 
 
 def test_libraries_import_no_command_line() -> None:

@@ -45,7 +45,10 @@ def tree(tmp_path: Path) -> Iterator[Tree]:
     archive = mk.docker_archive(tmp_path / "image.tar", [mk.Spec("lab/x:1", list(LAYERS))])
     (loaded,) = load(store, archive)
     (tmp_path / "shown").mkdir()
-    binds = [Bind(str(tmp_path / "shown"), "/mnt")]
+    binds = [
+        Bind(str(tmp_path / "shown"), "/mnt"),
+        Bind(str(tmp_path / "shown"), "/data/of/ada"),
+    ]
     with Tree.of_image(store, loaded.image, binds) as opened:
         yield opened
 
@@ -97,6 +100,18 @@ def test_a_walk_can_be_kept_from_binds(tree: Tree, tmp_path: Path) -> None:
     assert is_program(tree, "/mnt/tool")
     with pytest.raises(OSError, match="link"):
         tree.walk(b"/mnt/tool", cross_binds=False)
+
+
+def test_a_bind_is_there_before_its_parents_are_made(tree: Tree, tmp_path: Path) -> None:
+    (tmp_path / "shown" / "bin").mkdir()
+    (tmp_path / "shown" / "bin" / "tool").touch(0o755)
+    assert is_program(tree, "/data/of/ada/bin/tool")
+    assert find_program(tree, "tool", "/data/of/ada/bin") == "/data/of/ada/bin/tool"
+    assert tree.find(b"/data/of/ada") is not None
+    assert tree.find(b"/data/of/ada/none") is None
+    assert tree.find(b"/data/of/adam") is None
+    with pytest.raises(OSError, match="link"):
+        tree.walk(b"/data/of/ada/bin/tool", cross_binds=False)
 
 
 def test_files_are_read_or_refused_in_one_line(tree: Tree) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 
-from .type import TYPE
+from .typename import TYPE
 
 __all__ = ["TYPE", "register"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from .type import TYPE
+from .typename import TYPE
 
 __all__ = ["container_class"]
 

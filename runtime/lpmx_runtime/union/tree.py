@@ -14,6 +14,7 @@ import struct
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from lpmx_runtime.plans.binds import find_bind
 from lpmx_runtime.plans.plan import LaunchPlan, compile_plan
 
 from ..errors import LpmxError, StorageError
@@ -35,6 +36,7 @@ _FOLLOW, _MISSING, _NO_XDEV = 1, 2, 512  # enum uufs_how
 _ENTRY = struct.Struct("<QqHB")  # struct linux_dirent64 up to the name
 _LIST = 1 << 16
 _PATH_MAX = 4096
+_PLACE = "/.lpmx-bind"
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,10 @@ class Shown:
 class Hit:
     """What a path of the container leads to."""
 
-    def __init__(self, raw: Any, string: Any) -> None:
+    def __init__(self, raw: Any, string: Any, *, at: bytes = b"", shown_at: bytes = b"") -> None:
         self.raw = raw
         self._string = string
+        self._moved = at, shown_at  # the place of a bind in the tree, and in the container
 
     @property
     def host(self) -> bytes:
@@ -62,7 +65,9 @@ class Hit:
     @property
     def path(self) -> bytes:
         """Its canonical path in the container."""
-        return bytes(self._string(self.raw.ctr)) or b"/"
+        path = bytes(self._string(self.raw.ctr)) or b"/"
+        at, shown_at = self._moved
+        return shown_at + path[len(at) :] if at and path.startswith(at) else path
 
     @property
     def absent(self) -> bool:
@@ -104,6 +109,8 @@ class Tree:
         if self._host == self._ffi.NULL:
             raise StorageError(f"{label}: {os.strerror(-error[0])}: {plan_file}")
         self._shown = self._ffi.new("struct owner_shown *")
+        self._plan: LaunchPlan | None = None
+        self._below: dict[str, Tree] = {}
 
     @classmethod
     def of_plan(cls, plan: LaunchPlan, label: str = "") -> Tree:
@@ -112,7 +119,9 @@ class Tree:
         StorageError as above.
         """
         with plan_file(plan) as path:
-            return cls(path, label or f"container {plan.container}")
+            tree = cls(path, label or f"container {plan.container}")
+        tree._plan = plan
+        return tree
 
     @classmethod
     def of_image(cls, store: Store, image: Image, binds: Iterable[Bind] = ()) -> Tree:
@@ -130,6 +139,8 @@ class Tree:
 
     def close(self) -> None:
         """Release the plan and what it maps."""
+        for tree in self._below.values():
+            tree.close()
         if self._host != self._ffi.NULL:
             self._lib.host_close(self._host)
             self._host = self._ffi.NULL
@@ -156,8 +167,34 @@ class Tree:
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), os.fsdecode(path))
         raw = self._ffi.new("struct uufs_hit *")
         how = _MISSING | (_FOLLOW if follow else 0) | (0 if cross_binds else _NO_XDEV)
-        self._check(self._lib.host_walk(self._host, b"/", path, how, raw), path)
+        result = self._lib.host_walk(self._host, b"/", path, how, raw)
+        if result == -errno.ENOENT and (bind := self._bind_of(path)) is not None:
+            return self._walk_below(bind, path, follow=follow, cross_binds=cross_binds)
+        self._check(result, path)
         return Hit(raw, self._ffi.string)
+
+    def _bind_of(self, path: bytes) -> Bind | None:
+        """The bind that the text of @path leads into.
+
+        A start makes the directories above a bind; before the first one there may be none.
+        """
+        if self._plan is None:
+            return None
+        return find_bind(self._plan.binds, os.path.normpath(os.fsdecode(path)))
+
+    def _walk_below(self, bind: Bind, path: bytes, *, follow: bool, cross_binds: bool) -> Hit:
+        """What @path leads to, by a tree that has @bind directly below its root as well."""
+        if not cross_binds:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), os.fsdecode(path))
+        assert self._plan is not None
+        if bind.dst not in self._below:
+            extra = replace(bind, dst=_PLACE)
+            with plan_file(replace(self._plan, binds=(*self._plan.binds, extra))) as file:
+                self._below[bind.dst] = Tree(file, self.label)
+        place, dst = os.fsencode(_PLACE), os.fsencode(bind.dst)
+        rest = os.path.normpath(path)[len(dst) :]
+        hit = self._below[bind.dst].walk(place + rest, follow=follow)
+        return Hit(hit.raw, self._ffi.string, at=place, shown_at=dst)
 
     def find(self, path: bytes, *, follow: bool = True) -> Hit | None:
         """The same; None where @path leads to nothing."""
