@@ -274,7 +274,7 @@ def test_a_digest_as_target_has_to_be_the_sources(lpmx: Lpmx, place: str) -> Non
 
 
 def test_a_full_disk_leaves_no_half_blob(lpmx: Lpmx, place: str, tmp_path: Path) -> None:
-    """The limit stands for the disk: it is met in the middle of a layer."""
+    """The limit plays the disk: it is met in the middle of a layer."""
     put_platforms(place)
     small = Lpmx(lpmx.home, prefix=("prlimit", "--fsize=200000"))
     done = small("copy", f"{place}:1", f"oci:{tmp_path}/layout", check=False)

@@ -202,8 +202,8 @@ class _Handler(BaseHTTPRequestHandler):
         if not reference.startswith("sha256:"):
             owner.tags.setdefault(repository, {})[reference] = digest
         subject = value.get("subject", {}).get("digest")
-        told = {"OCI-Subject": subject} if subject and owner.referrers else {}
-        self.answer(201, b"", {"Docker-Content-Digest": digest, **told})
+        known_subject = {"OCI-Subject": subject} if subject and owner.referrers else {}
+        self.answer(201, b"", {"Docker-Content-Digest": digest, **known_subject})
 
     def referrer(self, repository: str, digest: str, _query: dict[str, str], _data: bytes) -> None:
         if not self.owner.referrers:

@@ -27,6 +27,7 @@ COMMANDS = (
     "pull",
     "push",
     "copy",
+    "search",
     "login",
     "logout",
     "images",

@@ -7,6 +7,8 @@ Modules, each using only those above it:
     tags         the tags of a repository
     choose       which image of an index is meant
     download     blobs as files: checked, continued after a cut and by the next command
+    remote       an image as its registry has it
+    search       repositories by a word, where a registry has that
     signatures   those of an image, in its repository
     blobnotes    as which blobs the layers of the store came
     sources      where the images of the store came from

@@ -49,7 +49,7 @@ class Source(Protocol):
     repositories: tuple[str, ...]  # `REGISTRY/NAME` that have its blobs
 
     def top(self) -> Manifest:
-        """What its name stands for."""
+        """What its name refers to."""
 
     def manifest(self, reference: str) -> Manifest:
         """The manifest of a digest, or of another tag. DeniedError: there is none."""
@@ -78,10 +78,10 @@ class Target(Protocol):
         """A manifest without a name."""
 
     def put_named(self, manifest: Manifest) -> None:
-        """The one that the target's name stands for from now on."""
+        """The one that the target's name refers to from now on."""
 
     def put_tagged(self, manifest: Manifest, tag: str) -> None:
-        """One that stands beside it by a tag of its own."""
+        """One that belongs to it, by a tag of its own."""
 
     def put_referrers(self, subject: str, manifests: Sequence[Manifest]) -> None:
         """Those that have @subject as theirs."""
@@ -124,7 +124,7 @@ class RegistrySource:
         self._places, self._top = open_image(reference, access, warn=warn)
 
     def top(self) -> Manifest:
-        """What the reference stands for."""
+        """What the reference refers to."""
         return self._top
 
     def manifest(self, reference: str) -> Manifest:

@@ -54,25 +54,25 @@ def is_layout(text: str) -> bool:
 class _Layout:
     def __init__(self, text: str) -> None:
         self.label = text
-        self._folder, _, self._name = text.removeprefix(SCHEME).partition(":")
-        if not self._folder:
+        self._directory, _, self._name = text.removeprefix(SCHEME).partition(":")
+        if not self._directory:
             raise NotFoundError(f"{text}: names no directory", hint="oci:DIRECTORY[:NAME]")
 
     def _blob(self, digest: str) -> str:
         if not is_digest(digest):
             raise ArchiveError(f"{self.label}: {digest[:80]!r} is no sha256 digest")
-        return os.path.join(self._folder, "blobs", "sha256", digest.removeprefix("sha256:"))
+        return os.path.join(self._directory, "blobs", "sha256", digest.removeprefix("sha256:"))
 
     def _entries(self) -> list[dict[str, Any]]:
         """What index.json lists. ArchiveError: this is no layout."""
-        data = self._small(os.path.join(self._folder, "index.json"))
+        data = self._small(os.path.join(self._directory, "index.json"))
         try:
             value = parse_json(data)
         except ValueError as error:
-            raise ArchiveError(f"{self._folder}: index.json is not JSON") from error
+            raise ArchiveError(f"{self._directory}: index.json is not JSON") from error
         listed = value.get("manifests") if isinstance(value, dict) else None
         if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
-            raise ArchiveError(f"{self._folder}: index.json lists no manifests")
+            raise ArchiveError(f"{self._directory}: index.json lists no manifests")
         return listed
 
     def _small(self, path: str) -> bytes:
@@ -82,7 +82,7 @@ class _Layout:
         except OSError as error:
             why = os.strerror(error.errno or 0).lower()
             raise NotFoundError(
-                f"{self._folder}: no OCI layout: {os.path.relpath(path, self._folder)}: {why}"
+                f"{self._directory}: no OCI layout: {os.path.relpath(path, self._directory)}: {why}"
             ) from error
         if len(data) > _SMALL_MAX:
             raise ArchiveError(f"{path}: larger than {_SMALL_MAX} bytes")
@@ -160,10 +160,10 @@ class LayoutTarget(_Layout):
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
-        self._blobs = os.path.join(self._folder, "blobs", "sha256")
+        self._blobs = os.path.join(self._directory, "blobs", "sha256")
         with self._disk():
-            version = os.path.join(self._folder, "oci-layout")
-            is_new = not os.path.isdir(self._folder) or not os.listdir(self._folder)
+            version = os.path.join(self._directory, "oci-layout")
+            is_new = not os.path.isdir(self._directory) or not os.listdir(self._directory)
             if not is_new and not os.path.exists(version):
                 self._entries()  # not with other things
             os.makedirs(self._blobs, exist_ok=True)
@@ -241,13 +241,13 @@ class LayoutTarget(_Layout):
         self._list(entry_of(manifest), tag)
 
     def put_referrers(self, subject: str, manifests: Sequence[Manifest]) -> None:
-        """As files, listed: their subject says whose they are."""
+        """As files, listed: their subject is in themselves."""
         del subject
         for manifest in manifests:
             self.put_tagged(manifest, "")
 
     def _list(self, entry: dict[str, Any], name: str) -> None:
-        path = os.path.join(self._folder, "index.json")
+        path = os.path.join(self._directory, "index.json")
         with self._disk():
             listed = self._entries() if os.path.exists(path) else []
             if name:
@@ -276,7 +276,7 @@ class LayoutTarget(_Layout):
         except OSError as error:
             why = os.strerror(error.errno or 0).lower()
             raise StorageError(
-                f"{self._folder}: {why}", hint="what is there by now stays"
+                f"{self._directory}: {why}", hint="what is there by now stays"
             ) from error
 
 

@@ -208,7 +208,7 @@ class Upload:
         return False
 
     def _arrived(self) -> int:
-        """Bytes that the session has; 0 where it is gone, or says nothing of use.
+        """Bytes that the session has; 0 where it is gone, or the answer is of no use.
 
         `0-0` is one byte by the specification, and none by docker-registry.
         """

@@ -91,6 +91,7 @@ class Repository:
     find_credentials: Callable[[], Credentials | None]
     plain_http: bool = False
     actions: str = "pull"
+    scope: str = ""  # what tokens are for, where it is no repository
     also_read: tuple[str, ...] = ()  # other repositories of the registry, for mounts
     _scheme: str = ""
     _authorization: str = field(default="", repr=False)
@@ -196,6 +197,21 @@ class Repository:
         answer.drain_conn()
         return answer.status == 200
 
+    def ask(self, path: str, *, scope: str) -> BaseHTTPResponse:
+        """The answer, of any status, to a GET of @path, which is the registry's, no repository's.
+
+        @scope is what a token has to be good for.
+        """
+        self.scope = scope
+        answer = self._request("GET", path, self._known())
+        if answer.status == 401 and self._renew(answer):
+            answer.drain_conn()
+            answer = self._request("GET", path, self._known())
+        return answer
+
+    def _known(self) -> dict[str, str]:
+        return {"Authorization": self._authorization} if self._authorization else {}
+
     def send(
         self,
         method: str,
@@ -215,15 +231,15 @@ class Repository:
         host, status, name = self.endpoint.host, answer.status, self.endpoint.registry
         code, text = error_of(answer)
         answer.drain_conn()
-        said = shown(": ".join(filter(None, (code, text))) or f"status {status}")
+        reason = shown(": ".join(filter(None, (code, text))) or f"status {status}")
         if status in {401, 403}:
             if self._who is None:
                 why, hint = f"{host} wants credentials", f"`lpmx login {name}`"
             else:
                 why = f"{host} does not let {self._who.user or 'this token'} write there"
-                hint = f"credentials: {self._who.source}; {said}"
+                hint = f"credentials: {self._who.source}; {reason}"
             return DeniedError(f"{what}: {why}", hint=hint, status=status)
-        return RegistryError(f"{what}: {host} answers {said}", status=status)
+        return RegistryError(f"{what}: {host} answers {reason}", status=status)
 
     def check(self, who: Credentials) -> str:
         """See whether the registry takes @who; no repository plays a part.
@@ -407,9 +423,9 @@ class Repository:
         )
         if self._scheme == "https":
             service.require_encryption(self.endpoint.host, who)
-        token = service.ask(
-            scopes if self.endpoint.repository else [], who, offline=self._wants_identity
-        )
+        if not self.endpoint.repository:
+            scopes = [self.scope] if self.scope else []
+        token = service.ask(scopes, who, offline=self._wants_identity)
         if token is None:
             return False
         self._identity = token.identity
