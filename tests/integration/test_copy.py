@@ -147,6 +147,26 @@ def test_referrers_come_along(api: bool, lpmx: Lpmx, place: str, tmp_path: Path)
         assert "3 referrers" in third.stderr
 
 
+def test_a_password_for_the_target_is_not_sent_to_the_source(
+    lpmx: Lpmx, upstream: str, place: str
+) -> None:
+    put_platforms(place)
+    asks = Rule(".", "status", code=401, headers={"WWW-Authenticate": 'Basic realm="lab"'})
+    ada = {"LPMX_REGISTRY_USER": "ada", "LPMX_REGISTRY_PASSWORD": "secret"}
+    with FaultProxy(upstream) as source, FaultProxy(upstream) as target:
+        source.begin(asks)
+        name = place.replace(upstream, source.address)
+        to = f"{place.replace(upstream, target.address)}/x:1"
+        done = lpmx("copy", f"{name}:1", to, check=False, env=ada)
+        assert (done.returncode, "wants credentials" in done.stderr) == (1, True)
+        assert {one.authorization for one in source.requests} == {""}
+        source.begin()
+        target.begin(Rule("POST", "status", times=1, code=401, headers=asks.headers))
+        lpmx("copy", "--jobs", "1", f"{name}:1", to, env=ada)
+        assert "Basic" in {one.authorization for one in target.requests}
+        assert {one.authorization for one in source.requests} == {""}
+
+
 def test_peers_read_the_layout(lpmx: Lpmx, place: str, tmp_path: Path) -> None:
     """And lpmx copies what skopeo wrote, which has made an index of its own."""
     put_platforms(place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,7 @@ class Access:
     authfile: str = ""
     plain_http: bool = False
     verify: bool = True  # certificates
+    by_variables: bool = True  # LPMX_REGISTRY_USER and _PASSWORD are meant for it
 
 
 def image_reference(name: str) -> Reference:
@@ -75,7 +77,12 @@ def open_target(
 
 def _open(transport: Transport, endpoint: Endpoint, access: Access) -> Repository:
     def who() -> Credentials | None:
-        return find_credentials(endpoint.registry, endpoint.repository, authfile=access.authfile)
+        environ = dict(os.environ)
+        if not access.by_variables:
+            environ.pop("LPMX_REGISTRY_USER", None)
+        return find_credentials(
+            endpoint.registry, endpoint.repository, authfile=access.authfile, environ=environ
+        )
 
     return Repository(transport, endpoint, who, plain_http=access.plain_http)
 

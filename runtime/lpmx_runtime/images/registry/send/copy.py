@@ -6,7 +6,7 @@ Manifests are moved as bytes, and what they name comes first. Nothing goes throu
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from lpmx_runtime.config.values import jobs
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from lpmx_runtime.images.registry.download import Meter
+    from lpmx_runtime.reference import Reference
 
     from .content import Content
     from .ends import Source, Target
@@ -77,7 +78,9 @@ def copy(
     access = Access(options.authfile, options.plain_http, options.verify)
     where = None if is_layout(target) else image_reference(target)
     origin: Source = (
-        LayoutSource(source) if is_layout(source) else RegistrySource(source, access, report)
+        LayoutSource(source)
+        if is_layout(source)
+        else RegistrySource(source, _to_read(access, source, where), report)
     )
     top = origin.top()
     if options.platform:
@@ -93,6 +96,12 @@ def copy(
     found.put_manifests(end, top)
     count = sum(map(len, found.referrers.values())) + len(found.tagged)
     return Copied(end.label, top.digest, len(found.manifests), len(found.blobs), count, size)
+
+
+def _to_read(access: Access, source: str, where: Reference | None) -> Access:
+    """For @source; a user in the environment is that of the registry which is written to."""
+    other = where is not None and where.registry != image_reference(source).registry
+    return replace(access, by_variables=not other)
 
 
 @dataclass

@@ -187,7 +187,10 @@ class _Push:
             reference = parse_reference(f"{one['name']}@{digest}")
             same = reference.registry == self._reference.registry
             access = Access(
-                self._options.authfile, self._options.plain_http and same, self._options.verify
+                self._options.authfile,
+                self._options.plain_http and same,
+                self._options.verify,
+                by_variables=same,
             )
             places += open_places(reference, access, warn=self._report)
         return places

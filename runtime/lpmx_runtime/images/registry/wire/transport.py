@@ -40,8 +40,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Body", "Transport"]
 
-BLOCK = 1 << 18  # bytes of a body that are handed over at a time
+BLOCK = 1 << 16  # bytes of a body that are handed over at a time, each within SEND_SECONDS
 CONNECT_SECONDS, READ_SECONDS = 10.0, 60.0
+SEND_SECONDS, KEEP_SECONDS = 60.0, 300.0  # with a body: registries put large ones elsewhere
 TRIES = 5  # beside the first one
 UNREACHED_TRIES = 2  # of those without an answer: a host that was misspelt is not waited for long
 WAIT_MAX = 60.0  # the longest Retry-After that is waited for
@@ -140,6 +141,7 @@ class Transport:
         first: tuple[str, str],
     ) -> BaseHTTPResponse:
         scheme, host = _origin(url)
+        seconds = (CONNECT_SECONDS, READ_SECONDS) if body is None else (SEND_SECONDS, KEEP_SECONDS)
         try:
             return self._pool(url, insecure=insecure).request(
                 method,
@@ -150,6 +152,9 @@ class Transport:
                 retries=False,
                 preload_content=False,
                 decode_content=False,
+                timeout=Timeout(
+                    connect=seconds[0], read=seconds[1]
+                ),  # `connect` is for sending, too
             )
         except LocationParseError as error:
             raise RegistryError(f"{first[1]}: an address that is none: {url[:200]}") from error
