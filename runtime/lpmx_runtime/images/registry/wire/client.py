@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from lpmx_runtime.images.web.certificates import speaks_tls
-from lpmx_runtime.text import parse_json, shown
+from lpmx_runtime.text import parse_json
 
-from .answers import error_of, read_small
+from .answers import read_small
 from .challenge import Challenge, parse_challenges
 from .errors import (
     DeniedError,
-    RateLimitError,
     RegistryError,
     TransferCutError,
     UnreachableError,
     WrongDataError,
 )
+from .refusals import read_refused, write_refused
 from .tokens import TOKEN_SECONDS, TokenService
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ class Repository:
         if answer.status in good:
             return answer
         try:
-            raise self._refusal(answer, path)
+            raise read_refused(answer, self.endpoint, self._who, self._what(path))
         finally:
             answer.drain_conn()
 
@@ -228,18 +228,7 @@ class Repository:
 
     def refused(self, answer: BaseHTTPResponse, what: str) -> RegistryError:
         """The error that @answer, of a status that does not fit, is for @what was to be written."""
-        host, status, name = self.endpoint.host, answer.status, self.endpoint.registry
-        code, text = error_of(answer)
-        answer.drain_conn()
-        reason = shown(": ".join(filter(None, (code, text))) or f"status {status}")
-        if status in {401, 403}:
-            if self._who is None:
-                why, hint = f"{host} wants credentials", f"`lpmx login {name}`"
-            else:
-                why = f"{host} does not let {self._who.user or 'this token'} write there"
-                hint = f"credentials: {self._who.source}; {reason}"
-            return DeniedError(f"{what}: {why}", hint=hint, status=status)
-        return RegistryError(f"{what}: {host} answers {reason}", status=status)
+        return write_refused(answer, self.endpoint, self._who, what)
 
     def check(self, who: Credentials) -> str:
         """See whether the registry takes @who; no repository plays a part.
@@ -461,34 +450,6 @@ class Repository:
             if kind in known:
                 return kind
         return INDEX_TYPES[0] if "manifests" in value else MANIFEST_TYPES[0]
-
-    def _refusal(self, answer: BaseHTTPResponse, path: str) -> RegistryError:
-        """What a status that is none of the good ones means."""
-        host, status = self.endpoint.host, answer.status
-        code, text = error_of(answer)
-        what = self._what(path)
-        if status == 429:
-            return RateLimitError(
-                f"{self.endpoint.registry}: too many requests",
-                hint="later, or from a mirror",
-                status=status,
-            )
-        if status in {401, 403, 404}:
-            if self._who is None and status != 404:
-                why = f"{host} wants credentials"
-                hint = f"`lpmx login {self.endpoint.registry}`"
-            elif status == 404:
-                why, hint = f"{host} has none of that name", None
-                if self._who is None:
-                    hint = f"private images need `lpmx login {self.endpoint.registry}`"
-            else:
-                why = f"{host} refuses the credentials of {self._who.source if self._who else ''}"
-                hint = f"`lpmx login {self.endpoint.registry}` again"
-            return DeniedError(
-                f"{what}: not found, or not for you: {why}", hint=hint, status=status
-            )
-        said = ": ".join(filter(None, (code, text))) or f"status {status}"
-        return RegistryError(f"{what}: {host} answers {shown(said)}", status=status)
 
     def _what(self, path: str) -> str:
         """What is asked for at @path, for messages."""
