@@ -255,6 +255,18 @@ def test_smaller_pieces_where_a_body_is_too_large(
     Lpmx(tmp_path / "other")("pull", f"{place}:1")
 
 
+def test_pieces_are_no_smaller_than_the_registry_wants(lpmx: Lpmx, tmp_path: Path) -> None:
+    big = mkimage.Spec("big:1", [mkimage.layer(mkimage.file("f", os.urandom(9 << 20)))])
+    mkimage.docker_archive(tmp_path / "big.tar", [big])
+    lpmx("load", tmp_path / "big.tar")
+    with MiniRegistry(most=5 << 20, least=4_500_000) as mini:
+        lpmx("push", "big:1", f"{mini.address}/lab/x:1")
+        sizes = [size for method, _, size in mini.requests if method == "PATCH"]
+        assert sizes[:2] == [4_500_000, 4_500_000]
+        assert len(sizes) == 3
+        Lpmx(tmp_path / "other")("pull", f"{mini.address}/lab/x:1")
+
+
 @pytest.mark.parametrize(
     ("rules", "message"),
     [

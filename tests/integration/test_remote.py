@@ -19,6 +19,7 @@ from support.registry import (
 )
 from support.upload import index, put_blob, put_manifest
 
+from lpmx_runtime.images.registry import search as registry_search
 from lpmx_runtime.images.registry.places import Access, image_reference, open_places
 from lpmx_runtime.images.registry.tags import list_tags
 
@@ -104,6 +105,20 @@ def test_search_where_there_is_none_is_refused(status: int, lpmx: Lpmx, proxy: F
     done = lpmx("search", f"{proxy.address}/x", check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert f"offers no search (status {status})" in done.stderr
+
+
+def test_docker_hub_is_searched_by_its_own_list(
+    lpmx: Lpmx, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer is of the form that Docker Hub's has (docs.docker.com, `docker search`)."""
+    del lpmx
+    row = {"name": "lab/bwa", "description": "An aligner", "star_count": 3, "is_official": False}
+    body = json.dumps({"num_results": 2, "results": [row, {**row, "name": "b"}]}).encode()
+    proxy.begin(Rule("GET /v1/search", "status", code=200, body=body))
+    monkeypatch.setattr(registry_search, "HUB_SEARCH", f"http://{proxy.address}/v1/search")
+    (found,) = registry_search.search("docker.io", "b w", Access(), limit=1)
+    assert (found.name, found.stars, found.is_official) == ("lab/bwa", 3, False)
+    assert [one.path for one in proxy.requests] == ["/v1/search?q=b+w&n=1"]
 
 
 def test_search_with_a_password(lpmx: Lpmx, tmp_path: Path) -> None:
