@@ -2,7 +2,7 @@
 
 It reads from a pipe that only this process can write to. A line means that all is cleared up; the
 end of the pipe without one, that nobody is left who would: then the shell becomes a Python that
-does it (lpmx_runtime/owned.py). It is in a session of its own, so what kills a terminal's or a
+does it (container/owned.py). It is in a session of its own, so what kills a terminal's or a
 job's processes does not reach it, and it costs a megabyte. Where even it is killed, the next start
 of a kernel and `lpmx gc` clear up.
 """

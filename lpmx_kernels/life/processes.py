@@ -1,7 +1,7 @@
 """The processes of a kernel: found, signalled and ended even where they left its process group.
 
 A container has no pid namespace here, so nothing ends a kernel's background jobs for us. Each of
-them carries the kernel's marker in its environment (see environment.py) or belongs to the kernel's
+them carries the kernel's marker in its environment (client_env.py) or belongs to the kernel's
 session; this scans for both.
 """
 

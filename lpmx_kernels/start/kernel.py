@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
 
 NOTE = "kernel.json"
-"""Says which kernel a container was last started for: its marker (environment.py), its image."""
+"""The kernel that a container was last started for: its marker (spec/client_env.py), its image."""
 
 
 @dataclass(frozen=True)
