@@ -65,7 +65,7 @@ def _why_not(program: str, action: Callable[[], None]) -> str:
     try:
         action()
     except subprocess.CalledProcessError as error:
-        return (error.stderr.strip().splitlines() or ["fails"])[-1][:120]
+        return str((error.stderr.strip().splitlines() or ["fails"])[-1])[:120]
     return ""
 
 
@@ -94,7 +94,7 @@ class _Ways:
 
     def podman(self) -> None:
         with self._place() as place:
-            where = ["--root", place / "root", "--runroot", place / "run"]
+            where = ["--root", f"{place}/root", "--runroot", f"{place}/run"]
             words = ["pull", "-q", "--tls-verify=false", f"{self.address}/lab/x:1"]
             _run("podman", *where, *words)
 

@@ -66,7 +66,7 @@ def issue(folder: Path, name: str, subject: str) -> None:
     run([*request, "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.csr"])
     (folder / "names").write_text(f"subjectAltName=DNS:localhost,DNS:{subject},IP:127.0.0.1\n")
     sign = ["openssl", "x509", "-req", "-days", "30", "-CAcreateserial"]
-    by = ["-CA", folder / "ca.crt", "-CAkey", folder / "ca.key", "-extfile", folder / "names"]
+    by = ["-CA", f"{folder}/ca.crt", "-CAkey", f"{folder}/ca.key", "-extfile", f"{folder}/names"]
     run([*sign, *by, "-in", folder / f"{name}.csr", "-out", folder / f"{name}.crt"])
 
 
@@ -231,7 +231,8 @@ class FaultProxy:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]  clients go
+        # clients go away in the middle
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
         self.address = f"127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 

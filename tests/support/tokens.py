@@ -69,7 +69,7 @@ class TokenServer:
         self.refresh: dict[str, str] = {}  # users by identity tokens
         self.grants: list[Grant] = []
         words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30"]
-        names = ["-subj", "/CN=lab tokens", "-keyout", self.key, "-out", self.certificate]
+        names = ["-subj", "/CN=lab tokens", "-keyout", str(self.key), "-out", str(self.certificate)]
         run([*words, *names])
         pem = self.certificate.read_text()
         self.chain = "".join(line for line in pem.splitlines() if not line.startswith("-"))
@@ -130,7 +130,7 @@ class TokenServer:
         }  # fmt: skip
         head = {"typ": "JWT", "alg": "RS256", "x5c": [self.chain]}
         text = f"{_base64(json.dumps(head).encode())}.{_base64(json.dumps(claims).encode())}"
-        words = ["openssl", "dgst", "-sha256", "-sign", self.key]
+        words = ["openssl", "dgst", "-sha256", "-sign", str(self.key)]
         signed = subprocess.run(words, input=text.encode(), capture_output=True, check=True)
         return f"{text}.{_base64(signed.stdout)}"
 
