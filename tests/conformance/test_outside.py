@@ -76,11 +76,11 @@ def dumped(answer: str) -> list[str]:
     for entry in answer.split(";")[1:]:
         path, _result, kind, *words = entry.split()
         words = [word for word in words if not word.startswith("x:")]
-        line = f"{path} {kind[0]}"
+        line = f"{escape(unescape(path))} {kind[0]}"  # ops.c escapes more
         if kind[0] == "-":
             line += f" {words[-1]}"
         elif kind[0] == "l":
-            line += f" -> {words[-1]}"
+            line += f" -> {escape(unescape(words[-1]))}"
         lines.append(line)
     return lines
 
