@@ -137,9 +137,12 @@ class Upload:
             raise self._cut("takes another part")
         if answer.status not in {202, 204}:
             raise self._answered(answer)
+        before = self._have
         match = _RANGE.fullmatch(answer.headers.get("Range", ""))
         self._confirm(int(match[1]) + 1 if match else last + 1)
         self._follow(answer, self._where)
+        if self._have <= before:
+            raise self._cut("keeps nothing of what is sent")
 
     def _close(self, size: int) -> None:
         """The request that makes it a blob; it may hold all of it."""
