@@ -88,18 +88,20 @@ def check_image(manifest: Manifest, name: str) -> tuple[dict[str, Any], list[dic
     return config, layers
 
 
-def check_platform(config: bytes, name: str) -> None:
-    """RegistryError for a configuration that names another platform than this machine's.
+def check_platform(config: bytes, name: str, wanted: Platform | None = None) -> None:
+    """RegistryError for a configuration that names another platform than @wanted.
 
-    What it leaves open is taken for it: single manifests come without a choice.
+    None: this machine's. What the configuration leaves open is taken for this machine's: single
+    manifests come without a choice.
     """
     try:
         value = parse_json(config)
     except ValueError as error:
         raise RegistryError(f"{name}: a configuration that is no JSON") from error
     own = platform_of(value if isinstance(value, dict) else {})
-    if own != host_platform():
-        raise RegistryError(f"{name}: no image for {host_platform()}, only {own}")
+    sought = f"{wanted.system}/{wanted.machine}" if wanted else host_platform()
+    if own != sought:
+        raise RegistryError(f"{name}: no image for {sought}, only {own}")
 
 
 def _json(manifest: Manifest) -> dict[str, Any]:

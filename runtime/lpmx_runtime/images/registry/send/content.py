@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lpmx_runtime.images.registry.download import Descriptor
     from lpmx_runtime.images.registry.wire.client import Repository
 
-__all__ = ["Content", "FileContent", "RemoteContent", "SmallContent"]
+__all__ = ["Content", "FileContent", "RemoteContent", "SmallContent", "read_whole"]
 
 TRIES = 5  # to read on, without a byte in between
 
@@ -41,6 +41,19 @@ class Content(Protocol):
 
     def close(self) -> None:
         """Let go of what is held open."""
+
+
+def read_whole(content: Content, blob: Descriptor, limit: int) -> bytes:
+    """All bytes of @blob, of @limit at most. RegistryError: it is larger or shorter."""
+    data = b""
+    if blob.size > limit:
+        raise RegistryError(f"blob {blob.digest[:12]}: larger than {limit} bytes")
+    while len(data) < blob.size:
+        block = content.read_at(len(data), blob.size - len(data))
+        if not block:
+            raise RegistryError(f"blob {blob.digest[:12]}: is shorter than its {blob.size} bytes")
+        data += block
+    return data
 
 
 @dataclass

@@ -5,19 +5,26 @@ Manifests are moved as bytes, and what they name comes first. Nothing goes throu
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from lpmx_runtime.config.values import jobs
 from lpmx_runtime.errors import ArchiveError
-from lpmx_runtime.images.registry.choose import choose_manifest, parse_platform
+from lpmx_runtime.images.registry.choose import (
+    Platform,
+    check_image,
+    check_platform,
+    choose_manifest,
+    parse_platform,
+)
 from lpmx_runtime.images.registry.download import Descriptor, descriptor
 from lpmx_runtime.images.registry.places import Access, image_reference
 from lpmx_runtime.images.registry.wire.client import Manifest, is_digest
 from lpmx_runtime.images.registry.wire.errors import DeniedError, RegistryError
 from lpmx_runtime.text import parse_json
 
+from .content import read_whole
 from .ends import RegistrySource, RegistryTarget, referrers_tag
 from .layout import LayoutSource, LayoutTarget, is_layout
 from .target import Outgoing
@@ -34,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Copied", "Options", "copy"]
 
 DEPTH, MANIFESTS_MAX = 4, 2000
+CONFIG_MAX = 4 << 20
 _COSIGN = ("sig", "att", "sbom")  # suffixes of tags beside an image
 _FOREIGN = ("nondistributable", "foreign")  # layers that registries need not have
 
@@ -84,7 +92,7 @@ def copy(
     )
     top = origin.top()
     if options.platform:
-        top = choose_manifest(origin, top, parse_platform(options.platform), origin.label)
+        top = _of_platform(origin, top, parse_platform(options.platform))
     found = _Found(origin)
     found.add(top)
     if options.referrers:
@@ -102,6 +110,17 @@ def _to_read(access: Access, source: str, where: Reference | None) -> Access:
     """For @source; a user in the environment is that of the registry which is written to."""
     other = where is not None and where.registry != image_reference(source).registry
     return replace(access, by_variables=not other)
+
+
+def _of_platform(origin: Source, top: Manifest, wanted: Platform) -> Manifest:
+    """The image for @wanted. A single one has to be it, by its configuration."""
+    chosen = choose_manifest(origin, top, wanted, origin.label)
+    if chosen is top:
+        config, _ = check_image(top, origin.label)
+        blob = descriptor(config, origin.label)
+        with closing(origin.content(blob)) as content:
+            check_platform(read_whole(content, blob, CONFIG_MAX), origin.label, wanted)
+    return chosen
 
 
 @dataclass

@@ -7,8 +7,11 @@ grows: what is in it stays, and a name moves.
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import os
+import stat
 from typing import TYPE_CHECKING, Any
 
 from lpmx_runtime.errors import ArchiveError, LpmxError, NotFoundError, StorageError
@@ -77,7 +80,7 @@ class _Layout:
 
     def _small(self, path: str) -> bytes:
         try:
-            with open(path, "rb") as file:
+            with open(_open(path), "rb") as file:
                 data = file.read(_SMALL_MAX + 1)
         except OSError as error:
             why = os.strerror(error.errno or 0).lower()
@@ -97,12 +100,12 @@ class LayoutSource(_Layout):
     def top(self) -> Manifest:
         """The one of that name, or the only one. NotFoundError, ArchiveError."""
         entries = self._entries()
-        names = [(one.get("annotations") or {}).get(_NAME, "") for one in entries]
+        names = [_name_of(one) for one in entries]
         if self._name:
             found = [one for one, name in zip(entries, names, strict=True) if name == self._name]
         else:
             found = [one for one in entries if not self._subject(str(one.get("digest")))]
-        if len(found) != 1:
+        if len({str(one.get("digest")) for one in found}) != 1:
             listed = ", ".join(sorted({name for name in names if name})) or "no names"
             what = f"{len(found)} images" if found else "no such image"
             raise NotFoundError(f"{self.label}: {what} in it, of {listed}")
@@ -126,7 +129,7 @@ class LayoutSource(_Layout):
 
     def _tagged(self, tag: str) -> str:
         for one in self._entries():
-            if (one.get("annotations") or {}).get(_NAME) == tag:
+            if _name_of(one) == tag:
                 return str(one.get("digest"))
         raise DeniedError(f"{self.label}: has no {tag}")
 
@@ -144,7 +147,7 @@ class LayoutSource(_Layout):
         """The file."""
         path = self._blob(f"sha256:{blob.digest}")
         try:
-            return FileContent(os.open(path, os.O_RDONLY | os.O_CLOEXEC), path)
+            return FileContent(_open(path), path)
         except OSError as error:
             why = os.strerror(error.errno or 0).lower()
             raise ArchiveError(f"{self.label}: blob {blob.digest[:12]}: {why}") from error
@@ -189,10 +192,15 @@ class LayoutTarget(_Layout):
         return sum(one.blob.size for one in missing)
 
     def _has(self, blob: Descriptor) -> bool:
+        """Is it there, and what it should be?"""
+        seen = hashlib.sha256()
         try:
-            return os.stat(self._blob(f"sha256:{blob.digest}")).st_size == blob.size
+            with open(_open(self._blob(f"sha256:{blob.digest}")), "rb") as file:
+                while block := file.read(_BLOCK):
+                    seen.update(block)
         except OSError:
             return False
+        return seen.hexdigest() == blob.digest
 
     def _copy(
         self, blob: Descriptor, content: Content, meter: Meter, stopped: threading.Event
@@ -227,9 +235,7 @@ class LayoutTarget(_Layout):
     def put(self, manifest: Manifest) -> None:
         """As a file."""
         with self._disk():
-            path = self._blob(manifest.digest)
-            if not os.path.exists(path):
-                atomic_write(path, manifest.data, mode=0o644)
+            atomic_write(self._blob(manifest.digest), manifest.data, mode=0o644)
 
     def put_named(self, manifest: Manifest) -> None:
         """As the name, or nameless."""
@@ -248,15 +254,14 @@ class LayoutTarget(_Layout):
 
     def _list(self, entry: dict[str, Any], name: str) -> None:
         path = os.path.join(self._directory, "index.json")
-        with self._disk():
+        with self._disk(), self._locked():
             listed = self._entries() if os.path.exists(path) else []
             if name:
                 entry["annotations"] = {**entry.get("annotations", {}), _NAME: name}
             kept = [
                 one
                 for one in listed
-                if not _same(one, entry)
-                and not (name and (one.get("annotations") or {}).get(_NAME) == name)
+                if not _same(one, entry) and not (name and _name_of(one) == name)
             ]
             value = {
                 "schemaVersion": 2,
@@ -267,6 +272,16 @@ class LayoutTarget(_Layout):
 
     def _write(self, path: str, value: dict[str, Any]) -> None:
         atomic_write(path, compact_json(value), mode=0o644)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Of copies into one layout at the same time none loses another's name."""
+        fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
 
     @contextlib.contextmanager
     def _disk(self) -> Iterator[None]:
@@ -280,7 +295,22 @@ class LayoutTarget(_Layout):
             ) from error
 
 
+def _open(path: str) -> int:
+    """The descriptor of a file. OSError for what is none: a FIFO would hang who reads it."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    return fd
+
+
+def _name_of(entry: dict[str, Any]) -> str:
+    """By what name index.json lists it; "": by none."""
+    annotations = entry.get("annotations")
+    name = annotations.get(_NAME) if isinstance(annotations, dict) else None
+    return name if isinstance(name, str) else ""
+
+
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
     """Is it the same manifest by the same name?"""
-    names = [(entry.get("annotations") or {}).get(_NAME) for entry in (one, other)]
-    return one.get("digest") == other.get("digest") and names[0] == names[1]
+    return one.get("digest") == other.get("digest") and _name_of(one) == _name_of(other)
