@@ -6,7 +6,6 @@ Layers that the store has are never asked for.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -15,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from lpmx_runtime.errors import ArchiveError
 from lpmx_runtime.images.archive import Blob
-from lpmx_runtime.store.image import is_hex_digest, parse_config
+from lpmx_runtime.store.image import parse_config
 
 from .choose import check_image, check_platform
-from .download import Blobs, Descriptor, Meter, discard, require_space
+from .download import Blobs, Descriptor, Meter, descriptor, discard, require_space
 from .wire.answers import ANSWER_MAX
+from .wire.client import digest_of
 from .wire.errors import RegistryError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class RegistryArchive:
         config, layers = check_image(self.manifest, self.label)
         if len(layers) > LAYERS_MAX:
             raise ArchiveError(f"{self.label}: an image of {len(layers)} layers")
-        wanted = [_descriptor(layer, self.label) for layer in layers]
+        wanted = [descriptor(layer, self.label) for layer in layers]
         name = str(self.reference)
         entry = {
             "mediaType": self.manifest.media_type,
@@ -69,12 +69,12 @@ class RegistryArchive:
             "size": len(self.manifest.data),
             "annotations": {_NAME: name},
         }
-        data = self._config(_descriptor(config, self.label))
+        data = self._config(descriptor(config, self.label))
         check_platform(data, self.label)
         self._small = {
             "index.json": json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode(),
             _blob_name(self.manifest.digest[7:]): self.manifest.data,
-            _blob_name(_hex(data)): data,
+            _blob_name(digest_of(data)[7:]): data,
         }
         self._begin(wanted, data)
 
@@ -168,18 +168,3 @@ class RegistryArchive:
 
 def _blob_name(digest: str) -> str:
     return f"blobs/sha256/{digest}"
-
-
-def _hex(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def _descriptor(value: dict[str, Any], label: str) -> Descriptor:
-    """Digest and size of a descriptor. Only sha256: others are nowhere in use."""
-    text, size = value.get("digest"), value.get("size")
-    algorithm, _, digest = text.partition(":") if isinstance(text, str) else ("", "", "")
-    if algorithm and algorithm != "sha256":
-        raise RegistryError(f"{label}: digest algorithm {algorithm} is not supported")
-    if not is_hex_digest(digest) or not isinstance(size, int) or size < 0:
-        raise RegistryError(f"{label}: a descriptor that makes no sense")
-    return Descriptor(digest, size)
