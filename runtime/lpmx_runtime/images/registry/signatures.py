@@ -1,13 +1,10 @@
 """Signatures of an image, as cosign keeps them beside it in its repository.
 
-Classic ones are the layers of tag `sha256-HEX.sig`; bundles are referrers of the manifest
-(distribution-spec, "Listing Referrers"), or listed by tag `sha256-HEX` where a registry has no such
-API.
+Classic ones are the layers of tag `sha256-HEX.sig`; bundles are referrers of the manifest.
 """
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from lpmx_runtime.images.trust.cosign import (
@@ -18,7 +15,9 @@ from lpmx_runtime.images.trust.cosign import (
     signers_of_payload,
 )
 from lpmx_runtime.images.trust.keys import SignatureError
+from lpmx_runtime.text import parse_json
 
+from .referrers import list_referrers, referrers_tag
 from .wire.answers import ANSWER_MAX
 from .wire.client import is_digest
 from .wire.errors import DeniedError, RegistryError
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["is_met", "require_signatures"]
 
 SIGNATURES_MAX = 100  # that are looked at
-_NO_API = (400, 404, 405, 406, 501)
 
 
 def require_signatures(
@@ -87,13 +85,12 @@ def _all_signers(
 
 def _signers(place: Repository, digest: str, keys: Sequence[Key]) -> Iterator[set[Key]]:
     """Of each signature of @digest in a repository, the keys that made it."""
-    tag = digest.replace(":", "-")
-    for layer in _layers(place, f"{tag}.sig", PAYLOAD):
+    for layer in _layers(place, f"{referrers_tag(digest)}.sig", PAYLOAD):
         annotations = layer.get("annotations")
         text = annotations.get(SIGNATURE) if isinstance(annotations, dict) else None
         if isinstance(text, str):
             yield signers_of_payload(_blob(place, layer), text, digest, keys)
-    for referrer in _referrers(place, digest, tag):
+    for referrer in _bundles(place, digest):
         for layer in _layers(place, referrer["digest"], BUNDLE):
             yield signers_of_bundle(_blob(place, layer), digest, keys)
 
@@ -104,36 +101,21 @@ def _layers(place: Repository, reference: str, kind: str) -> list[dict[str, Any]
         manifest = place.manifest(reference)
     except DeniedError:
         return []
-    return [one for one in _descriptors(manifest.data, "layers") if one.get("mediaType") == kind]
+    listed = parse_json(manifest.data).get("layers")
+    return [one for one in _fit(listed) if one.get("mediaType") == kind]
 
 
-def _referrers(place: Repository, digest: str, tag: str) -> list[dict[str, Any]]:
+def _bundles(place: Repository, digest: str) -> list[dict[str, Any]]:
     """The manifests of bundles that refer to @digest."""
-    answer = place.get(f"referrers/{digest}", {}, good=(200, *_NO_API))
-    with answer:
-        if answer.status == 200:
-            data = place.read_small(answer, ANSWER_MAX * 4, what="the list of referrers")
-        else:
-            answer.drain_conn()
-            data = b""
-    if not data:
-        try:
-            data = place.manifest(tag).data
-        except DeniedError:
-            return []
     return [
         one
-        for one in _descriptors(data, "manifests")
+        for one in _fit(list_referrers(place, digest))
         if one.get("artifactType") in {BUNDLE, None, ""}  # not all that write the tag name it
     ]
 
 
-def _descriptors(data: bytes, key: str) -> list[dict[str, Any]]:
+def _fit(listed: object) -> list[dict[str, Any]]:
     """The descriptors in a list of a manifest, those of a digest that can be asked for."""
-    try:
-        listed = json.loads(data).get(key)
-    except (ValueError, AttributeError):
-        return []
     fit = [
         one
         for one in (listed if isinstance(listed, list) else [])

@@ -20,12 +20,13 @@ from lpmx_runtime.images.registry.choose import (
 )
 from lpmx_runtime.images.registry.download import Descriptor, descriptor
 from lpmx_runtime.images.registry.places import Access, image_reference
+from lpmx_runtime.images.registry.referrers import referrers_tag
 from lpmx_runtime.images.registry.wire.client import Manifest, is_digest
 from lpmx_runtime.images.registry.wire.errors import DeniedError, RegistryError
 from lpmx_runtime.text import parse_json
 
 from .content import read_whole
-from .ends import RegistrySource, RegistryTarget, referrers_tag
+from .ends import RegistrySource, RegistryTarget
 from .layout import LayoutSource, LayoutTarget, is_layout
 from .target import Outgoing
 

@@ -1,13 +1,7 @@
-"""What a copy reads from and writes to: a repository of a registry, or an OCI layout.
-
-Referrers are what names a manifest as its `subject`: signatures, lists of software. A registry
-lists them by an API or, where it has none, in an index with the tag `sha256-HEX`
-(distribution-spec, "Listing Referrers").
-"""
+"""What a copy reads from and writes to: a repository of a registry, or an OCI layout."""
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,8 +13,12 @@ from lpmx_runtime.images.registry.places import (
     open_image,
     open_target,
 )
+from lpmx_runtime.images.registry.referrers import (
+    list_referrers,
+    referrers_tag,
+    tagged_referrers,
+)
 from lpmx_runtime.images.registry.wire.client import INDEX_TYPES, Manifest, digest_of
-from lpmx_runtime.images.registry.wire.errors import DeniedError
 from lpmx_runtime.text import parse_json
 
 from .content import RemoteContent
@@ -36,10 +34,7 @@ if TYPE_CHECKING:
     from .content import Content
     from .target import Outgoing
 
-__all__ = ["RegistrySource", "RegistryTarget", "Source", "Target", "entry_of", "referrers_tag"]
-
-LIST_MAX = 4 << 20
-_NO_API = (400, 404, 405, 406, 501)
+__all__ = ["RegistrySource", "RegistryTarget", "Source", "Target", "entry_of"]
 
 
 class Source(Protocol):
@@ -90,11 +85,6 @@ class Target(Protocol):
         """Repositories of @source that may lend their blobs."""
 
 
-def referrers_tag(digest: str) -> str:
-    """The tag that lists the referrers of @digest where a registry has no API for it."""
-    return digest.replace(":", "-")
-
-
 def entry_of(manifest: Manifest) -> dict[str, Any]:
     """The descriptor of a manifest in an index."""
     value = parse_json(manifest.data)
@@ -141,31 +131,7 @@ class RegistrySource:
 
     def referrers(self, digest: str) -> list[str]:
         """By the API, else by the tag."""
-        place = self._places[0]
-        with place.get(f"referrers/{digest}", {}, good=(200, *_NO_API)) as answer:
-            if answer.status == 200:
-                data = place.read_small(answer, LIST_MAX, what="the list of referrers")
-            else:
-                answer.drain_conn()
-                data = b""
-        if not data:
-            data = _by_tag(place, digest)
-        return _digests(data)
-
-
-def _by_tag(place: Repository, digest: str) -> bytes:
-    with suppress(DeniedError):
-        return place.manifest(referrers_tag(digest)).data
-    return b"{}"
-
-
-def _digests(data: bytes) -> list[str]:
-    with suppress(ValueError):
-        value = parse_json(data)
-        listed = value.get("manifests") if isinstance(value, dict) else None
-        entries = listed if isinstance(listed, list) else []
-        return [str(one.get("digest")) for one in entries if isinstance(one, dict)]
-    return []
+        return [str(one.get("digest")) for one in list_referrers(self._places[0], digest)]
 
 
 @dataclass
@@ -221,10 +187,7 @@ class RegistryTarget:
         unknown = [one for one in manifests if not put_manifest(self._place, one)]
         if not unknown:
             return
-        listed: list[dict[str, Any]] = []
-        with suppress(DeniedError):
-            value = parse_json(self._place.manifest(referrers_tag(subject)).data)
-            listed = [one for one in value.get("manifests", []) if isinstance(one, dict)]
+        listed = tagged_referrers(self._place, subject)
         known = {one.get("digest") for one in listed}
         listed += [entry_of(one) for one in unknown if one.digest not in known]
         put_manifest(self._place, _index(listed), referrers_tag(subject))
