@@ -7,7 +7,6 @@ ones have neither, and refuse by one status or another.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
@@ -16,7 +15,7 @@ from lpmx_runtime.reference import Reference
 from lpmx_runtime.text import parse_json
 
 from .places import Access, open_target
-from .wire.answers import read_small
+from .wire.answers import next_query, read_small
 from .wire.errors import DeniedError, RegistryError
 
 if TYPE_CHECKING:
@@ -32,7 +31,6 @@ LIMIT = 25
 PAGE, PAGES_MAX = 1000, 200
 LIST_MAX = 16 << 20
 HUB, HUB_SEARCH = "docker.io", "https://index.docker.io/v1/search"
-_NEXT = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?')
 
 
 @dataclass(frozen=True)
@@ -90,11 +88,10 @@ def _catalog(place: Repository) -> list[str]:
     query = f"n={PAGE}"
     for _ in range(PAGES_MAX):
         answer = place.ask(f"/v2/_catalog?{query}", scope="registry:catalog:*")
-        link = _NEXT.search(answer.headers.get("Link", ""))
         before = len(found)
         rows = _read(answer, place.endpoint.host, "repositories")
         found.update(dict.fromkeys(str(row) for row in rows))
-        query = urlsplit(link[1]).query if link else ""
+        query = next_query(answer)
         if not query or len(found) == before:
             break
     return list(found)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from lpmx_runtime.text import parse_json
 
+from .wire.answers import next_query
 from .wire.errors import DeniedError, RegistryError
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ __all__ = ["list_tags"]
 PAGE = 1000  # tags an answer: some registries refuse to be asked for more
 PAGES_MAX = 200
 ANSWER_MAX = 4 << 20
-_NEXT = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?')
 
 
 def list_tags(places: Sequence[Repository]) -> list[str]:
@@ -56,10 +54,9 @@ def _tags_at(place: Repository) -> list[str]:
             raise
         with answer:
             data = place.read_small(answer, ANSWER_MAX, what="the list of tags")
-            link = _NEXT.search(answer.headers.get("Link", ""))
         before = len(found)
         found.update(dict.fromkeys(_read(place, data)))
-        query = urlsplit(link[1]).query if link else ""
+        query = next_query(answer)
         if not query or len(found) == before:
             break
         path = f"tags/list?{query}"

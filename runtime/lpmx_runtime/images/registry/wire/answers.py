@@ -1,15 +1,18 @@
 """Answers of registries and token services: small bodies, errors in them, and how long to wait.
 
-Retry-After is RFC 9110's (10.2.3). Docker Hub's limit of pulls (docs.docker.com, "Pull rate limit")
-is a status 429 with an error TOOMANYREQUESTS and, mostly, `RateLimit-Limit: 100;w=21600`.
+Lists come in pages; the header Link names the next one (RFC 8288; distribution-spec, "Listing
+Tags"). Retry-After is RFC 9110's (10.2.3). Docker Hub's limit of pulls (docs.docker.com, "Pull rate
+limit") is a status 429 with an error TOOMANYREQUESTS and, mostly, `RateLimit-Limit: 100;w=21600`.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import time
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from urllib3.exceptions import HTTPError
 
@@ -19,13 +22,14 @@ from .settings import registry_at
 if TYPE_CHECKING:
     from urllib3.response import BaseHTTPResponse
 
-__all__ = ["ANSWER_MAX", "check_limits", "error_of", "read_small", "retry_after"]
+__all__ = ["ANSWER_MAX", "check_limits", "error_of", "next_query", "read_small", "retry_after"]
 
 ANSWER_MAX = 1 << 20
 _ERROR_MAX = 1 << 16
 _BLOCK = 1 << 16
 _HUB_HEADERS = ("RateLimit-Limit", "Docker-RateLimit-Source")
 _PULLS = "pull rate limit"
+_NEXT = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?')
 
 
 def read_small(answer: BaseHTTPResponse, limit: int, *, host: str, what: str) -> bytes:
@@ -44,6 +48,12 @@ def read_small(answer: BaseHTTPResponse, limit: int, *, host: str, what: str) ->
     except (OSError, HTTPError) as error:
         raise TransferCutError(f"{host}: {what} was cut off") from error
     return data
+
+
+def next_query(answer: BaseHTTPResponse) -> str:
+    """The query of the page after @answer, `n=1000&last=x`; "" after the last one."""
+    link = _NEXT.search(answer.headers.get("Link", ""))
+    return urlsplit(link[1]).query if link else ""
 
 
 def error_of(answer: BaseHTTPResponse) -> tuple[str, str]:

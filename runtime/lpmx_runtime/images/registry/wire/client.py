@@ -203,6 +203,10 @@ class Repository:
         @scope is what a token has to be good for.
         """
         self.scope = scope
+        return self._own(path)
+
+    def _own(self, path: str) -> BaseHTTPResponse:
+        """The answer to a GET of a path of the registry, with the token that it asks for."""
         answer = self._request("GET", path, self._known())
         if answer.status == 401 and self._renew(answer):
             answer.drain_conn()
@@ -237,10 +241,8 @@ class Repository:
         Raises DeniedError when @who is refused.
         """
         self._who, self._asked, self._wants_identity = who, True, True
-        answer = self._request("GET", "/v2/", {})
-        if answer.status == 401 and self._renew(answer):
-            answer.drain_conn()
-            answer = self._request("GET", "/v2/", {"Authorization": self._authorization})
+        self._authorization = ""  # of nobody else
+        answer = self._own("/v2/")
         answer.drain_conn()
         if answer.status in {401, 403}:
             raise DeniedError(
