@@ -147,6 +147,18 @@ def test_referrers_come_along(api: bool, lpmx: Lpmx, place: str, tmp_path: Path)
         assert "3 referrers" in third.stderr
 
 
+def test_referrers_come_from_all_pages_of_their_list(lpmx: Lpmx, tmp_path: Path) -> None:
+    with MiniRegistry(page=2) as source:
+        origin = f"{source.address}/lab/x"
+        image = put_image(origin, "amd64")
+        put_manifest(origin, source.manifests["lab/x", str(image["digest"])][1], "1")
+        for number in range(5):
+            put_referrer(origin, image, b"list %d" % number)
+        done = lpmx("copy", "--referrers", f"{origin}:1", f"oci:{tmp_path}/layout:x")
+        assert "5 referrers" in done.stderr
+        assert source.count("GET", "/referrers/.*start=") >= 2
+
+
 def test_a_password_for_the_target_is_not_sent_to_the_source(
     lpmx: Lpmx, upstream: str, place: str
 ) -> None:

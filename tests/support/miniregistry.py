@@ -1,7 +1,7 @@
 """A registry in memory with what Debian's docker-registry lacks.
 
-Referrers and OCI-Subject, tags page by page, relative Locations with a query, sessions that outlive
-a cut, pieces of a least size.
+Referrers and OCI-Subject, lists page by page, relative Locations with a query, sessions that
+outlive a cut, pieces of a least size.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class MiniRegistry:
     """Serves on loopback from `with` on; what it holds may be looked at and changed."""
 
     referrers: bool = True
-    page: int = 1000  # tags an answer
+    page: int = 1000  # tags, or referrers, an answer
     least: int = 0  # bytes of a piece that is not the last
     most: int = 1 << 40  # bytes of a body; larger ones are refused (413)
     blobs: dict[tuple[str, str], bytes] = field(default_factory=dict)
@@ -205,7 +205,7 @@ class _Handler(BaseHTTPRequestHandler):
         known_subject = {"OCI-Subject": subject} if subject and owner.referrers else {}
         self.answer(201, b"", {"Docker-Content-Digest": digest, **known_subject})
 
-    def referrer(self, repository: str, digest: str, _query: dict[str, str], _data: bytes) -> None:
+    def referrer(self, repository: str, digest: str, query: dict[str, str], _data: bytes) -> None:
         if not self.owner.referrers:
             self.refuse(404, "UNSUPPORTED")
             return
@@ -215,8 +215,13 @@ class _Handler(BaseHTTPRequestHandler):
             if name == repository and value.get("subject", {}).get("digest") == digest:
                 one = {"mediaType": kind, "digest": own, "size": len(data)}
                 found.append({**one, "artifactType": value.get("artifactType", "")})
-        index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": found}
-        self.answer(200, index, {"Content-Type": INDEX})
+        start = int(query.get("start", "0"))
+        end = start + self.owner.page
+        headers = {"Content-Type": INDEX}
+        if end < len(found):
+            headers["Link"] = f'</v2/{repository}/referrers/{digest}?start={end}>; rel="next"'
+        index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": found[start:end]}
+        self.answer(200, index, headers)
 
     def list_tags(self, repository: str, _what: str, query: dict[str, str], _data: bytes) -> None:
         names = [

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lpmx_runtime.text import parse_json
 
+from .wire.answers import next_query
 from .wire.errors import DeniedError
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["list_referrers", "referrers_tag", "tagged_referrers"]
 
-LIST_MAX = 4 << 20  # bytes
+LIST_MAX = 4 << 20  # bytes of a page
+PAGES_MAX = 200
 _NO_API = (400, 404, 405, 406, 501)
 
 
@@ -32,13 +34,24 @@ def list_referrers(place: Repository, digest: str) -> list[dict[str, Any]]:
 
     Raises RegistryError when @place answers neither.
     """
-    with place.get(f"referrers/{digest}", {}, good=(200, *_NO_API)) as answer:
-        if answer.status == 200:
-            data = place.read_small(answer, LIST_MAX, what="the list of referrers")
-        else:
-            answer.drain_conn()
-            data = b""
-    return _entries(data) if data else tagged_referrers(place, digest)
+    found: list[dict[str, Any]] = []
+    query = ""
+    for _ in range(PAGES_MAX):
+        path = f"referrers/{digest}?{query}" if query else f"referrers/{digest}"
+        with place.get(path, {}, good=(200, *_NO_API)) as answer:
+            if answer.status == 200:
+                data = place.read_small(answer, LIST_MAX, what="the list of referrers")
+            else:
+                answer.drain_conn()
+                data = b""
+            query = next_query(answer)
+        if not data:
+            return found or tagged_referrers(place, digest)
+        page = _entries(data)
+        found += page
+        if not query or not page:
+            break
+    return found
 
 
 def tagged_referrers(place: Repository, digest: str) -> list[dict[str, Any]]:
