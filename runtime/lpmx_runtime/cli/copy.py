@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from lpmx_runtime.cli.registry import add_authfile, add_connection, checks_certificates
+from lpmx_runtime.cli.options import end_in_order
+from lpmx_runtime.cli.registry import (
+    add_authfile,
+    add_connection,
+    add_jobs,
+    checks_certificates,
+    jobs_of,
+)
 from lpmx_runtime.columns import size_text
-from lpmx_runtime.config.values import JOBS
-from lpmx_runtime.errors import UsageError
 from lpmx_runtime.images.progress import Display
 from lpmx_runtime.images.registry.send.copy import Options, copy
 
@@ -42,9 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--referrers", action="store_true", help="signatures and other artifacts about it, too"
     )
-    parser.add_argument(
-        "--jobs", type=int, metavar="N", help=f"blobs at a time (default {JOBS}, or config.yaml's)"
-    )
+    add_jobs(parser, "blobs")
     add_authfile(parser, "credentials for both sides, no other place")
     add_connection(parser)
     parser.add_argument("-q", "--quiet", action="store_true", help="print the result only")
@@ -52,13 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Copy, and print DST@DIGEST."""
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
-    if args.jobs is not None and args.jobs < 1:
-        raise UsageError(f"--jobs {args.jobs}: at least 1")
+    end_in_order()
     options = Options(
         args.platform,
         args.referrers,
-        args.jobs or 0,
+        jobs_of(args),
         args.authfile,
         args.plain_http,
         checks_certificates(args),

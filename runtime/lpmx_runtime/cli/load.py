@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from typing import TYPE_CHECKING
 
+from lpmx_runtime.cli.options import end_in_order
 from lpmx_runtime.columns import size_text
 from lpmx_runtime.container.engine import NOEXEC_HINT, is_noexec
 from lpmx_runtime.images.load import load
@@ -36,9 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Load and say what came."""
-    signal.signal(
-        signal.SIGTERM, lambda number, _frame: sys.exit(128 + number)
-    )  # clean up behind us
+    end_in_order()
     progress = Bar() if sys.stderr.isatty() and not args.quiet else None
 
     def report(line: str) -> None:

@@ -28,6 +28,7 @@ __all__ = [
     "add_process",
     "add_pull",
     "command_of",
+    "end_in_order",
     "environment",
     "from_create",
     "launch_errors",
@@ -252,3 +253,10 @@ def launch_errors() -> Iterator[None]:
         if error.exit_code in (1, 2):
             error.exit_code = EXIT_LPMX
         raise
+
+
+def end_in_order() -> None:
+    """Let SIGTERM end the command as an error does: what is half done goes."""
+    import signal
+
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))

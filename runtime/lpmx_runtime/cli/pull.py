@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 from typing import TYPE_CHECKING
 
-from lpmx_runtime.cli.registry import add_authfile, add_connection, checks_certificates
+from lpmx_runtime.cli.options import end_in_order
+from lpmx_runtime.cli.registry import (
+    add_authfile,
+    add_connection,
+    add_jobs,
+    checks_certificates,
+    jobs_of,
+)
 from lpmx_runtime.columns import size_text
-from lpmx_runtime.config.values import JOBS
-from lpmx_runtime.errors import LpmxError, UsageError
+from lpmx_runtime.errors import LpmxError
 from lpmx_runtime.images.progress import Display
 from lpmx_runtime.images.registry.pull import Options, pull
 from lpmx_runtime.store.store import Store
@@ -36,9 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="OS/ARCH[/VARIANT]",
         help="of an image of several platforms",
     )
-    parser.add_argument(
-        "--jobs", type=int, metavar="N", help=f"layers at a time (default {JOBS}, or config.yaml's)"
-    )
+    add_jobs(parser, "layers")
     parser.add_argument(
         "--verify",
         action="append",
@@ -53,12 +55,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Pull one after the other, and say what came."""
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
-    if args.jobs is not None and args.jobs < 1:
-        raise UsageError(f"--jobs {args.jobs}: at least 1")
+    end_in_order()
     options = Options(
         args.platform,
-        args.jobs or 0,
+        jobs_of(args),
         args.authfile,
         args.plain_http,
         checks_certificates(args),

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from typing import TYPE_CHECKING
 
-from lpmx_runtime.cli.registry import add_authfile, add_connection, checks_certificates
+from lpmx_runtime.cli.options import end_in_order
+from lpmx_runtime.cli.registry import (
+    add_authfile,
+    add_connection,
+    add_jobs,
+    checks_certificates,
+    jobs_of,
+)
 from lpmx_runtime.columns import size_text
-from lpmx_runtime.config.values import JOBS
-from lpmx_runtime.errors import UsageError
 from lpmx_runtime.images.progress import Display
 from lpmx_runtime.images.registry.send.push import Options, push
 from lpmx_runtime.store.store import Store
@@ -34,9 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="REF",
         help="what to call it there, [REGISTRY/]NAME[:TAG]; default: as here",
     )
-    parser.add_argument(
-        "--jobs", type=int, metavar="N", help=f"layers at a time (default {JOBS}, or config.yaml's)"
-    )
+    add_jobs(parser, "layers")
     add_authfile(parser, "credentials, no other place")
     add_connection(parser)
     parser.add_argument("-q", "--quiet", action="store_true", help="print the result only")
@@ -44,10 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Push, and print NAME:TAG@DIGEST."""
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
-    if args.jobs is not None and args.jobs < 1:
-        raise UsageError(f"--jobs {args.jobs}: at least 1")
-    options = Options(args.jobs or 0, args.authfile, args.plain_http, checks_certificates(args))
+    end_in_order()
+    options = Options(jobs_of(args), args.authfile, args.plain_http, checks_certificates(args))
     display = Display(args.target or args.image, quiet=args.quiet or args.json)
     try:
         pushed = push(

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lpmx_runtime.config.values import JOBS
+from lpmx_runtime.errors import UsageError
+
 if TYPE_CHECKING:
     import argparse
 
-__all__ = ["add_authfile", "add_connection", "add_registry", "checks_certificates"]
+__all__ = [
+    "add_authfile",
+    "add_connection",
+    "add_jobs",
+    "add_registry",
+    "checks_certificates",
+    "jobs_of",
+]
 
 
 def add_registry(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +44,20 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tls-verify", default="true", choices=("true", "false"), help="look at certificates"
     )
+
+
+def add_jobs(parser: argparse.ArgumentParser, what: str) -> None:
+    """How many of @what cross the line at a time."""
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", help=f"{what} at a time (default {JOBS}, or config.yaml's)"
+    )
+
+
+def jobs_of(args: argparse.Namespace) -> int:
+    """What the user said of that, 0 for nothing. UsageError: less than 1."""
+    if args.jobs is not None and args.jobs < 1:
+        raise UsageError(f"--jobs {args.jobs}: at least 1")
+    return args.jobs or 0
 
 
 def checks_certificates(args: argparse.Namespace) -> bool:
