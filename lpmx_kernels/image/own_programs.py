@@ -12,7 +12,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from lpmx_runtime.union.programs import is_program
+from lpmx_runtime.union.programs import is_executable
 from lpmx_runtime.union.tree import Tree
 
 if TYPE_CHECKING:
@@ -52,4 +52,4 @@ def why_not_in(tree: Tree, path: str) -> str:
         return MISSING
     if not stat.S_ISREG(tree.kind(hit)):
         return "is not a file"
-    return "" if is_program(tree, path) else "is not executable"
+    return "" if is_executable(tree, hit) else "is not executable"

@@ -12,9 +12,9 @@ from lpmx_runtime.plans.variables import DEFAULT_PATH
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .tree import Tree
+    from .tree import Hit, Tree
 
-__all__ = ["find_program", "is_program", "programs_named"]
+__all__ = ["find_program", "is_executable", "is_program", "programs_named"]
 
 _EXECUTABLE = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
 
@@ -40,8 +40,11 @@ def programs_named(tree: Tree, name: str, search_path: str = "") -> Iterator[str
 def is_program(tree: Tree, path: str) -> bool:
     """True when container path @path leads to an executable regular file."""
     hit = tree.find(os.fsencode(path))
-    if hit is None or not stat.S_ISREG(tree.kind(hit)):
-        return False
+    return hit is not None and stat.S_ISREG(tree.kind(hit)) and is_executable(tree, hit)
+
+
+def is_executable(tree: Tree, hit: Hit) -> bool:
+    """Does the mode of @hit, as the container sees it, let somebody execute it?"""
     try:
         return bool(tree.shown(hit).mode & _EXECUTABLE)
     except OSError:
