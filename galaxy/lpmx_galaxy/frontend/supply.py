@@ -6,9 +6,6 @@ registry.
 
 from __future__ import annotations
 
-import signal
-import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from lpmx_runtime.errors import ImageNotFoundError, UsageError
@@ -16,35 +13,19 @@ from lpmx_runtime.fetch.obtain import obtain
 from lpmx_runtime.reference import parse_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from lpmx_runtime.fetch.obtain import MeterOf, Report
     from lpmx_runtime.images.registry.pull import Options
     from lpmx_runtime.reference import Reference
     from lpmx_runtime.store.image import Image
     from lpmx_runtime.store.store import Store
 
-__all__ = ["fetch_in_order", "obtain", "platform_of", "refresh", "split_transport"]
+__all__ = ["obtain", "platform_of", "refresh", "split_transport"]
 
 _MACHINES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64"}
 _TRANSPORTS = (
     "docker", "docker-daemon", "docker-archive", "oci-archive", "oci", "oras",
     "library", "shub", "http", "https", "instance",
 )  # fmt: skip
-
-
-@contextmanager
-def fetch_in_order() -> Iterator[None]:
-    """Let SIGTERM end what is fetched in the block as an error does: what is half done goes."""
-
-    def leave(number: int, _frame: object) -> None:
-        sys.exit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def refresh(

@@ -13,8 +13,9 @@ import os
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from lpmx_galaxy.frontend.supply import fetch_in_order, platform_of
+from lpmx_galaxy.frontend.supply import platform_of
 from lpmx_runtime.errors import LpmxError, storage_errors
+from lpmx_runtime.fetch.obtain import fetch_in_order
 
 from .reference import refuse_existing, umask
 

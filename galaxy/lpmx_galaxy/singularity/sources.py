@@ -89,8 +89,7 @@ def _from_registry(store: Store, name: str, how: Fetching) -> Image:
     options = Options(platform=supply.platform_of(how.platform), plain_http=how.plain_http)
     fetch = supply.refresh if how.refresh else partial(supply.obtain, policy=policy)
     try:
-        with supply.fetch_in_order():
-            return fetch(store, name, options=options, meter=progress.begin, report=progress.warn)
+        return fetch(store, name, options=options, meter=progress.begin, report=progress.warn)
     finally:
         progress.end()
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Report = Callable[[str], None]
     Finder = Callable[[str], Image]
 
-__all__ = ["Step", "finder", "may_be_fetched", "obtain"]
+__all__ = ["Step", "fetch_in_order", "finder", "may_be_fetched", "obtain"]
 
 _WAIT = 6 * 3600.0  # seconds for another process to bring the same image in
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".sif")
@@ -161,7 +161,7 @@ def _fetch(
     from .supply import find_archive, load_archive_as
 
     reference = str(parse_reference(name))
-    with _in_order(), _turn(store, reference, report):
+    with fetch_in_order(), _turn(store, reference, report):
         if policy == "missing":
             try:
                 return store.resolve(reference)  # another process has just brought it
@@ -180,8 +180,11 @@ def _fetch(
 
 
 @contextlib.contextmanager
-def _in_order() -> Iterator[None]:
-    """Let SIGTERM, by which batch systems end jobs, end a fetch as an error does."""
+def fetch_in_order() -> Iterator[None]:
+    """Let SIGTERM, by which batch systems end jobs, end a fetch as an error does.
+
+    Who has decided on that signal already, or is another thread, keeps what it has.
+    """
     import signal
     import threading
 

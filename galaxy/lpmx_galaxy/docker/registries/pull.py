@@ -136,8 +136,7 @@ def _pull(
     progress = Progress(reference, stream, quiet=quiet)
     fetch = partial(supply.obtain, policy=policy) if policy else supply.refresh
     try:
-        with supply.fetch_in_order():
-            image = fetch(store, name, options=options, meter=progress.begin, report=progress.warn)
+        image = fetch(store, name, options=options, meter=progress.begin, report=progress.warn)
     except LpmxError as error:
         raise refused(reference, error) from error
     finally:
