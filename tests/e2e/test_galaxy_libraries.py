@@ -12,7 +12,7 @@ import pytest
 from images import build
 from support import users
 from support.lpmx import Lpmx, run
-from support.registry import FaultProxy, docker_registry, lone_user, push
+from support.registry import lone_user, proxied_registry
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSIONS = ("24.2.4", "25.1.3", "26.1.1")
@@ -85,10 +85,8 @@ def test_job_runs_by_one_command_with_no_secret_on_it(python, store, image, tmp_
 def mirror(tmp_path_factory, archive):
     """Before a registry with two builds of samtools."""
     folder = tmp_path_factory.mktemp("registry")
-    with docker_registry(folder / "registry") as address, FaultProxy(address) as proxy:
-        for build_number in (2, 10):
-            name = f"{address}/biocontainers/samtools:1.17--h0_{build_number}"
-            push(archive("biocontainer"), name)
+    names = [f"biocontainers/samtools:1.17--h0_{build}" for build in (2, 10)]
+    with proxied_registry(folder, archive("biocontainer"), *names) as proxy:
         yield proxy
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from cwl_tools import CASES
 from support.lpmx import Lpmx, run
-from support.registry import FaultProxy, docker_registry, lone_user, push
+from support.registry import FaultProxy, lone_user, proxied_registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,8 +45,7 @@ def proxy(
 ) -> Iterator[FaultProxy]:
     """Before a registry that has lab/tool:1."""
     folder = tmp_path_factory.mktemp("registry")
-    with docker_registry(folder / "registry") as address, FaultProxy(address) as proxy:
-        push(archive("biocontainer"), f"{address}/lab/tool:1")
+    with proxied_registry(folder, archive("biocontainer"), "lab/tool:1") as proxy:
         yield proxy
 
 

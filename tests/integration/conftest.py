@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support import busybox
 from support.jupyter import Jupyter, Session, start_session
-from support.registry import FaultProxy, docker_registry, push
+from support.registry import FaultProxy, proxied_registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,8 +65,7 @@ def box_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultProx
     if not busybox.available():
         pytest.skip("no static busybox on this machine (Debian: busybox-static)")
     folder = tmp_path_factory.mktemp("registry")
-    with docker_registry(folder / "registry") as address, FaultProxy(address) as proxy:
-        archive = busybox.write_archive(folder / "box.tar", name="box:1")
-        for name in ("box", "other", "moving"):
-            push(archive, f"{address}/lab/{name}:1")
+    archive = busybox.write_archive(folder / "box.tar", name="box:1")
+    names = [f"lab/{name}:1" for name in ("box", "other", "moving")]
+    with proxied_registry(folder, archive, *names) as proxy:
         yield proxy

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from support import busybox
 from support.lpmx import Lpmx
-from support.registry import FaultProxy, Rule, docker_registry, lone_user, push
+from support.registry import FaultProxy, Rule, lone_user, proxied_registry
 
 from lpmx_galaxy.builds import best_build
 from lpmx_galaxy.site.prefetch import mulled_name
@@ -35,11 +35,8 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultProxy]:
         pytest.skip("no static busybox on this machine (Debian: busybox-static)")
     folder = tmp_path_factory.mktemp("registry")
     archive = busybox.write_archive(folder / "x.tar", name="x:1")
-    with docker_registry(folder / "registry") as address, FaultProxy(address) as proxy:
-        for build in BUILDS:
-            push(archive, f"{address}/biocontainers/samtools:{build}")
-        for number in (0, 11):
-            push(archive, f"{address}/biocontainers/{SEVERAL}-{number}")
+    names = [*(f"samtools:{build}" for build in BUILDS), f"{SEVERAL}-0", f"{SEVERAL}-11"]
+    with proxied_registry(folder, archive, *(f"biocontainers/{name}" for name in names)) as proxy:
         yield proxy
 
 

@@ -22,6 +22,7 @@ from support.registry import (
     docker_registry,
     json_body,
     lone_user,
+    proxied_registry,
     push,
 )
 
@@ -36,8 +37,7 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultProxy]:
         pytest.skip("no static busybox on this machine (Debian: busybox-static)")
     folder = tmp_path_factory.mktemp("registry")
     archive = busybox.write_archive(folder / "x.tar", name="x:1")
-    with docker_registry(folder / "registry") as address, FaultProxy(address) as proxy:
-        push(archive, f"{address}/lab/x:1")
+    with proxied_registry(folder, archive, "lab/x:1") as proxy:
         yield proxy
 
 

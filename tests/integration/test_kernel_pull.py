@@ -17,7 +17,7 @@ from jupyter_client.manager import AsyncKernelManager
 from support.cluster import SBIN
 from support.jupyter import READY, Jupyter, wait_until
 from support.lpmx import Lpmx
-from support.registry import Rule
+from support.registry import Rule, lone_user
 from support.slurm import Slurm
 
 from lpmx_kernels.doctor import installed_kernels
@@ -39,10 +39,7 @@ NAME = "demo"
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lpmx:
     """An empty store in place of the session's; what is missing is fetched."""
-    monkeypatch.setenv("LPMX_PULL", "missing")
-    for variable in ("REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "DOCKER_AUTH_CONFIG"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    lone_user(tmp_path / "home", monkeypatch)
     (tmp_path / "home").mkdir()
     return Lpmx(tmp_path / "store")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support import mkimage
 from support.lpmx import Lpmx
-from support.registry import PASSWORD, USER, docker_registry, push
+from support.registry import PASSWORD, USER, docker_registry, lone_user, push
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,9 +29,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pa
 
 @pytest.fixture
 def lpmx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lpmx:
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    for name in ("REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "DOCKER_AUTH_CONFIG", "XDG_CONFIG_HOME"):
-        monkeypatch.delenv(name, raising=False)
+    lone_user(tmp_path / "home", monkeypatch)
     return Lpmx(tmp_path / "store")
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support import mkimage
 from support.lpmx import Lpmx, clean_environment
-from support.registry import FaultProxy, Rule, docker_registry, json_body, push
+from support.registry import FaultProxy, Rule, json_body, lone_user, proxied_registry, push
 from support.waiting import until
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ def proxy(tmp_path_factory: pytest.TempPathFactory, spec: mkimage.Spec) -> Itera
     folder = tmp_path_factory.mktemp("registry")
     archive = folder / "x.tar"
     mkimage.docker_archive(archive, [spec])
-    with docker_registry(folder / "registry") as address, FaultProxy(address) as proxy:
-        push(archive, f"{address}/lab/x:1")
+    with proxied_registry(folder, archive, "lab/x:1") as proxy:
         yield proxy
 
 
@@ -52,14 +51,7 @@ def name(proxy: FaultProxy) -> str:
 @pytest.fixture
 def lpmx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lpmx:
     """With an empty store, and a home without anybody's credentials."""
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    for variable in (
-        "REGISTRY_AUTH_FILE",
-        "DOCKER_CONFIG",
-        "DOCKER_AUTH_CONFIG",
-        "XDG_RUNTIME_DIR",
-    ):
-        monkeypatch.delenv(variable, raising=False)
+    lone_user(tmp_path / "home", monkeypatch)
     return Lpmx(tmp_path / "store")
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support import busybox
 from support.lpmx import Lpmx, clean_environment
-from support.registry import FaultProxy, Rule, push
+from support.registry import FaultProxy, Rule, lone_user, push
 from support.waiting import until
 
 if TYPE_CHECKING:
@@ -31,11 +31,9 @@ def proxy(box_registry: FaultProxy) -> FaultProxy:
 @pytest.fixture
 def lpmx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lpmx:
     """With an empty store, and a home without anybody's credentials."""
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    lone_user(tmp_path / "home", monkeypatch)
     (tmp_path / "home").mkdir()
     monkeypatch.delenv("LPMX_PULL")
-    for variable in ("REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "DOCKER_AUTH_CONFIG"):
-        monkeypatch.delenv(variable, raising=False)
     return Lpmx(tmp_path / "store")
 
 

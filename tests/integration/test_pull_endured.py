@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support import mkimage
 from support.lpmx import Lpmx, clean_environment
-from support.registry import FaultProxy, Rule, docker_registry, push
+from support.registry import FaultProxy, Rule, lone_user, proxied_registry
 from support.waiting import until
 
 if TYPE_CHECKING:
@@ -37,8 +37,7 @@ def spec() -> mkimage.Spec:
 def proxy(tmp_path_factory: pytest.TempPathFactory, spec: mkimage.Spec) -> Iterator[FaultProxy]:
     folder = tmp_path_factory.mktemp("registry")
     mkimage.docker_archive(folder / "x.tar", [spec])
-    with docker_registry(folder / "registry") as address, FaultProxy(address) as proxy:
-        push(folder / "x.tar", f"{address}/lab/x:1")
+    with proxied_registry(folder, folder / "x.tar", "lab/x:1") as proxy:
         yield proxy
 
 
@@ -50,7 +49,7 @@ def name(proxy: FaultProxy) -> str:
 
 @pytest.fixture
 def lpmx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lpmx:
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    lone_user(tmp_path / "home", monkeypatch)
     return Lpmx(tmp_path / "store")
 
 
@@ -132,8 +131,7 @@ def test_1_gb_with_20_cuts_transfers_at_most_1_02_gb(lpmx: Lpmx, tmp_path: Path)
     subprocess.run(["tar", "-C", tmp_path / "layer", "-cf", tar, "large"], check=True)
     spec = mkimage.Spec("large:1", [tar.read_bytes()], {})
     mkimage.docker_archive(tmp_path / "x.tar", [spec])
-    with docker_registry(tmp_path / "registry") as address, FaultProxy(address) as proxy:
-        push(tmp_path / "x.tar", f"{address}/lab/large:1")
+    with proxied_registry(tmp_path, tmp_path / "x.tar", "lab/large:1") as proxy:
         proxy.begin(
             Rule(BLOBS, "pass", times=1),
             Rule(BLOBS, "cut", times=20, after=45_000_000),

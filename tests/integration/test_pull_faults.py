@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support import mkimage
 from support.lpmx import Lpmx
-from support.registry import FaultProxy, Rule, docker_registry, json_body, push
+from support.registry import FaultProxy, Rule, json_body, lone_user, proxied_registry
 from support.upload import (
     DOCKER,
     INDEX,
@@ -51,8 +51,7 @@ def spec() -> mkimage.Spec:
 def proxy(tmp_path_factory: pytest.TempPathFactory, spec: mkimage.Spec) -> Iterator[FaultProxy]:
     folder = tmp_path_factory.mktemp("registry")
     mkimage.docker_archive(folder / "x.tar", [spec])
-    with docker_registry(folder / "registry") as address, FaultProxy(address) as proxy:
-        push(folder / "x.tar", f"{address}/lab/x:1")
+    with proxied_registry(folder, folder / "x.tar", "lab/x:1") as proxy:
         yield proxy
 
 
@@ -64,9 +63,7 @@ def name(proxy: FaultProxy) -> str:
 
 @pytest.fixture
 def lpmx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lpmx:
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    for variable in ("REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "DOCKER_AUTH_CONFIG"):
-        monkeypatch.delenv(variable, raising=False)
+    lone_user(tmp_path / "home", monkeypatch)
     return Lpmx(tmp_path / "store")
 
 

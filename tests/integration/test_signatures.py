@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support import mkimage
 from support.lpmx import Lpmx, run
-from support.registry import FaultProxy, Rule, docker_registry, push
+from support.registry import FaultProxy, Rule, docker_registry, lone_user, push
 from support.signing import Signer, payload, sign_bundle, sign_classic
 from support.upload import (
     INDEX,
@@ -43,18 +43,13 @@ def other(folder: Path) -> Signer:
 
 @pytest.fixture(scope="module")
 def registry(folder: Path) -> Iterator[FaultProxy]:
-    with (
-        docker_registry(folder / "registry") as address,
-        FaultProxy(address) as proxy,
-    ):
+    with docker_registry(folder / "registry") as address, FaultProxy(address) as proxy:
         yield proxy
 
 
 @pytest.fixture
 def lpmx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lpmx:
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
-    monkeypatch.delenv("REGISTRY_AUTH_FILE", raising=False)
+    lone_user(tmp_path / "home", monkeypatch)
     return Lpmx(tmp_path / "store")
 
 

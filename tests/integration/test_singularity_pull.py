@@ -21,10 +21,11 @@ from support.registry import (
     Rule,
     docker_registry,
     lone_user,
+    proxied_registry,
     push,
-    push_artifact,
 )
 from support.sif import write_sif
+from support.upload import push_artifact
 from support.waiting import until
 
 from lpmx_galaxy.singularity.oras import CONFIG_TYPE, LAYER_TYPE
@@ -45,8 +46,8 @@ def proxy(tmp_path_factory: pytest.TempPathFactory, sif: Path) -> Iterator[Fault
     """Before a registry that has lab/x:1, and as artifacts lab/sif:1 and lab/chart:1."""
     folder = tmp_path_factory.mktemp("registry")
     archive = busybox.write_archive(folder / "x.tar", name="x:1")
-    with docker_registry(folder / "registry") as address, FaultProxy(address) as proxy:
-        push(archive, f"{address}/lab/x:1")
+    with proxied_registry(folder, archive, "lab/x:1") as proxy:
+        address = proxy.upstream
         push_artifact(f"{address}/lab/sif", CONFIG_TYPE, [(LAYER_TYPE, sif.read_bytes())])
         helm = "application/vnd.cncf.helm"
         push_artifact(f"{address}/lab/chart", f"{helm}.config.v1+json", [(f"{helm}.tar", b"x")])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support import mkimage
 from support.lpmx import Lpmx
-from support.registry import FaultProxy, Rule, docker_registry, push
+from support.registry import FaultProxy, Rule, docker_registry, lone_user, push
 from support.tokens import LEEWAY, TokenServer, User
 
 if TYPE_CHECKING:
@@ -50,9 +50,7 @@ def lpmx(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: TokenServer, registry: FaultProxy
 ) -> Lpmx:
     """With an empty store and a home without credentials."""
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    for name in ("REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "DOCKER_AUTH_CONFIG", "XDG_RUNTIME_DIR"):
-        monkeypatch.delenv(name, raising=False)
+    lone_user(tmp_path / "home", monkeypatch)
     server.begin(ada=ADA, anonymous=ALL)
     registry.begin()
     return Lpmx(tmp_path / "store")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import http.client
 import json
 import re
@@ -16,7 +15,6 @@ import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -24,7 +22,7 @@ from support.lpmx import run
 from support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     from support.tokens import TokenServer
@@ -41,7 +39,6 @@ http:
   addr: 127.0.0.1:{port}
 """
 BLOCK = 1 << 16
-OCI = "application/vnd.oci.image.manifest.v1+json"
 STALL = 120.0  # seconds that nothing comes
 
 
@@ -131,40 +128,13 @@ def push(archive: Path, place: str, *options: str) -> None:
     run([*words, *options, f"docker-archive:{archive}", f"docker://{place}"])
 
 
-def push_artifact(
-    place: str, config_type: str, layers: Sequence[tuple[str, bytes]], *, tag: str = "1"
-) -> str:
-    """Put an artifact into repository @place (`HOST:PORT/NAME`); the digest of its manifest.
-
-    @layers: the media type and the bytes of each.
-    """
-    host, _, repository = place.partition("/")
-    described = [
-        {"mediaType": kind, "digest": _put_blob(host, repository, data), "size": len(data)}
-        for kind, data in [(config_type, b"{}"), *layers]
-    ]
-    manifest = {"schemaVersion": 2, "mediaType": OCI, "config": described[0]}
-    data = json.dumps({**manifest, "layers": described[1:]}).encode()
-    _ask(host, "PUT", f"/v2/{repository}/manifests/{tag}", data, {"Content-Type": OCI})
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
-
-
-def _put_blob(host: str, repository: str, data: bytes) -> str:
-    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-    location = _ask(host, "POST", f"/v2/{repository}/blobs/uploads/", b"", {})
-    at = urlsplit(location)
-    _ask(host, "PUT", f"{at.path}?{at.query}&digest={digest}", data, {})
-    return digest
-
-
-def _ask(host: str, method: str, path: str, body: bytes, headers: dict[str, str]) -> str:
-    """The Location of the answer to a request that is granted."""
-    connection = http.client.HTTPConnection(host, timeout=60)
-    connection.request(method, path, body, headers)
-    answer = connection.getresponse()
-    said = answer.read()
-    assert answer.status in {201, 202}, (answer.status, said)
-    return answer.getheader("Location") or ""
+@contextlib.contextmanager
+def proxied_registry(folder: Path, archive: Path, *names: str) -> Iterator[FaultProxy]:
+    """A proxy before a registry in @folder that has the image of @archive by these names."""
+    with docker_registry(folder / "registry") as address, FaultProxy(address) as proxy:
+        for name in names:
+            push(archive, f"{address}/{name}")
+        yield proxy
 
 
 def lone_user(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

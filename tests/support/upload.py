@@ -53,6 +53,17 @@ def image_manifest(
     }
 
 
+def push_artifact(place: str, config_type: str, layers: Sequence[tuple[str, bytes]]) -> str:
+    """An artifact as tag 1, of a configuration without content; the digest of its manifest.
+
+    @layers: the media type and the bytes of each.
+    """
+    config = put_blob(place, b"{}", config_type)
+    described = [put_blob(place, data, kind) for kind, data in layers]
+    value = {"schemaVersion": 2, "config": config, "layers": described}
+    return str(put_manifest(place, value, "1")["digest"])
+
+
 def index(manifests: Sequence[dict[str, Any]], **more: Any) -> dict[str, Any]:
     return {"schemaVersion": 2, "mediaType": INDEX, "manifests": list(manifests), **more}
 
